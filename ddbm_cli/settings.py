@@ -1,0 +1,81 @@
+"""Settings: frozen records of plain values, and the registries that build them by name.
+
+A setting is written in three places that must agree: Python, the JSON card of a model and the command line.
+Each has one form, read here and nowhere else:
+
+    Python     Implicit(eta=0.5)
+    JSON       {"name": "implicit", "eta": 0.5}
+    shell      implicit:eta=0.5
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from ddbm_cli.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen, keyword-only dataclass whose values are checked against its annotations."""
+    return checked_dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
+
+
+def describe(value: Any) -> dict[str, Any]:
+    """Return the JSON form of a named setting, {"name": ..., field: value, ...}; the inverse of `build`."""
+    fields: dict[str, Any] = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
+    return {"name": value.name, **fields}
+
+
+def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: str) -> T:
+    """Build the setting that a shell or JSON form names.
+
+    Args:
+        kinds: the registry, name -> class.
+        spec: "name:field=value,..." or {"name": ..., field: value}.
+        what: the word for errors, such as "sampler".
+
+    Raises:
+        UsageError: unknown name, unknown field, or a value out of its range.
+    """
+    name, fields = _split(spec) if isinstance(spec, str) else _pop_name(spec)
+    if name not in kinds:
+        raise UsageError(f"unknown {what} '{name}'", hint=f"choose one of: {', '.join(kinds)}")
+    kind = kinds[name]
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for field in fields:
+        if field not in known:
+            raise UsageError(
+                f"{what} '{name}' has no field '{field}'",
+                hint=f"its fields: {', '.join(known)}" if known else f"'{name}' takes no fields",
+            )
+    try:
+        return kind(**fields)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or name
+        raise UsageError(
+            f"{what} '{name}': {place} = {first['input']!r} does not fit",
+            hint=f"{first['msg'][:1].lower()}{first['msg'][1:]}",
+        ) from None
+
+
+def _split(spec: str) -> tuple[str, dict[str, Any]]:
+    name, _, rest = spec.partition(":")
+    fields: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        field, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"cannot read '{item}' in '{spec}'", hint="write NAME:field=value,field=value")
+        fields[field.strip().replace("-", "_")] = value.strip()
+    return name.strip(), fields
+
+
+def _pop_name(spec: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    fields = dict(spec)
+    return str(fields.pop("name", "")), fields

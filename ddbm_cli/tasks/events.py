@@ -1,0 +1,64 @@
+"""What a task tells the world while it runs: one small record for each thing that happened.
+
+A task is a generator of these; bars, plain lines and JSON are three ways to show the same stream.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """Before the first image: what will be done. `facts` are the resolved settings, in order, to be shown as a header."""
+
+    total: int
+    kept: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchStarted:
+    """A batch begins; `nfe` network evaluations will follow."""
+
+    images: int
+    nfe: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """One network evaluation (NFE) of the batch at work is done; `nfe` counts from 1."""
+
+    nfe: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """One image is finished and complete on disk. `record` is its line in `--json` output."""
+
+    source: Path
+    output: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """One image could not be done; the others go on."""
+
+    source: Path
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """After the last image."""
+
+    written: int
+    kept: int
+    failed: int
+    seconds: float
+    output: Path | None = None
+
+
+Event = Planned | BatchStarted | Evaluated | Written | Failed | Finished
