@@ -1,0 +1,40 @@
+"""From a network's output to an estimate of the target picture."""
+
+from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped
+from ddbm_cli.denoisers.prediction import (
+    I2SBPrediction,
+    NoisePrediction,
+    Preconditioned,
+    Prediction,
+    ResidualPrediction,
+    Scalings,
+    TargetPrediction,
+    VelocityPrediction,
+)
+
+PREDICTIONS: dict[str, type[Prediction]] = {
+    prediction.name: prediction
+    for prediction in (
+        Preconditioned,
+        TargetPrediction,
+        NoisePrediction,
+        VelocityPrediction,
+        ResidualPrediction,
+        I2SBPrediction,
+    )
+}
+
+__all__ = [
+    "PREDICTIONS",
+    "Denoise",
+    "Denoiser",
+    "I2SBPrediction",
+    "NoisePrediction",
+    "Preconditioned",
+    "Prediction",
+    "ResidualPrediction",
+    "Scalings",
+    "TargetPrediction",
+    "VelocityPrediction",
+    "clipped",
+]

@@ -1,0 +1,45 @@
+"""A denoiser: network + path + prediction, called as (x_t, t, x_T) -> estimate of x_0."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ddbm_cli.denoisers.prediction import Prediction
+from ddbm_cli.paths import Path
+
+Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(x_t (B, C, H, W), t 0-d or (B,) float64, x_T (B, C, H, W)) -> x_0 (B, C, H, W). All that samplers know of models."""
+
+
+class Denoiser(nn.Module):
+    """Estimates the target from a state of the path.
+
+    Args:
+        network: F(input (B, C_in, H, W), time (B,)) -> (B, C, H, W). Its input is in_ x_t, and x_T after it on the
+            channels where `sees_source`.
+        path, prediction: what x_t is, and what F means.
+        sees_source: False for priors, whose network knows no source.
+    """
+
+    def __init__(self, network: nn.Module, path: Path, prediction: Prediction, *, sees_source: bool = True) -> None:
+        super().__init__()
+        self.network = network
+        self.path = path
+        self.prediction = prediction
+        self.sees_source = sees_source
+
+    def forward(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
+        """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
+        scalings = self.prediction.scalings(self.path, t.double().expand(len(x)))
+        skip, across, out, in_ = (number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
+        seen = torch.cat([in_ * x, source], dim=1) if self.sees_source else in_ * x
+        weight = next(self.network.parameters())
+        output = self.network(seen.to(weight.dtype), scalings.time.to(x.device, torch.float32)).to(x.dtype)
+        x0: Tensor = skip * x + out * output
+        return x0 + across * source if across.any() else x0
+
+
+def clipped(denoise: Denoise) -> Denoise:
+    """Wrap a denoiser so that its estimates stay in the range of pictures, -1..1."""
+    return lambda x, t, source: denoise(x, t, source).clamp(-1, 1)

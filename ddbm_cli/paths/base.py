@@ -1,0 +1,127 @@
+"""A path: the law of the states between a source picture and a target picture.
+
+    x_t = a x_T + b x_0 + c eps,     eps ~ N(0, I),   t from 0 (target x_0) to t_max (source x_T)      (1)
+
+Every method of this package is (1) with its own a, b, c. What samplers and training need follows from these
+three numbers and their time derivatives (a dot is d/dt), so it is written here once:
+
+    eps       = (x - a x_T - b x_0) / c                                                              (2)
+    score     = -eps / c                                      = grad log q(x_t | x_0, x_T)           (3)
+    velocity  = a. x_T + b. x_0 + c. eps                      drift of the probability-flow ODE      (4)
+    g^2       = b^2 d(c^2 / b^2)/dt = 2 c c. - 2 c^2 b./b     diffusion of the reference process     (5)
+    alpha_t   = b + alpha_T a                                 scale of the reference process         (6)
+    h         = (a / c^2) (x_T - alpha_T x / alpha_t)         = grad log p(x_T | x_t), Doob's term   (7)
+    lambda_t  = log(b / c)                                    half the log signal-to-noise ratio     (8)
+
+Papers: DDBM arXiv:2309.16948, DBIM arXiv:2405.15885,
+EDM arXiv:2206.00364, stochastic interpolants arXiv:2303.08797.
+"""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.settings import settings
+
+
+class Coefficients(NamedTuple):
+    """The weights of source, target and noise in (1); `c` is a standard deviation."""
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+
+
+@settings
+class Path:
+    """Base of all paths. A subclass gives `coefficients`, and what else differs from the defaults here.
+
+    Times are float64 tensors of any shape, 0 <= t <= t_max; coefficients have the shape of t.
+    States (x, x_0, x_T, eps) are (B, C, H, W) and t is then 0-d, or (B, 1, 1, 1).
+    """
+
+    name: ClassVar[str]
+    noise_free: ClassVar[bool] = False
+    """c is 0 everywhere: eps does not exist, and the source follows from the state."""
+
+    @property
+    def t_max(self) -> float:
+        """The time of the source."""
+        return 1.0
+
+    @property
+    def t_min(self) -> float:
+        """The time where sampling may stop and training begins: what noise is left there cannot be seen."""
+        return 1e-4
+
+    @property
+    def alpha_T(self) -> float:  # noqa: N802 - the name in the papers
+        """Scale of the reference process at the source; 1 unless it shrinks its signal, as VP does."""
+        return 1.0
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        """Return a, b, c of (1) at t."""
+        raise NotImplementedError(f"{type(self).__name__}.coefficients")
+
+    def derivatives(self, t: Tensor) -> Coefficients:
+        """Return da/dt, db/dt, dc/dt; by automatic differentiation unless a path knows better."""
+        _, slopes = torch.func.jvp(lambda s: tuple(self.coefficients(s)), (t,), (torch.ones_like(t),))
+        return Coefficients(*slopes)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Return 2 lambda_t, equation (8)."""
+        _, b, c = self.coefficients(t)
+        return 2 * (b.log() - c.log())
+
+    def diffusion_squared(self, t: Tensor) -> Tensor:
+        """Return g^2, equation (5)."""
+        (_, b, c), (_, db, dc) = self.coefficients(t), self.derivatives(t)
+        return 2 * c * (dc - c * db / b)
+
+    def drift_rate(self, t: Tensor) -> Tensor:
+        """Return f of the reference process dx = f x dt + g dw, which is the slope of log alpha_t, (6)."""
+        (a, b, _), (da, db, _) = self.coefficients(t), self.derivatives(t)
+        return (db + self.alpha_T * da) / (b + self.alpha_T * a)
+
+    def mean(self, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
+        """Return a x_T + b x_0, the state at t without its noise."""
+        a, b, _ = self.coefficients(t)
+        return a * source + b * x0
+
+    def eps(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
+        """Return the noise in the state, equation (2); 0 on a noise-free path."""
+        if self.noise_free:
+            return torch.zeros_like(x)
+        return (x - self.mean(x0, source, t)) / self.coefficients(t).c
+
+    def score(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
+        """Return grad log q(x_t | x_0, x_T), equation (3)."""
+        return -self.eps(x, x0, source, t) / self.coefficients(t).c
+
+    def velocity(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
+        """Return the drift of the probability-flow ODE, equation (4).
+
+        On a noise-free path the state itself, not the given source, says where the line comes from; without this
+        the steps would not stay on the path when the estimate of x_0 changes.
+        """
+        da, db, dc = self.derivatives(t)
+        if self.noise_free:
+            a, b, _ = self.coefficients(t)
+            return (da / a) * (x - b * x0) + db * x0
+        return da * source + db * x0 + dc * self.eps(x, x0, source, t)
+
+    def reverse_drift(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
+        """Return the drift of the reverse SDE, velocity - g^2 score / 2, with g^2 / c in one piece so that c may be 0."""
+        (_, b, c), (_, db, dc) = self.coefficients(t), self.derivatives(t)
+        return self.velocity(x, x0, source, t) + (dc - c * db / b) * self.eps(x, x0, source, t)
+
+    def doob_h(self, x: Tensor, source: Tensor, t: Tensor) -> Tensor:
+        """Return grad log p(x_T | x_t), equation (7)."""
+        a, b, c = self.coefficients(t)
+        return (a / c**2) * (source - self.alpha_T / (b + self.alpha_T * a) * x)
+
+    def training_state(self, x0: Tensor, source: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """Return x_t of (1) for a batch of times t (B,), in the dtype of x0."""
+        a, b, c = (coefficient.view(-1, 1, 1, 1).to(x0) for coefficient in self.coefficients(t.double()))
+        return a * source + b * x0 + c * eps

@@ -1,0 +1,30 @@
+"""Brownian bridge (BBDM, arXiv:2205.07680).
+
+    x_t = t x_T + (1 - t) x_0 + sqrt(2 s t (1 - t)) eps                    (1)
+
+With s = 2 gamma^2 it is the path of ECSI (arXiv:2410.21553), c = 2 gamma sqrt(t (1 - t)), whose largest value is gamma.
+"""
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.settings import settings
+
+
+@settings
+class BrownianBridge(Path):
+    """Pinned Brownian motion between two pictures.
+
+    variance: s in (1); 1 in the paper, larger gives more diverse results.
+    """
+
+    name: ClassVar[str] = "brownian"
+
+    variance: Annotated[float, Field(gt=0)] = 1.0
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        return Coefficients(a=t, b=1 - t, c=torch.sqrt(2 * self.variance * t * (1 - t)))

@@ -1,0 +1,75 @@
+"""The two bridges of DDBM (arXiv:2309.16948, Table 1): a diffusion process pinned at its end.
+
+With the reference process x_t = alpha_t x_0 + sigma_t eps and SNR = alpha^2 / sigma^2,
+
+    a = (SNR_T / SNR_t) (alpha_t / alpha_T),   b = alpha_t (1 - SNR_T / SNR_t),   c^2 = sigma_t^2 (1 - SNR_T / SNR_t)  (1)
+"""
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.settings import settings
+
+
+@settings
+class VEBridge(Path):
+    """Brownian motion with sigma_t = t, pinned at T = sigma_max.
+
+    sigma_max: T, and the noise level of the reference process there; 80 in the paper for edges, 20 for DIODE.
+    sigma_min: the noise level where sampling may stop; 0.002 for sigma_max 80.
+    """
+
+    name: ClassVar[str] = "ve-bridge"
+
+    sigma_max: Annotated[float, Field(gt=0)] = 80.0
+    sigma_min: Annotated[float, Field(gt=0)] = 0.002
+
+    @property
+    def t_max(self) -> float:
+        return self.sigma_max
+
+    @property
+    def t_min(self) -> float:
+        return self.sigma_min
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        a = (t / self.sigma_max) ** 2
+        # 1 - a as a product keeps its digits near T, where it vanishes.
+        b = (1 - t / self.sigma_max) * (1 + t / self.sigma_max)
+        return Coefficients(a=a, b=b, c=t * b.sqrt())
+
+
+@settings
+class VPBridge(Path):
+    """The variance-preserving process with log alpha_t = -(beta_d t^2 / 4 + beta_min t / 2), pinned at T = 1.
+
+    beta_d, beta_min: growth and start of the noise rate; 2 and 0.1 in the released models.
+    """
+
+    name: ClassVar[str] = "vp-bridge"
+
+    beta_d: Annotated[float, Field(ge=0)] = 2.0
+    beta_min: Annotated[float, Field(gt=0)] = 0.1
+
+    def _exponent(self, t: Tensor | float) -> Tensor:
+        """The integral of the noise rate, log(1 + sigma^2 / alpha^2)."""
+        t = torch.as_tensor(t, dtype=torch.float64)
+        return self.beta_d * t**2 / 2 + self.beta_min * t
+
+    @property
+    def alpha_T(self) -> float:
+        return math.exp(-0.5 * float(self._exponent(self.t_max)))
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        now, end = self._exponent(t), self._exponent(self.t_max)
+        alpha = torch.exp(-now / 2)
+        ratio = torch.expm1(now) / torch.expm1(end)  # SNR_T / SNR_t
+        # (1 - ratio) without cancellation near T.
+        rest = torch.exp(now) * torch.expm1(end - now) / torch.expm1(end)
+        c = torch.sqrt(-torch.expm1(-now)) * torch.sqrt(rest)
+        return Coefficients(a=ratio * alpha / self.alpha_T, b=alpha * rest, c=c)

@@ -1,0 +1,70 @@
+"""Source-free paths (a = 0): the diffusion processes that make pictures from noise.
+
+    VE      b = 1, c = t                                             (EDM, arXiv:2206.00364)
+    VP      b = exp(-B/2), c = sqrt(1 - exp(-B)), B = beta_d t^2 / 2 + beta_min t  (arXiv:2011.13456)
+    cosine  b = cos(pi t / 2), c = sin(pi t / 2)                     (arXiv:2102.09672 without its offset)
+"""
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.settings import settings
+
+
+@settings
+class VE(Path):
+    """Noise of growing strength upon an unchanged picture.
+
+    sigma_max: the largest noise level, and the time of it.
+    sigma_min: the noise level where sampling may stop; 0.002 for sigma_max 80.
+    """
+
+    name: ClassVar[str] = "ve"
+
+    sigma_max: Annotated[float, Field(gt=0)] = 80.0
+    sigma_min: Annotated[float, Field(gt=0)] = 0.002
+
+    @property
+    def t_max(self) -> float:
+        return self.sigma_max
+
+    @property
+    def t_min(self) -> float:
+        return self.sigma_min
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        return Coefficients(a=torch.zeros_like(t), b=torch.ones_like(t), c=t)
+
+
+@settings
+class VP(Path):
+    """The picture fades as the noise grows, b^2 + c^2 = 1.
+
+    beta_d, beta_min: growth and start of the noise rate; 19.9 and 0.1 in the paper.
+    """
+
+    name: ClassVar[str] = "vp"
+
+    beta_d: Annotated[float, Field(ge=0)] = 19.9
+    beta_min: Annotated[float, Field(gt=0)] = 0.1
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        exponent = self.beta_d * t**2 / 2 + self.beta_min * t
+        c = torch.sqrt(-torch.expm1(-exponent))
+        return Coefficients(a=torch.zeros_like(t), b=torch.exp(-exponent / 2), c=c)
+
+
+@settings
+class Cosine(Path):
+    """A quarter turn from picture to noise, b^2 + c^2 = 1."""
+
+    name: ClassVar[str] = "cosine"
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        angle = math.pi / 2 * t
+        return Coefficients(a=torch.zeros_like(t), b=torch.cos(angle), c=torch.sin(angle))

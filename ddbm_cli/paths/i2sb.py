@@ -1,0 +1,64 @@
+"""I2SB (arXiv:2302.05872): a bridge given as a table over discrete times.
+
+With s_f^2 and s_b^2 the noise gathered from the target's end and from the source's end, both counting the step they
+stand on, and s^2 = the whole,
+
+    a = s_f^2 / s^2,   b = s_b^2 / s^2,   c = s_f s_b / s                  (1)
+
+Both ends count their own step, so a + b exceeds 1 by one step's share; the released weights were trained on this
+table, so it is kept, not smoothed into a formula. Row i stands at t = i / (intervals - 1).
+"""
+
+from functools import cached_property
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.settings import settings
+
+
+@settings
+class I2SBBridge(Path):
+    """Symmetric schedule: the noise rate rises to the middle, quadratically, and falls again.
+
+    intervals: rows of the table. beta_min, beta_max: noise rate at the ends and in the middle, per unit of time.
+    """
+
+    name: ClassVar[str] = "i2sb"
+
+    intervals: Annotated[int, Field(ge=4, multiple_of=2)] = 1000
+    beta_min: Annotated[float, Field(gt=0)] = 0.1
+    beta_max: Annotated[float, Field(gt=0)] = 0.3
+
+    @cached_property
+    def table(self) -> Coefficients:
+        """The rows of (1), float64 (intervals,)."""
+        roots = torch.linspace(self.beta_min**0.5, self.beta_max**0.5, self.intervals, dtype=torch.float64)
+        half = (roots**2 / self.intervals)[: self.intervals // 2]
+        betas = torch.cat([half, half.flip(0)])
+        forward, backward, whole = betas.cumsum(0), betas.flip(0).cumsum(0).flip(0), betas.sum()
+        return Coefficients(a=forward / whole, b=backward / whole, c=(forward * backward / whole).sqrt())
+
+    def rows(self, t: Tensor) -> Tensor:
+        """Return the row nearest to each time."""
+        return (t * (self.intervals - 1)).round().long().clamp(0, self.intervals - 1)
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        rows = self.rows(t)
+        return Coefficients(*(column.to(t.device)[rows] for column in self.table))
+
+    def derivatives(self, t: Tensor) -> Coefficients:
+        """Return central differences of the table, one-sided at its ends."""
+        rows, last = self.rows(t), self.intervals - 1
+        before, after = (rows - 1).clamp(min=0), (rows + 1).clamp(max=last)
+        span = (after - before).double() / last
+        columns = (column.to(t.device) for column in self.table)
+        return Coefficients(*((column[after] - column[before]) / span for column in columns))
+
+    def source_noise(self, t: Tensor) -> Tensor:
+        """Return s_f, the noise gathered since the target; c = s_f sqrt(b)."""
+        _, b, c = self.coefficients(t)
+        return c / b.sqrt()

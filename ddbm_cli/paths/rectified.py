@@ -1,0 +1,20 @@
+"""Rectified flow (arXiv:2209.03003): straight lines without noise, x_t = t x_T + (1 - t) x_0."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.settings import settings
+
+
+@settings
+class RectifiedFlow(Path):
+    """The line between the two pictures; c = 0."""
+
+    name: ClassVar[str] = "rectified"
+    noise_free: ClassVar[bool] = True
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        return Coefficients(a=t, b=1 - t, c=torch.zeros_like(t))

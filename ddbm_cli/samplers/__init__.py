@@ -1,0 +1,56 @@
+"""Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
+
+from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
+from ddbm_cli.samplers.euler import Euler, EulerMaruyama
+from ddbm_cli.samplers.heun import HybridHeun
+from ddbm_cli.samplers.implicit import Implicit
+from ddbm_cli.samplers.multistep import Multistep
+from ddbm_cli.samplers.noise import NoiseSource
+from ddbm_cli.samplers.plan import Plan
+from ddbm_cli.samplers.starts import Booted, Pinned, Prior
+from ddbm_cli.samplers.times import Karras, LogSNR, TimeGrid, Uniform
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama)
+}
+GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR)}
+STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior)}
+
+ALIASES = {
+    "dbim": "implicit",
+    "dbim-2": "multistep:order=2",
+    "dbim-3": "multistep:order=3",
+    "ode": "heun:churn=0",
+    "sde": "euler-maruyama",
+}
+"""Names that people know, and the setting that each one is."""
+
+__all__ = [
+    "ALIASES",
+    "GRIDS",
+    "SAMPLERS",
+    "STARTS",
+    "Booted",
+    "Bridge",
+    "Euler",
+    "EulerMaruyama",
+    "Evaluation",
+    "HybridHeun",
+    "Implicit",
+    "Karras",
+    "LogSNR",
+    "Multistep",
+    "Noise",
+    "NoiseSource",
+    "Pinned",
+    "Plan",
+    "Prior",
+    "Query",
+    "Sampler",
+    "Start",
+    "TimeGrid",
+    "Uniform",
+    "count_evaluations",
+    "finish",
+    "sample",
+]

@@ -1,0 +1,138 @@
+"""The one sampling loop, and what a sampler is.
+
+A sampler is a coroutine. Where it needs the network it says `x0 = yield Query(x, t)`; the loop makes the call, counts
+it, tells the world, and sends the estimate back. So a sampler holds nothing but its own mathematics, every call is
+counted because every call goes through here, and progress bars, previews and cancelling need no argument anywhere.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.denoisers import Denoise
+from ddbm_cli.paths import Path
+from ddbm_cli.settings import settings
+
+Noise = Callable[[Tensor], Tensor]
+"""Given a state (B, C, H, W), returns fresh standard noise of its shape, dtype and device."""
+
+
+class Query(NamedTuple):
+    """A sampler asks for the estimate of the target at state x (B, C, H, W) and time t (0-d float64)."""
+
+    x: Tensor
+    t: Tensor
+
+
+Course = Generator[Query, Tensor, Tensor]
+"""A stretch of sampling: yields queries, is sent estimates, returns the state that it ends in."""
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """One batch on its way: the path, the source pictures x_T (B, C, H, W), and where noise comes from."""
+
+    path: Path
+    source: Tensor
+    noise: Noise
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One step of the grid, from time t to time s < t (0-d float64); `last` if no step follows."""
+
+    t: Tensor
+    s: Tensor
+    last: bool
+
+
+class Estimate(NamedTuple):
+    """An estimate of the target that an earlier step got, for multistep samplers."""
+
+    t: Tensor
+    x0: Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network call is done: its number (from 1), its time, the state it saw and the target it estimated."""
+
+    nfe: int
+    t: float
+    x: Tensor
+    x0: Tensor
+
+
+@settings
+class Sampler(ABC):
+    """Base of all samplers: a subclass gives `step`, and names the grid and start that it is at home with."""
+
+    name: ClassVar[str]
+    home_grid: ClassVar[str] = "uniform"
+    home_start: ClassVar[str] = "booted"
+
+    @abstractmethod
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+        """Go from x at interval.t to interval.s. `history` belongs to the sampler, and is empty at the first step."""
+
+
+@settings
+class Start(ABC):
+    """How a state at the grid's first time comes from the source."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+        """Return the state at t."""
+
+
+def course(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Course:
+    """The whole way from source to target along `times` (falling, float64)."""
+    x = yield from start.begin(bridge, times[0])
+    history: list[Estimate] = []
+    for index, (t, s) in enumerate(pairwise(times), start=2):
+        x = yield from sampler.step(bridge, x, Interval(t, s, last=index == len(times)), history)
+    return x
+
+
+def sample(
+    denoise: Denoise, bridge: Bridge, sampler: Sampler, start: Start, times: Tensor
+) -> Generator[Evaluation, None, Tensor]:
+    """Run a sampler; yield every network evaluation as it is done, and return the final state (B, C, H, W).
+
+    Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
+    """
+    stretch = course(bridge, sampler, start, times)
+    nfe = 0
+    try:
+        query = next(stretch)
+        while True:
+            with torch.no_grad():
+                x0 = denoise(query.x, query.t, bridge.source)
+            nfe += 1
+            yield Evaluation(nfe, float(query.t), query.x, x0)
+            query = stretch.send(x0)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def finish(events: Generator[Evaluation, None, Tensor]) -> Tensor:
+    """Run `sample` to its end and return its result."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+
+def count_evaluations(path: Path, sampler: Sampler, start: Start, times: Tensor) -> int:
+    """Return the number of network calls that `sample` will make: by making them, on one pixel, with no network."""
+    pixel = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    bridge = Bridge(path, pixel, torch.zeros_like)
+    return sum(1 for _ in sample(lambda x, t, source: torch.zeros_like(x), bridge, sampler, start, times))

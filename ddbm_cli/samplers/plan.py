@@ -1,0 +1,66 @@
+"""A plan: sampler, grid, start and number of steps, resolved; all that decides how an image is sampled but its seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from ddbm_cli.errors import UsageError
+from ddbm_cli.paths import Path
+from ddbm_cli.samplers.base import Sampler, Start, count_evaluations
+from ddbm_cli.samplers.times import TimeGrid
+from ddbm_cli.settings import describe
+
+MAX_STEPS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to sample on `path`, in `steps` steps of `grid`."""
+
+    path: Path
+    sampler: Sampler
+    grid: TimeGrid
+    start: Start
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise UsageError(f"{self.steps} steps cannot be sampled", hint=f"give --steps from 1 to {MAX_STEPS}")
+
+    @property
+    def times(self) -> Tensor:
+        """The falling times of the grid, float64 (steps + 1,)."""
+        return self.grid.times(self.path, self.steps)
+
+    @property
+    def nfe(self) -> int:
+        """The number of network evaluations, counted."""
+        return count_evaluations(self.path, self.sampler, self.start, self.times)
+
+    def within(self, nfe: int) -> "Plan":
+        """Return this plan with as many steps as `nfe` evaluations allow.
+
+        Raises:
+            UsageError: not even one step is possible.
+        """
+        least = replace(self, steps=1).nfe
+        if nfe < least:
+            raise UsageError(
+                f"{nfe} evaluations are too few for sampler '{self.sampler.name}'", hint=f"give --nfe {least} or more"
+            )
+        low, high = 1, min(nfe + 1, MAX_STEPS)  # every step costs at least one evaluation
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if replace(self, steps=middle).nfe <= nfe else (low, middle - 1)
+        return replace(self, steps=low)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the JSON form, without the path, which belongs to the model."""
+        return {
+            "sampler": describe(self.sampler),
+            "grid": describe(self.grid),
+            "start": describe(self.start),
+            "steps": self.steps,
+        }
