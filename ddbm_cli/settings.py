@@ -6,9 +6,12 @@ Each has one form, read here and nowhere else:
     Python     Implicit(eta=0.5)
     JSON       {"name": "implicit", "eta": 0.5}
     shell      implicit:eta=0.5
+
+A list in the shell form is joined by hyphens: adm:multipliers=1-2-2-3.
 """
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
@@ -47,13 +50,16 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: 
     if name not in kinds:
         raise UsageError(f"unknown {what} '{name}'", hint=f"choose one of: {', '.join(kinds)}")
     kind = kinds[name]
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for field in fields:
+    hints = typing.get_type_hints(kind)
+    known = {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for field in list(fields):
         if field not in known:
             raise UsageError(
                 f"{what} '{name}' has no field '{field}'",
                 hint=f"its fields: {', '.join(known)}" if known else f"'{name}' takes no fields",
             )
+        if isinstance(spec, str) and typing.get_origin(known[field]) is tuple:
+            fields[field] = fields[field].split("-")
     try:
         return kind(**fields)
     except pydantic.ValidationError as error:

@@ -70,9 +70,9 @@ class Path:
         return Coefficients(*slopes)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """Return 2 lambda_t, equation (8)."""
+        """Return 2 lambda_t, equation (8); -inf where nothing of the target is left, also if no noise is either."""
         _, b, c = self.coefficients(t)
-        return 2 * (b.log() - c.log())
+        return torch.where(b > 0, 2 * (b.log() - c.log()), -torch.inf)
 
     def diffusion_squared(self, t: Tensor) -> Tensor:
         """Return g^2, equation (5)."""

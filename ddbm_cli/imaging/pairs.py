@@ -1,0 +1,108 @@
+"""Folders of picture pairs: which file of A belongs to which of B, and which pairs are held out.
+
+A pair is two files of the same stem, in A (source) and B (target). Known layouts, the first that fits counts:
+
+    DATA/train/A DATA/train/B DATA/val/A DATA/val/B      split given
+    DATA/trainA DATA/trainB DATA/valA DATA/valB          split given (pix2pix's names; test in place of val is fine)
+    DATA/A DATA/B                                        a share is held out, chosen by the hash of the stem
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddbm_cli.errors import UsageError
+from ddbm_cli.imaging.io import PICTURE_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files that show the same thing; `name` is their stem, with sub-folders, and tells pairs of one root apart."""
+
+    name: str
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class PairSplit:
+    """The pairs of one or more roots. `unpaired` are files without a partner."""
+
+    train: list[Pair]
+    val: list[Pair]
+    unpaired: list[Path]
+
+
+def find_pairs(roots: Sequence[Path], *, val_share: float) -> PairSplit:
+    """Collect the pairs of all roots, in an order that depends on names alone.
+
+    Args:
+        roots: folders in one of the layouts above.
+        val_share: share of pairs to hold out, 0..1, where the layout does not say.
+
+    Raises:
+        UsageError: a root is missing, has no known layout, or there are no pairs to train on.
+    """
+    found = PairSplit([], [], [])
+    for root in roots:
+        train, val = _layout(root)
+        train_pairs, unpaired = _match(*train)
+        found.unpaired.extend(unpaired)
+        if val is not None:
+            found.train.extend(train_pairs)
+            val_pairs, unpaired = _match(*val)
+            found.val.extend(val_pairs)
+            found.unpaired.extend(unpaired)
+        else:
+            for pair in train_pairs:
+                (found.val if _held_out(pair.name, val_share) else found.train).append(pair)
+    if not found.train:
+        raise UsageError(
+            f"no pairs to train on in {', '.join(str(root) for root in roots)}",
+            hint="a pair is two pictures of the same stem, one in A/ and one in B/",
+        )
+    return found
+
+
+def _layout(root: Path) -> tuple[tuple[Path, Path], tuple[Path, Path] | None]:
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder", hint="make pairs with: ddbm data edges PICTURES OUT")
+
+    def both(first: str, second: str) -> tuple[Path, Path] | None:
+        pair = (root / first, root / second)
+        return pair if pair[0].is_dir() and pair[1].is_dir() else None
+
+    for join in ("{}/", "{}"):
+        train = both(join.format("train") + "A", join.format("train") + "B")
+        if train:
+            vals = (both(join.format(split) + "A", join.format(split) + "B") for split in ("val", "test"))
+            return train, next(filter(None, vals), None)
+    plain = both("A", "B")
+    if plain:
+        return plain, None
+    raise UsageError(
+        f"{root}: neither A/ and B/ nor train/A and train/B are in it",
+        hint="put sources in A/ and targets in B/, pairs under the same file name",
+    )
+
+
+def _match(sources: Path, targets: Path) -> tuple[list[Pair], list[Path]]:
+    first, second = _by_stem(sources), _by_stem(targets)
+    pairs = [Pair(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
+    alone = [(first.get(name) or second[name]) for name in sorted(first.keys() ^ second.keys())]
+    return pairs, alone
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files = (
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in PICTURE_EXTENSIONS and not path.name.startswith(".")
+    )
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+
+def _held_out(name: str, share: float) -> bool:
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -1,0 +1,92 @@
+"""A model's card: all that is known about a weights file, kept in the file's own header.
+
+The card says how to build the network and how to call it, so weights never need a script beside them; and it says
+where they come from, so a user can judge them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+import pydantic
+
+from ddbm_cli.errors import ModelError
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.settings import settings
+
+FORMAT = 1
+"""Version of the card; a file with a higher one was written by a later release."""
+
+HEADER_KEY = "ddbm.card"
+"""Where the card's JSON stands among a safetensors file's metadata."""
+
+
+@settings
+class ModelCard:
+    """What a weights file is.
+
+    name: short name; task: one line, "sketch -> picture".
+    network, path, prediction: settings as {"name": ..., field: value}.
+    sees_source: the network gets x_T beside x_t on its channels.
+    preprocess: how pixels become the network's input and back.
+    defaults: how to sample when the user does not say: sampler, grid, start, steps.
+    clip: keep estimates within -1..1 while sampling.
+    licence, data, limits: words for the user. training, scores: facts and held-out numbers.
+    """
+
+    name: str
+    task: str
+    network: dict[str, Any]
+    path: dict[str, Any]
+    prediction: dict[str, Any]
+    preprocess: Preprocess
+    defaults: dict[str, Any]
+    sees_source: bool = True
+    clip: bool = True
+    licence: str = "not stated"
+    data: str = "not stated"
+    limits: str = "not stated"
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def header(self) -> dict[str, str]:
+        """Return the metadata of a safetensors file that carries this card."""
+        body = pydantic.TypeAdapter(ModelCard).dump_python(self, mode="json")
+        return {
+            "format": "pt",
+            HEADER_KEY: json.dumps(body, sort_keys=True),
+            "modelspec.title": self.name,
+            "modelspec.description": self.task,
+            "modelspec.license": self.licence,
+        }
+
+
+def read_card(header: Mapping[str, str], *, file: str) -> ModelCard:
+    """Return the card in a safetensors header.
+
+    Raises:
+        ModelError: there is none, it is from a later release, or it is damaged.
+    """
+    if HEADER_KEY not in header:
+        raise ModelError(
+            f"{file}: no model card in the file's header",
+            hint="only models written by ddbm describe themselves; train one with: ddbm train DATA",
+        )
+    try:
+        body = json.loads(header[HEADER_KEY])
+        version = body.get("format", 0)
+    except (json.JSONDecodeError, AttributeError):
+        raise ModelError(f"{file}: the model card is not readable", hint="get the file anew") from None
+    if not isinstance(version, int) or version > FORMAT:
+        raise ModelError(
+            f"{file}: its model card has format {version}, this release reads up to {FORMAT}",
+            hint="upgrade with: pip install --upgrade ddbm-cli",
+        )
+    try:
+        return pydantic.TypeAdapter(ModelCard).validate_python(body)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{file}: model card: {place}: {first['msg']}", hint="get the file anew") from None

@@ -1,0 +1,189 @@
+"""A model ready to work: card and denoiser on a device, and how to sample with it."""
+
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.denoisers import PREDICTIONS, Denoiser, clipped
+from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.models import checkpoint
+from ddbm_cli.models.card import ModelCard
+from ddbm_cli.networks import NETWORKS
+from ddbm_cli.paths import PATHS
+from ddbm_cli.samplers import (
+    ALIASES,
+    GRIDS,
+    SAMPLERS,
+    STARTS,
+    Bridge,
+    Evaluation,
+    Noise,
+    Plan,
+    sample,
+)
+from ddbm_cli.settings import build
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class TranslationModel:
+    """What every task gets: a denoiser with its card, on one device.
+
+    Args:
+        card: what the model is.
+        denoiser: built from the card, with weights.
+        digest: sha256 of the file that it came from, "" for none.
+    """
+
+    def __init__(self, card: ModelCard, denoiser: Denoiser, *, digest: str = "") -> None:
+        self.card = card
+        self.denoiser = denoiser
+        self.digest = digest
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.denoiser.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the network computes in; states are float32 always."""
+        return next(self.denoiser.parameters()).dtype
+
+    def plan(
+        self,
+        sampler: str | Mapping[str, Any] | None = None,
+        grid: str | Mapping[str, Any] | None = None,
+        steps: int | None = None,
+        nfe: int | None = None,
+    ) -> Plan:
+        """Resolve how to sample: what is given, else the sampler's own habits, else the card's defaults.
+
+        Raises:
+            UsageError: an unknown name, a value out of range, or both steps and nfe.
+        """
+        if steps is not None and nfe is not None:
+            raise UsageError("--steps and --nfe are two ways to say one thing", hint="give one of them")
+        if nfe is not None and nfe < 1:
+            raise UsageError(f"{nfe} network evaluations make no picture", hint="give --nfe 1 or more")
+        defaults = self.card.defaults
+        chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
+        own = chosen.name == defaults["sampler"]["name"]
+        home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": chosen.home_start}}
+        plan = Plan(
+            path=self.denoiser.path,
+            sampler=chosen,
+            grid=build(GRIDS, grid if grid is not None else home["grid"], what="grid"),
+            start=build(STARTS, home["start"], what="start"),
+            steps=defaults["steps"] if steps is None else steps,
+        )
+        # A default of the card is a budget: another sampler gets the calls, not the steps, of the card's own.
+        if nfe is None and steps is None and not own:
+            nfe = self.plan().nfe
+        return plan if nfe is None else plan.within(nfe)
+
+    def translate(self, source: Tensor, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:
+        """Translate a batch (B, C, H, W) of float32 in -1..1; yield every network call, return the result on the CPU."""
+        denoise = clipped(self.denoiser) if self.card.clip else self.denoiser
+        bridge = Bridge(plan.path, source.to(self.device), noise)
+        result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
+        return result.float().cpu()
+
+
+def assemble(card: ModelCard) -> Denoiser:
+    """Build the denoiser that a card describes, with fresh weights.
+
+    Raises:
+        ModelError: the card names a network, path or prediction that this release does not know.
+    """
+    try:
+        return Denoiser(
+            build(NETWORKS, card.network, what="network").create(),
+            build(PATHS, card.path, what="path"),
+            build(PREDICTIONS, card.prediction, what="prediction"),
+            sees_source=card.sees_source,
+        )
+    except UsageError as error:
+        raise ModelError(f"model '{card.name}': {error.message}", hint="upgrade ddbm-cli, or get the file anew") from None
+
+
+def load_model(reference: str | Path | None = None, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
+    """Load a model onto a device.
+
+    Args:
+        reference: a .safetensors file; None is the built-in model.
+        device: "auto" (a GPU where there is one), or torch's name: "cpu", "cuda:1", "mps".
+        dtype: "auto" (bfloat16 on GPUs that have it, float32 elsewhere), "fp32", "fp16" or "bf16".
+
+    Raises:
+        ModelError: the file cannot be had, is damaged, or weights and card disagree.
+        UsageError: no such device or dtype.
+    """
+    path = Path(reference) if reference is not None else builtin_path()
+    where = choose_device(device)
+    card, weights = checkpoint.read_model(path)
+    denoiser = assemble(card)
+    _fill(denoiser.network, weights, path.name)
+    denoiser.to(device=where, dtype=_dtype(dtype, where), memory_format=torch.channels_last)
+    return TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
+
+
+def builtin_path() -> Path:
+    """Return the built-in model's file."""
+    return Path(__file__).parent.parent / "assets" / "sketch-to-3d-64.safetensors"
+
+
+def _expand(sampler: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Replace a name that people know by the setting it stands for; given fields are added to it."""
+    if not isinstance(sampler, str):
+        return sampler
+    name, colon, fields = sampler.partition(":")
+    full = ALIASES.get(name, name)
+    if not colon:
+        return full
+    return f"{full},{fields}" if ":" in full else f"{full}:{fields}"
+
+
+def _fill(network: torch.nn.Module, weights: Mapping[str, Tensor], file: str) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if wanted != found:
+        odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise ModelError(
+            f"{file}: {len(odd)} tensors do not fit its card, first '{odd[0]}'"
+            f" (card {wanted.get(odd[0], 'has none')}, file {found.get(odd[0], 'has none')})",
+            hint="get the file anew",
+        )
+    network.load_state_dict(weights)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is a GPU where there is one.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(f"device '{name}' is not to be had here", hint="use --device cpu, or auto") from None
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if name not in DTYPES:
+        raise UsageError(f"unknown dtype '{name}'", hint=f"choose one of: auto, {', '.join(DTYPES)}")
+    return DTYPES[name]

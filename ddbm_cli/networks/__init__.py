@@ -1,0 +1,7 @@
+"""Networks F(input, time); they know nothing of paths."""
+
+from ddbm_cli.networks.adm import ADM, ADMConfig
+
+NETWORKS: dict[str, type[ADMConfig]] = {ADMConfig.name: ADMConfig}
+
+__all__ = ["ADM", "NETWORKS", "ADMConfig"]

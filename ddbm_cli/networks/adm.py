@@ -1,0 +1,109 @@
+"""The ADM U-Net (Dhariwal & Nichol, arXiv:2105.05233), as DDBM uses it (arXiv:2309.16948).
+
+Names and shapes of its parameters are those of the released DDBM checkpoints. `patch` folds squares of pixels into
+channels before the first layer and unfolds them after the last: a network for big pictures and small machines.
+"""
+
+from typing import Annotated, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ddbm_cli.networks.blocks import Attention, ResBlock, Stage, norm, time_features, zero
+from ddbm_cli.settings import settings
+
+
+@settings
+class ADMConfig:
+    """The shape of the network; the defaults are the released edges2handbags model.
+
+    in_channels: of x_t and x_T together. channels: of the first level; `multipliers` times that at each level.
+    blocks: residual blocks of a level. attention: downsampling factors, after `patch`, that get attention.
+    head_channels: channels of an attention head. patch: side of the squares folded into channels.
+    """
+
+    name: ClassVar[str] = "adm"
+
+    in_channels: Annotated[int, Field(ge=1)] = 6
+    out_channels: Annotated[int, Field(ge=1)] = 3
+    channels: Annotated[int, Field(ge=2, multiple_of=2)] = 192
+    multipliers: Annotated[tuple[int, ...], Field(min_length=1)] = (1, 2, 3, 4)
+    blocks: Annotated[int, Field(ge=1)] = 3
+    attention: tuple[int, ...] = (2, 4, 8)
+    head_channels: Annotated[int, Field(ge=1)] = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patch: Annotated[int, Field(ge=1)] = 1
+
+    def create(self) -> "ADM":
+        """Return the network with fresh weights."""
+        return ADM(self)
+
+
+class ADM(nn.Module):
+    """F(x, time): U-Net with residual blocks and attention.
+
+    Height and width of the input must be multiples of `size_multiple`.
+    """
+
+    def __init__(self, config: ADMConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, embedding = config.channels, 4 * config.channels
+        self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+
+        def block(channels: int, out_channels: int, resize: str | None = None) -> ResBlock:
+            return ResBlock(channels, out_channels, embedding, config.dropout, resize)
+
+        def stage(channels: int, out_channels: int, factor: int) -> Stage:
+            attention = [Attention(out_channels, config.head_channels)] if factor in config.attention else []
+            return Stage(block(channels, out_channels), *attention)
+
+        folded = config.patch**2
+        channels = width * config.multipliers[0]
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(config.in_channels * folded, channels, 3, padding=1))])
+        skips = [channels]
+        for level, multiplier in enumerate(config.multipliers):
+            for _ in range(config.blocks):
+                self.input_blocks.append(stage(channels, width * multiplier, 2**level))
+                channels = width * multiplier
+                skips.append(channels)
+            if level < len(config.multipliers) - 1:
+                self.input_blocks.append(Stage(block(channels, channels, "down")))
+                skips.append(channels)
+
+        self.middle_block = Stage(
+            block(channels, channels), Attention(channels, config.head_channels), block(channels, channels)
+        )
+
+        self.output_blocks = nn.ModuleList()
+        for level, multiplier in reversed(list(enumerate(config.multipliers))):
+            for index in range(config.blocks + 1):
+                up = stage(channels + skips.pop(), width * multiplier, 2**level)
+                channels = width * multiplier
+                if level and index == config.blocks:
+                    up.append(block(channels, channels, "up"))
+                self.output_blocks.append(up)
+
+        last = zero(nn.Conv2d(channels, config.out_channels * folded, 3, padding=1))
+        self.out = nn.Sequential(norm(channels), nn.SiLU(), last)
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width must be multiples of."""
+        return self.config.patch * int(2 ** (len(self.config.multipliers) - 1))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Return F (B, out_channels, H, W) for x (B, in_channels, H, W) and time (B,), in the dtype of x."""
+        features = time_features(time, self.config.channels).to(x.dtype)
+        embedding = self.time_embed(features)
+        x = F.pixel_unshuffle(x, self.config.patch).contiguous(memory_format=torch.channels_last)
+        skips = []
+        for down in self.input_blocks:
+            x = down(x, embedding)
+            skips.append(x)
+        x = self.middle_block(x, embedding)
+        for up in self.output_blocks:
+            x = up(torch.cat([x, skips.pop()], dim=1), embedding)
+        return F.pixel_shuffle(self.out(x), self.config.patch)

@@ -1,0 +1,23 @@
+"""What training minimises: the error of the estimated target, each time's error counted alike.
+
+    loss = | D(x_t, t, x_T) - x_0 |^2 / out(t)^2,    x_t = a x_T + b x_0 + c eps             (DDBM arXiv:2309.16948, eq. 10)
+
+1 / out^2 undoes the scale that the prediction gives to the network's output, so the network's own error is measured.
+"""
+
+from torch import Tensor
+
+from ddbm_cli.denoisers import Denoiser
+
+
+def denoising_loss(denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    """Return the weighted squared error of each image, (B,).
+
+    Args:
+        x0, source, eps: target, source and standard noise, (B, C, H, W).
+        t: times (B,), float64.
+    """
+    x_t = denoiser.path.training_state(x0, source, eps, t)
+    weight = denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
+    error = (denoiser(x_t, t, source) - x0).square().flatten(1).mean(1)
+    return weight.to(error) * error

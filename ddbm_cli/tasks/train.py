@@ -1,0 +1,320 @@
+"""Train a bridge on a folder of pairs; a run is a folder, and going on with it is the default.
+
+    RUN/config.json            the resolved request
+    RUN/state.safetensors      what resumes the run
+    RUN/model.safetensors      averaged weights with their card, ready for `ddbm translate -m`
+    RUN/best.safetensors       the same, at the lowest validation loss
+    RUN/results.csv            a row for each validation
+    RUN/samples/step_N.png     source | result | truth, for some held-out pairs
+"""
+
+import csv
+import dataclasses
+import json
+import math
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ddbm_cli.denoisers import PREDICTIONS, Denoiser
+from ddbm_cli.errors import UsageError
+from ddbm_cli.imaging.io import save_picture
+from ddbm_cli.imaging.pairs import PairSplit, find_pairs
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.models import ModelCard, TranslationModel, assemble, write_model
+from ddbm_cli.models.model import choose_device
+from ddbm_cli.networks import NETWORKS
+from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss
+from ddbm_cli.paths import PATHS
+from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.settings import build, describe, settings
+from ddbm_cli.tasks.events import Planned
+from ddbm_cli.training import Batches, Fit, Recipe, Saved, Stepped, Validated
+
+VALIDATION_PAIRS = 64
+SHEET_PAIRS = 12
+MEASURED_PAIRS = 512
+
+
+@settings
+class TrainRequest:
+    """What to train, on what, and what to call it.
+
+    data: folders of pairs; see `imaging.pairs` for their layouts. output: the run's folder.
+    network, path, prediction, times: settings in their shell form, such as "adm:channels=64". A preconditioned
+        prediction whose sigmas are not given gets those of the data.
+    size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
+    hours: stop then, to be resumed; None for no limit.
+    """
+
+    data: tuple[Path, ...]
+    output: Path
+    network: str = "adm:channels=48,multipliers=1-2-2-3,blocks=1,attention=4-8,head_channels=24,patch=2"
+    path: str = "vp-bridge"
+    prediction: str = "preconditioned:clock=log-snr"
+    times: str = "arcsine"
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    size: Annotated[int, Field(ge=8)] = 64
+    augment: tuple[str, ...] = ("flip", "shift")
+    val_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    hours: Annotated[float, Field(gt=0)] | None = None
+    device: str = "auto"
+    name: str = "bridge"
+    task: str = "source -> target"
+    licence: str = "not stated"
+    data_note: str = "not stated"
+    limits: str = "not stated"
+
+
+def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Path | None = None) -> TrainRequest:
+    """Resolve a request: what is given wins over the config file, which wins over the run that is resumed.
+
+    Raises:
+        UsageError: a file is missing or not readable, or a value is unknown or out of range.
+    """
+    body: dict[str, Any] = {}
+    if resume is not None:
+        body = _read(resume / "config.json", json.loads, hint="name the folder of a run, the -o of its ddbm train")
+    if config is not None:
+        body = _merge(body, _read(config, tomllib.loads, hint="name a TOML file of settings"))
+    body = _merge(body, given)
+    if not body.get("data"):
+        raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
+    try:
+        return pydantic.TypeAdapter(TrainRequest).validate_python(body)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]).replace("_", "-").removeprefix("recipe.")
+        raise UsageError(f"--{place} {first['input']}: {first['msg']}", hint="see: ddbm train --help") from None
+
+
+def run(
+    request: TrainRequest, *, stop: Callable[[], bool] = lambda: False, dry_run: bool = False
+) -> Iterator[Planned | Stepped | Validated | Saved]:
+    """Train, or go on training; yields what happens. `stop` is asked between steps; a dry run ends after the plan.
+
+    Raises:
+        UsageError: data or settings cannot be used, or the folder holds a run with other settings.
+    """
+    pairs = find_pairs(request.data, val_share=request.val_share)
+    preprocess = Preprocess(size=request.size)
+    device = choose_device(request.device)
+    batches = _batches(request, pairs, preprocess)
+    card = _card(request, batches)
+    torch.manual_seed(request.recipe.seed)
+    denoiser = assemble(card).to(device, memory_format=torch.channels_last)
+    _claim(request, write=not dry_run)
+    held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed)
+    judge = _Judge(request, card, held_out)
+    fit = Fit(
+        denoiser,
+        batches,
+        build(TIME_DISTRIBUTIONS, request.times, what="time distribution"),
+        request.recipe,
+        state=request.output / "state.safetensors",
+        validate=judge if len(held_out) else None,
+    )
+    yield Planned(total=request.recipe.steps, kept=fit.step, facts=_facts(request, pairs, card, denoiser, device))
+    if dry_run:
+        return
+    deadline = math.inf if request.hours is None else time.monotonic() + 3600 * request.hours
+    for event in fit.run(stop=lambda: stop() or time.monotonic() > deadline):
+        if isinstance(event, Validated) and event.best:
+            write_model(request.output / "best.safetensors", judge.card(fit), _weights(fit))
+        if isinstance(event, Saved):
+            write_model(request.output / "model.safetensors", judge.card(fit), _weights(fit))
+        yield event
+
+
+def _read(path: Path, parse: Callable[[str], dict[str, Any]], *, hint: str) -> dict[str, Any]:
+    try:
+        return parse(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint=hint) from None
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**below, **above}
+    if "recipe" in below and "recipe" in above:
+        merged["recipe"] = {**below["recipe"], **above["recipe"]}
+    return merged
+
+
+class _Judge:
+    """Looks at the averaged weights on held-out pairs: the loss at fixed times and noise, and real translations."""
+
+    def __init__(self, request: TrainRequest, card: ModelCard, held_out: Batches) -> None:
+        self._request = request
+        self._card = card
+        chosen = [held_out.pair(index) for index in _spread(len(held_out), VALIDATION_PAIRS)]
+        if chosen:
+            self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
+        self.scores: dict[str, float] = {}
+
+    def __call__(self, denoiser: Denoiser, step: int) -> dict[str, float]:
+        """Score the denoiser, write a row and a sheet of pictures."""
+        with torch.no_grad():
+            loss = self._loss(denoiser)
+        results = self._translate(denoiser)
+        self.scores = {
+            "loss": loss,
+            "mse": float((results - self._target).square().mean()),
+            "blank_mse": float((1 - self._target).square().mean()),
+        }
+        self._record(step, results)
+        return self.scores
+
+    def card(self, fit: Fit) -> ModelCard:
+        """Return the card as it stands after the steps done so far."""
+        recipe = fit.recipe
+        training = {
+            "pairs": len(fit.batches),
+            "steps": fit.step,
+            "seconds": round(fit.seconds),
+            "batch_size": recipe.batch_size,
+            "precision": recipe.precision,
+            "device": fit.device.type,
+            "torch": torch.__version__,
+        }
+        held_out = {name: round(value, 5) for name, value in self.scores.items()}
+        scores = {"validation_pairs": len(self._target), **held_out} if held_out else {}
+        return dataclasses.replace(self._card, training=training, scores=scores)
+
+    def _loss(self, denoiser: Denoiser) -> float:
+        count = len(self._target)
+        device = next(denoiser.parameters()).device
+        law = build(TIME_DISTRIBUTIONS, self._request.times, what="time distribution")
+        times = law.times(denoiser.path, (torch.arange(count) + 0.5) / count)
+        eps = NoiseSource(0, [f"validation {index}" for index in range(count)])(self._target)
+        parts = zip(*(tensor.to(device).split(16) for tensor in (self._target, self._source, times, eps)), strict=True)
+        return float(torch.cat([denoising_loss(denoiser, *part) for part in parts]).mean())
+
+    def _translate(self, denoiser: Denoiser) -> Tensor:
+        model = TranslationModel(self._card, denoiser)
+        plan = model.plan()
+        results = []
+        for first in range(0, len(self._source), 16):
+            part = self._source[first : first + 16]
+            noise = NoiseSource(0, [f"validation {first + index}" for index in range(len(part))])
+            results.append(finish(model.translate(part, noise, plan)))
+        return torch.cat(results).clamp(-1, 1)
+
+    def _record(self, step: int, results: Tensor) -> None:
+        shown = _spread(len(results), SHEET_PAIRS)
+        columns = [tensor[shown] for tensor in (self._source, results, self._target)]
+        sheet = self._request.output / "samples" / f"step_{step:07d}.png"
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(contact_sheet(columns, columns=4), sheet)
+        table = self._request.output / "results.csv"
+        fresh = not table.exists()
+        with table.open("a", newline="") as file:
+            writer = csv.DictWriter(file, ["step", *self.scores])
+            if fresh:
+                writer.writeheader()
+            writer.writerow({"step": step, **self.scores})
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Return up to `wanted` indices, evenly spread over `count`."""
+    wanted = min(count, wanted)
+    return [index * count // wanted for index in range(wanted)]
+
+
+def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess) -> Batches:
+    recipe = request.recipe
+    return Batches(pairs.train, preprocess, size=recipe.batch_size, seed=recipe.seed, augment=request.augment)
+
+
+def _card(request: TrainRequest, batches: Batches) -> ModelCard:
+    path = build(PATHS, request.path, what="path")
+    prediction = describe(build(PREDICTIONS, request.prediction, what="prediction"))
+    if prediction["name"] == "preconditioned" and "sigma" not in request.prediction:
+        prediction |= _measure(batches)
+    start = "prior" if path.name in ("ve", "vp", "cosine") else "booted"
+    return ModelCard(
+        name=request.name,
+        task=request.task,
+        network=describe(build(NETWORKS, request.network, what="network")),
+        path=describe(path),
+        prediction=prediction,
+        preprocess=Preprocess(size=request.size),
+        defaults={
+            "sampler": {"name": "implicit", "eta": 0.0},
+            "grid": {"name": "uniform" if path.noise_free else "log-snr"},
+            "start": {"name": start},
+            "steps": 9,
+        },
+        licence=request.licence,
+        data=request.data_note,
+        limits=request.limits,
+    )
+
+
+def _measure(batches: Batches) -> dict[str, float]:
+    """Return root mean squares of target and source, and the mean of their product."""
+    chosen = [batches.pair(index) for index in _spread(len(batches), MEASURED_PAIRS)]
+    target, source = (torch.stack(side) for side in zip(*chosen, strict=True))
+    sigmas = {"sigma_data": target.square().mean().sqrt(), "sigma_source": source.square().mean().sqrt()}
+    return {name: round(float(value), 4) for name, value in (sigmas | {"cov": (target * source).mean()}).items()}
+
+
+def _weights(fit: Fit) -> dict[str, Tensor]:
+    return {name: tensor.half() for name, tensor in fit.averaged.network.state_dict().items()}
+
+
+def _claim(request: TrainRequest, *, write: bool) -> None:
+    """Write the resolved request, or see that the run in the folder has the same one.
+
+    Length, budget and device may differ: those a resumed run may change.
+    """
+    file = request.output / "config.json"
+    body: dict[str, Any] = pydantic.TypeAdapter(TrainRequest).dump_python(request, mode="json")
+    if file.exists():
+        before = json.loads(file.read_text())
+        odd = [name for name in _fixed(body) if _fixed(body)[name] != _fixed(before).get(name)]
+        if odd:
+            raise UsageError(
+                f"{request.output} holds a run with another {odd[0]}",
+                hint=f"go on with it by: ddbm train --resume {request.output}; or give another -o",
+            )
+    if not write:
+        return
+    request.output.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(body, indent=1) + "\n")
+    temporary.replace(file)
+
+
+def _fixed(body: dict[str, Any]) -> dict[str, Any]:
+    loose = ("output", "hours", "device", "recipe", "data", "name", "task", "licence", "data_note", "limits")
+    recipe = {name: body["recipe"][name] for name in ("batch_size", "seed", "precision")}
+    return {**{name: value for name, value in body.items() if name not in loose}, **recipe}
+
+
+def _facts(
+    request: TrainRequest, pairs: PairSplit, card: ModelCard, denoiser: Denoiser, device: torch.device
+) -> dict[str, str]:
+    weights = sum(parameter.numel() for parameter in denoiser.parameters())
+    recipe = request.recipe
+    facts = {
+        "Data": f"{len(pairs.train)} pairs to train on, {len(pairs.val)} held out, {len(pairs.unpaired)} files unpaired",
+        "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
+        "Path": f"{request.path}, prediction {_brief(card.prediction)}",
+        "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
+        "Device": f"{device}, {recipe.precision}",
+        "Run": str(request.output),
+    }
+    return facts
+
+
+def _brief(setting: dict[str, Any]) -> str:
+    fields = ", ".join(f"{name}={value}" for name, value in setting.items() if name != "name")
+    return f"{setting['name']} ({fields})" if fields else str(setting["name"])

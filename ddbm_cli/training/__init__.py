@@ -1,0 +1,6 @@
+"""Training: batches, the loop, and all that resumes a run."""
+
+from ddbm_cli.training.batches import Batches
+from ddbm_cli.training.loop import Fit, Recipe, Saved, Stepped, Validated
+
+__all__ = ["Batches", "Fit", "Recipe", "Saved", "Stepped", "Validated"]

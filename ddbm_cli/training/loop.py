@@ -1,0 +1,194 @@
+"""The training loop: a generator that yields what happened, and owns no files but its state.
+
+One step draws times and noise, takes the loss of `objectives`, and moves the weights by AdamW; an exponential average
+of the weights is what samples and what is shipped (EDM, arXiv:2206.00364, App. F).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.errors import DdbmError
+from ddbm_cli.objectives import TimeDistribution, denoising_loss
+from ddbm_cli.settings import settings
+from ddbm_cli.training.batches import Batch, Batches
+from ddbm_cli.training.state import load_state, save_state
+
+
+@settings
+class Recipe:
+    """How to optimise.
+
+    steps: length of the run. batch_size: pairs in a step.
+    learning_rate: AdamW's, reached after `warmup` steps, held, and led to 0 over the last share `decay` of the run.
+    ema: decay of the average of the weights per step; shorter averages are used early in the run.
+    clip_norm: largest norm of the gradient.
+    precision: "bf16" computes the network in bfloat16 where that is safe; weights stay float32.
+    save_every, validate_every: in steps.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 20_000
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    warmup: Annotated[int, Field(ge=0)] = 200
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.25
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    save_every: Annotated[int, Field(ge=1)] = 500
+    validate_every: Annotated[int, Field(ge=1)] = 1000
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rise = min(1.0, (step + 1) / (self.warmup + 1))
+        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.learning_rate * min(rise, left, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """A step is done; `loss` is its mean over the batch, `seconds` the run's time so far."""
+
+    step: int
+    total: int
+    loss: float
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """The average of the weights was looked at, after `step` steps."""
+
+    step: int
+    scores: dict[str, float]
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The run's state is on disk; a resumed run goes on after `step`."""
+
+    step: int
+    path: Path
+
+
+class Fit:
+    """One training run.
+
+    Args:
+        denoiser: what is trained, on its device.
+        batches: pairs to train on.
+        law: which times are looked at.
+        recipe: how to optimise.
+        state: the file that resumes the run; if it exists, the run goes on from it.
+        validate: given the averaged denoiser and the step, returns scores; the lower "loss" among them, the better.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        batches: Batches,
+        law: TimeDistribution,
+        recipe: Recipe,
+        *,
+        state: Path,
+        validate: Callable[[Denoiser, int], dict[str, float]] | None = None,
+    ) -> None:
+        self.denoiser = denoiser
+        self.batches = batches
+        self.law = law
+        self.recipe = recipe
+        self.state = state
+        self.validate = validate
+        self.device = next(denoiser.parameters()).device
+        self.optimizer = torch.optim.AdamW(
+            denoiser.parameters(),
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=recipe.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.average = AveragedModel(denoiser, multi_avg_fn=self._average)
+        self.step = 0
+        self.seconds = 0.0
+        self.best = float("inf")
+        if state.exists():
+            facts = load_state(state, denoiser, self.average, self.optimizer)
+            self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
+
+    @property
+    def averaged(self) -> Denoiser:
+        """The denoiser with averaged weights: what samples well."""
+        module: Denoiser = self.average.module
+        return module.eval()
+
+    def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Stepped | Validated | Saved]:
+        """Train to the end of the recipe, or until `stop` says so between two steps; the state is saved then.
+
+        Raises:
+            DdbmError: the loss is no longer a number.
+        """
+        began = time.monotonic() - self.seconds
+        for batch in self.batches.from_step(self.step):
+            done = self.step >= self.recipe.steps or stop()
+            if done or (self.step and self.step % self.recipe.save_every == 0):
+                save_state(self.state, self.denoiser, self.average, self.optimizer, self._facts())
+                yield Saved(step=self.step, path=self.state)
+            if done:
+                return
+            rate = self.recipe.rate(self.step)
+            loss = self._step(batch, rate)
+            self.step += 1
+            self.seconds = time.monotonic() - began
+            yield Stepped(step=self.step, total=self.recipe.steps, loss=loss, rate=rate, seconds=self.seconds)
+            if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:
+                yield from self._validated()
+
+    def _step(self, batch: Batch, rate: float) -> float:
+        torch.manual_seed(self.recipe.seed + self.step)  # dropout
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        target, source, eps = (tensor.to(self.device) for tensor in (batch.target, batch.source, batch.eps))
+        times = self.law.times(self.denoiser.path, batch.u).to(self.device)
+        self.denoiser.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            loss = denoising_loss(self.denoiser, target, source, times, eps).mean()
+        value = float(loss.detach())
+        if value != value:
+            raise DdbmError(
+                f"the loss is not a number at step {self.step + 1}",
+                hint="start anew with a lower --learning-rate, or with --precision fp32",
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.average.update_parameters(self.denoiser)
+        return value
+
+    def _validated(self) -> Iterator[Validated]:
+        if self.validate is None:
+            return
+        scores = self.validate(self.averaged, self.step)
+        best = scores["loss"] < self.best
+        self.best = min(self.best, scores["loss"])
+        yield Validated(step=self.step, scores=scores, best=best)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"step": self.step, "seconds": self.seconds, "best": self.best}
+
+    @torch.no_grad()
+    def _average(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        decay = min(self.recipe.ema, (1 + int(updates)) / (10 + int(updates)))
+        torch._foreach_lerp_(averaged, current, 1 - decay)

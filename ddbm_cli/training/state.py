@@ -1,0 +1,61 @@
+"""All that a run needs to go on, in one file: weights, their average, the optimiser's moments, the step.
+
+Random state is not among it, for every step seeds its own (see `batches`).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ddbm_cli.errors import DdbmError
+from ddbm_cli.models.checkpoint import write_tensors
+
+HEADER_KEY = "ddbm.training"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def save_state(
+    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+) -> None:
+    """Write the state atomically. `facts` are plain values: the step, seconds, the best score so far."""
+    tensors: dict[str, Tensor] = {}
+    tensors |= {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": moments[name] for name in MOMENTS}
+    write_tensors(path, tensors, {"format": "pt", HEADER_KEY: json.dumps(facts)})
+
+
+def load_state(
+    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Fill network, average and optimiser from a file, and return its facts.
+
+    Raises:
+        DdbmError: the file is damaged, or of another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts: dict[str, Any] = json.loads((file.metadata() or {})[HEADER_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        network.load_state_dict(_part(tensors, "network."))
+        average.load_state_dict(_part(tensors, "average."))
+    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        raise DdbmError(
+            f"{path}: cannot resume from it ({str(error).splitlines()[0]})",
+            hint="resume with the settings that the run began with, or start anew in another folder",
+        ) from None
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _part(tensors, "optimizer.").items():
+        index, _, moment = name.partition(".")
+        state.setdefault(int(index), {})[moment] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return facts
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
