@@ -1,27 +1,50 @@
 """Line drawings of pictures, close to what a person draws: the outline and the main inner lines, on white paper.
 
-The lines are found at a few times the final size and drawn there, then made smaller, which smooths them:
+Lines are found and drawn at a few times the final size; making that smaller smooths them.
 
-    1. smooth the picture, so that texture and shading do not become lines
-    2. take the gradient of colour and of transparency; keep its ridges (Canny 1986: thin, two thresholds)
-    3. drop short pieces
-    4. thicken to the pen's width; ink is black, a coloured pencil takes the colour beside the line
+    1. take the gradient over all channels at once, colour and transparency (Di Zenzo 1986)
+    2. subtract the gradient at a coarser scale: shading is as steep there, the edge of a thing is not
+    3. keep ridges; beside a strong line drop a weak one, which is a rim of light
+    4. grow lines from their strong parts into weak ones (Canny 1986); drop short lines
+    5. what is thin and darker than all around, such as a brow, is one filled stroke, not two lines
+    6. thicken to the pen's width; ink is black, a coloured pencil has the colour of the thing beside the line
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageOps
 
 from ddbm_cli.errors import UsageError
 
 Style = Literal["ink", "pencil"]
 Floats = NDArray[np.float32]
+Integers = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-OVERSAMPLING = 4
+LIGHTNESS = np.array([0.3, 0.59, 0.11], dtype=np.float32)
+# Lightness, red against green, yellow against blue, transparency; a plain outline has about the same size in each.
+CHANNELS = np.array([[0.3, 0.59, 0.11, 0], [0.5, -0.5, 0, 0], [0.2, 0.2, -0.4, 0], [0, 0, 0, 0.5]], dtype=np.float32)
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+COARSE = 4
+
+
+class Lines(NamedTuple):
+    """Pixels of thin lines: rows (N,), columns (N,) and normals (N, 2), all in working pixels."""
+
+    rows: Integers
+    columns: Integers
+    normals: Floats
+
+    def aside(self, distance: float, limit: int) -> tuple[Integers, Integers]:
+        """Return rows and columns of the points that lie `distance` along the normals, at most `limit` - 1."""
+        steps = np.rint(self.normals * distance).astype(np.intp)
+        return (self.rows + steps[:, 0]).clip(0, limit - 1), (self.columns + steps[:, 1]).clip(0, limit - 1)
+
+    def where(self, kept: Mask) -> "Lines":
+        """Return those pixels for which `kept` (N,) holds."""
+        return Lines(self.rows[kept], self.columns[kept], self.normals[kept])
 
 
 def on_white(picture: Image.Image, size: int) -> Image.Image:
@@ -34,6 +57,7 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
 
     Args:
         picture: any mode; transparency tells the outline where the colour does not.
+        size: pixels of a side of the sketch.
         style: "ink" for black lines, "pencil" for lines in the colour of what they outline.
         rng: decides the pen's width and how much is drawn, a little differently for each picture.
 
@@ -42,24 +66,19 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
     """
     if style not in ("ink", "pencil"):
         raise UsageError(f"unknown style '{style}'", hint="choose one of: ink, pencil")
-    detail, width = rng.uniform(0.85, 1.25), rng.uniform(1.0, 1.35)
-    work = size * OVERSAMPLING
-    square = _square(picture, work)
-    smooth = square.filter(ImageFilter.MedianFilter(5)).filter(ImageFilter.GaussianBlur(0.55 * OVERSAMPLING))
-    pixels = np.asarray(smooth, dtype=np.float32) / 255
-    lines = _lines(pixels, threshold=0.055 * detail, shortest=int(2.2 * size * OVERSAMPLING / 16))
-    pen = _blur(lines.astype(np.float32), 0.36 * width * OVERSAMPLING)
-    # A line's middle is the pen's full strength; a third of it and less is paper, which makes the edge crisp.
-    middle = np.quantile(pen[lines], 0.35) if lines.any() else 1.0
-    coverage = np.clip((np.minimum(pen / middle, 1) - 0.35) / 0.4, 0, 1)
+    detail, width, pressure = rng.uniform((0.8, 0.85, 0.85), (1.25, 1.2, 1.0))
+    zoom = 4 if size <= 96 else 2
+    square = _square(picture, size * zoom)
+    strokes = _strokes(square, zoom)
+    lines = _lines(square, zoom, threshold=0.020 * detail, avoid=_grow(strokes, 0.6 * zoom))
+    coverage = _pen(lines, strokes, width, zoom)
     if style == "ink":
-        colour = np.full_like(pixels[..., :3], 0.08)
+        colour = np.full((size, size, 3), 0.06, dtype=np.float32)
     else:
-        colour = _pencil(pixels, lines, width)
-        coverage = coverage * 0.95
+        colour = _pencil(square, lines, strokes, zoom)
+        coverage = coverage * pressure
     sketch = 1 - coverage[..., None] * (1 - colour)
-    whole = Image.fromarray((sketch * 255).round().astype(np.uint8))
-    return whole.resize((size, size), Image.Resampling.BOX)
+    return Image.fromarray(np.rint(sketch * 255).astype(np.uint8))
 
 
 def _square(picture: Image.Image, size: int) -> Image.Image:
@@ -67,78 +86,157 @@ def _square(picture: Image.Image, size: int) -> Image.Image:
     rgba = picture.convert("RGBA")
     scale = size / max(rgba.size)
     shape = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
-    white = Image.new("RGBA", rgba.size, "white")
-    flat = Image.alpha_composite(white, rgba).resize(shape, Image.Resampling.LANCZOS)
+    flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).resize(shape, Image.Resampling.LANCZOS)
     flat.putalpha(rgba.getchannel("A").resize(shape, Image.Resampling.LANCZOS))
-    square = Image.new("RGBA", (size, size), (255, 255, 255, 0))
+    # Bars beside a photo that has no transparency are white and not empty: else its frame would be an outline.
+    paper = 0 if rgba.getextrema()[3][0] < 255 else 255
+    square = Image.new("RGBA", (size, size), (255, 255, 255, paper))
     square.paste(flat, ((size - shape[0]) // 2, (size - shape[1]) // 2))
     return square
 
 
-def _lines(pixels: Floats, *, threshold: float, shortest: int) -> Mask:
-    """Return thin lines (H, W) where colour or transparency of (H, W, 4) changes."""
-    down, across = np.gradient(pixels, axis=(0, 1))
-    strength = np.sqrt(down**2 + across**2)
-    channel = strength.argmax(axis=2)[..., None]
-    dy, dx = (np.take_along_axis(slope, channel, axis=2)[..., 0] for slope in (down, across))
-    height = strength.max(axis=2)
-    ridge = _thin(height, dy, dx)
-    strong = ridge & (height > threshold)
-    weak = ridge & (height > 0.45 * threshold)
-    return _long_pieces(weak, strong, shortest)
+def _strokes(square: Image.Image, zoom: int) -> Mask:
+    """Return where something thin is darker than all around it, within about one final pixel."""
+    small = np.asarray(square.convert("L").reduce(2), dtype=np.float32)
+    closed = _extreme(_extreme(small, zoom // 2, np.maximum), zoom // 2, np.minimum)
+    light, lack = (
+        np.asarray(Image.fromarray(each).resize(square.size, Image.Resampling.BILINEAR))
+        for each in (small, closed - small)
+    )
+    mask = lack > 60
+    rows, columns = np.nonzero(mask)
+    label = _connected(rows, columns, mask.shape)
+    area = np.bincount(label, minlength=1)
+    # The tip of a large dark area is not a stroke: there the dark goes on where the stroke ends.
+    limit = square.width - 1
+    far = [((rows + y * zoom).clip(0, limit), (columns + x * zoom).clip(0, limit)) for y, x in NEIGHBOURS]
+    going_on = np.mean(
+        [~mask[each] & (light[each] < light[rows, columns] + 0.5 * lack[rows, columns]) for each in far], axis=0
+    )
+    alone = np.bincount(label, weights=going_on, minlength=1) < 0.04 * area
+    mask[rows, columns] = (alone & (area >= 1.5 * zoom**2))[label]
+    return mask
 
 
-def _thin(height: Floats, dy: Floats, dx: Floats) -> Mask:
-    """Return where `height` is largest along its own slope, told in four directions."""
-    padded = np.pad(height, 1)
-    angle = np.round(np.arctan2(dy, dx) / (np.pi / 4)).astype(int) % 4
-    ridge = np.zeros(height.shape, dtype=bool)
-    for index, (y, x) in enumerate([(0, 1), (1, 1), (1, 0), (1, -1)]):
-        ahead = padded[1 + y : 1 + y + height.shape[0], 1 + x : 1 + x + height.shape[1]]
-        behind = padded[1 - y : 1 - y + height.shape[0], 1 - x : 1 - x + height.shape[1]]
-        ridge |= (angle == index) & (height >= ahead) & (height > behind)
-    return ridge
-
-
-def _long_pieces(weak: Mask, strong: Mask, shortest: int) -> Mask:
-    """Return the connected pieces of `weak` that touch `strong` and have at least `shortest` pixels."""
-    kept = np.zeros_like(weak)
-    open_pixels = {(int(y), int(x)) for y, x in np.argwhere(weak)}
-    while open_pixels:
-        piece = [open_pixels.pop()]
-        for y, x in piece:
-            for step_y, step_x in NEIGHBOURS:
-                near = (y + step_y, x + step_x)
-                if near in open_pixels:
-                    open_pixels.remove(near)
-                    piece.append(near)
-        rows, columns = zip(*piece, strict=True)
-        if len(piece) >= shortest and strong[rows, columns].sum() * 4 >= len(piece):
-            kept[rows, columns] = True
-    return kept
-
-
-def _pencil(pixels: Floats, lines: Mask, width: float) -> Floats:
-    """Return for each pixel the colour (H, W, 3) of the pencil that draws there."""
-    reach = 2 * OVERSAMPLING
-    colour = pixels[..., :3]
-    # The side that is less like paper is the thing; the other is what lies behind it.
-    candidates = [np.roll(colour, (y * reach, x * reach), axis=(0, 1)) for y, x in [(0, 0), *NEIGHBOURS]]
-    distance = np.stack([((1 - each) ** 2).sum(axis=2) for each in candidates])
-    inside = np.take_along_axis(np.stack(candidates), distance.argmax(axis=0)[None, ..., None], axis=0)[0]
-    weight = lines[..., None].astype(np.float32)
-    spread = _blur(inside * weight, width * OVERSAMPLING) / np.maximum(_blur(weight, width * OVERSAMPLING), 1e-6)
-    # Pale colours would vanish on paper: darken to a lightness that shows.
-    light = spread @ np.array([0.3, 0.59, 0.11], dtype=np.float32)
-    return spread * np.minimum(1, 0.62 / np.maximum(light, 1e-3))[..., None]
-
-
-def _blur(values: Floats, radius: float) -> Floats:
-    """Return (H, W) or (H, W, C) blurred by a Gaussian; beyond the border is 0."""
-    reach = max(1, int(3 * radius))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / radius) ** 2).astype(np.float32)
-    kernel /= kernel.sum()
+def _extreme(values: Floats, reach: int, choose: np.ufunc) -> Floats:
+    """Return the greatest or least of (H, W) within a square of 2 `reach` + 1 pixels."""
     for axis in (0, 1):
-        padded = np.pad(values, [(reach, reach) if each == axis else (0, 0) for each in range(values.ndim)])
-        values = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=axis) @ kernel
+        padded = np.pad(values, [(reach, reach) if axis == each else (0, 0) for each in (0, 1)], mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis)
+        values = choose.reduce([windows[..., k] for k in range(2 * reach + 1)])
     return values
+
+
+def _lines(square: Image.Image, zoom: int, *, threshold: float, avoid: Mask) -> Lines:
+    """Return the lines of the picture, but none where `avoid` (H, W) holds."""
+    # What is cut out of its background ends at the paper's edge; a whole photo goes on beyond it.
+    margin = COARSE if square.getextrema()[3][0] < 255 else 0
+    size = square.width + 2 * margin
+    square = ImageOps.expand(square, margin, (255, 255, 255, 0))
+    steep, down, across = _gradient(_blur(_channels(square), 0.4 * zoom))
+    shading, _, _ = _gradient(_blur(_channels(square.reduce(COARSE)), 1.4 * zoom / COARSE))
+    steep -= np.asarray(Image.fromarray(shading / COARSE).resize(square.size, Image.Resampling.BILINEAR))
+    steep[margin : size - margin, margin : size - margin][avoid] = 0
+    rows, columns = np.nonzero(steep > 0.3 * threshold)
+    lines = Lines(rows, columns, np.stack([down[rows, columns], across[rows, columns]], axis=1))
+    here = steep[rows, columns]
+    ridge = (here >= steep[lines.aside(1, size)]) & (here > steep[lines.aside(-1, size)])
+    lines, here = lines.where(ridge), here[ridge]
+    beside = [steep[lines.aside(sign * far, size)] for far in range(2, 1 + round(1.75 * zoom)) for sign in (-1, 1)]
+    main = here > 0.5 * np.max(beside, axis=0)
+    lines, here = lines.where(main), here[main]
+    label = _connected(lines.rows, lines.columns, steep.shape)
+    length = np.bincount(label)
+    strong = np.bincount(label, weights=here > threshold)
+    lines = lines.where(((length >= 4.5 * zoom) & (strong >= 0.3 * length))[label])
+    # An outline on the paper's edge is drawn just inside it.
+    rows, columns = ((each - margin).clip(1, size - 2 * margin - 2) for each in (lines.rows, lines.columns))
+    return Lines(rows, columns, lines.normals)
+
+
+def _channels(square: Image.Image) -> Floats:
+    pixels = np.asarray(square, dtype=np.float32).reshape(-1, 4)
+    return (CHANNELS / 255 @ pixels.T).reshape(4, square.height, square.width)
+
+
+def _gradient(channels: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the steepness (H, W) of (C, H, W) taken together, and the direction (down, across) of it."""
+    down, across = np.zeros_like(channels), np.zeros_like(channels)
+    down[:, 1:-1] = (channels[:, 2:] - channels[:, :-2]) / 2
+    across[:, :, 1:-1] = (channels[:, :, 2:] - channels[:, :, :-2]) / 2
+    yy, xx, yx = ((one * other).sum(axis=0) for one, other in ((down, down), (across, across), (down, across)))
+    steep = np.sqrt((yy + xx + np.hypot(yy - xx, 2 * yx)) / 2)
+    angle = np.arctan2(2 * yx, xx - yy) / 2
+    return steep, np.sin(angle), np.cos(angle)
+
+
+def _connected(rows: Integers, columns: Integers, shape: tuple[int, ...]) -> Integers:
+    """Return for each pixel (N,) the least index of the pixels that it is connected with."""
+    count = len(rows)
+    index = np.full((shape[0] + 2, shape[1] + 2), count)
+    index[rows + 1, columns + 1] = np.arange(count)
+    near = np.stack([index[rows + 1 + y, columns + 1 + x] for y, x in NEIGHBOURS])
+    label = np.arange(count + 1)
+    while True:
+        least = np.minimum(label[:count], label[near].min(axis=0, initial=count))
+        least = least[least]
+        if np.array_equal(least, label[:count]):
+            return least
+        label[:count] = least
+
+
+def _pen(lines: Lines, strokes: Mask, width: float, zoom: int) -> Floats:
+    """Return how much of each final pixel the pen covers, 0..1."""
+    inked = np.zeros_like(strokes)
+    inked[lines.rows, lines.columns] = True
+    inked = _grow(inked, width * zoom / 2) | strokes
+    soft = (_blur(inked[None].astype(np.float32), 0.3 * zoom)[0] - 0.2) / 0.6
+    return np.asarray(Image.fromarray(soft.clip(0, 1)).reduce(zoom))
+
+
+def _grow(mask: Mask, radius: float) -> Mask:
+    reach, (height, width) = int(radius), mask.shape
+    padded, grown = np.pad(mask, reach), mask.copy()
+    for y in range(-reach, reach + 1):
+        for x in range(-reach, reach + 1):
+            if y * y + x * x <= radius * radius:
+                grown |= padded[reach + y : reach + y + height, reach + x : reach + x + width]
+    return grown
+
+
+def _pencil(square: Image.Image, lines: Lines, strokes: Mask, zoom: int) -> Floats:
+    """Return the colour (size, size, 3) of the pencil, true at and near lines: that of the side less like paper."""
+    half = np.asarray(square.reduce(2), dtype=np.float32).transpose(2, 0, 1) / 255
+    solid = half[3:] ** 2 + 1e-4
+    colour = _blur(half[:3] * solid, 0.25 * zoom) / _blur(solid, 0.25 * zoom)
+    # The thing itself is preferred to what lies behind it, and what shows on paper to what does not.
+    presence = 2 * (half[3] > 0.5) + np.sqrt(((1 - colour) ** 2).sum(axis=0))
+    one, other = ((y // 2, x // 2) for y, x in (lines.aside(sign * 1.5 * zoom, square.width) for sign in (-1, 1)))
+    y, x = np.where(presence[one] > presence[other], one, other)
+    inked_y, inked_x = np.nonzero(strokes)
+    colours = np.concatenate([colour[:, y, x], colour[:, inked_y // 2, inked_x // 2]], axis=1)
+    final = np.concatenate([lines.rows, inked_y]) // zoom, np.concatenate([lines.columns, inked_x]) // zoom
+    sums = np.zeros((4, square.height // zoom, square.width // zoom), dtype=np.float32)
+    np.add.at(sums, (slice(None), *final), np.concatenate([colours, np.ones_like(colours[:1])]))
+    near = _blur(sums, 0.8)
+    return _visible(near[:3] / np.maximum(near[3:], 1e-6)).transpose(1, 2, 0)
+
+
+def _visible(colour: Floats) -> Floats:
+    """Return colours (3, H, W) more vivid, and dark enough to be seen on white."""
+    light = np.tensordot(LIGHTNESS, colour, 1)
+    vivid = (light + 1.25 * (colour - light)).clip(0, 1)
+    light = np.tensordot(LIGHTNESS, vivid, 1)
+    return vivid * np.minimum(1, (0.55 + 0.15 * np.ptp(vivid, axis=0)) / np.maximum(light, 1e-3))
+
+
+def _blur(values: Floats, sigma: float) -> Floats:
+    """Return (C, H, W) blurred by a Gaussian; the border is repeated beyond."""
+    reach = max(1, round(2.5 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1, dtype=np.float32) / np.float32(sigma)) ** 2)
+    kernel /= kernel.sum()
+    _, height, width = values.shape
+    padded = np.pad(values, ((0, 0), (reach, reach), (0, 0)), mode="edge")
+    values = sum(weight * padded[:, k : k + height] for k, weight in enumerate(kernel))
+    padded = np.pad(values, ((0, 0), (0, 0), (reach, reach)), mode="edge")
+    return sum(weight * padded[:, :, k : k + width] for k, weight in enumerate(kernel))

@@ -1,0 +1,135 @@
+"""Laws of all paths, and their golden values."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ddbm_cli.paths import PATHS, I2SBBridge, VEBridge, VPBridge
+
+NAMES = list(PATHS)
+CONTINUOUS = [name for name in NAMES if name != "i2sb"]
+SOURCE_FREE = ["ve", "vp", "cosine"]
+BRIDGES = [name for name in NAMES if name not in SOURCE_FREE]
+OFFICIAL = {
+    "vp": VPBridge(beta_d=2.0, beta_min=0.1),
+    "ve80": VEBridge(sigma_max=80.0),
+    "ve10": VEBridge(sigma_max=10.0),
+    "i2sb": I2SBBridge(beta_min=0.1, beta_max=1.0),
+}
+
+
+def inner_times(path, count=9):
+    return torch.linspace(0.05, 0.95, count, dtype=torch.float64) * path.t_max
+
+
+def close(value, wanted, tolerance=1e-10):
+    return float((value - wanted).abs().max()) <= tolerance * max(float(wanted.abs().max()), 1e-12)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_coefficients_equal_the_official_ones(name, golden):
+    values = load_file(golden / "schedules.safetensors")
+    got = OFFICIAL[name].coefficients(values[f"{name}.t"])
+    for letter in "abc":
+        assert close(getattr(got, letter), values[f"{name}.{letter}"])
+
+
+@pytest.mark.parametrize("name", ["vp", "ve80", "ve10"])
+def test_drift_and_diffusion_equal_the_official_ones(name, golden):
+    values = load_file(golden / "schedules.safetensors")
+    path, t = OFFICIAL[name], values[f"{name}.t"]
+    assert close(path.diffusion_squared(t), values[f"{name}.g2"])
+    assert torch.allclose(path.drift_rate(t), values[f"{name}.f"], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_target_end_is_the_target(name):
+    path = PATHS[name]()
+    a, b, c = path.coefficients(torch.tensor(0.0, dtype=torch.float64))
+    small = 0.03 if name == "i2sb" else 1e-12  # a table's first row has one step's noise
+    assert abs(a) <= small and abs(b - 1) <= small and abs(c) <= small
+
+
+@pytest.mark.parametrize("name", BRIDGES)
+def test_the_source_end_of_a_bridge_is_the_source(name):
+    path = PATHS[name]()
+    a, b, c = path.coefficients(torch.tensor(path.t_max, dtype=torch.float64))
+    small = 0.03 if name == "i2sb" else 1e-7
+    assert abs(a - 1) <= small and abs(b) <= small and abs(c) <= small
+
+
+@pytest.mark.parametrize("name", SOURCE_FREE)
+def test_priors_know_no_source(name):
+    path = PATHS[name]()
+    assert path.coefficients(inner_times(path)).a.eq(0).all()
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_derivatives_are_the_slopes(name):
+    path = PATHS[name]()
+    t, step = inner_times(path), 1e-6 * path.t_max
+    ahead, behind = path.coefficients(t + step), path.coefficients(t - step)
+    for slope, high, low in zip(path.derivatives(t), ahead, behind, strict=True):
+        assert torch.allclose(slope, (high - low) / (2 * step), rtol=1e-6, atol=1e-6 / path.t_max)
+
+
+def test_the_table_of_i2sb_has_the_slopes_of_its_rows():
+    path = I2SBBridge()
+    t = inner_times(path)
+    slope = path.derivatives(t).a
+    wide = (path.coefficients(t + 0.01).a - path.coefficients(t - 0.01).a) / 0.02
+    assert torch.allclose(slope, wide, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_signal_to_noise_falls_with_time(name):
+    path = PATHS[name]()
+    if path.noise_free:
+        pytest.skip("no noise")
+    assert path.log_snr(inner_times(path)).diff().lt(0).all()
+
+
+def test_log_snr_at_the_source_is_minus_infinity():
+    path = VPBridge()
+    assert path.log_snr(torch.tensor(path.t_max, dtype=torch.float64)) == -torch.inf
+
+
+@pytest.mark.parametrize("name", BRIDGES)
+def test_drifts_are_those_of_the_reference_process(name):
+    """f x - g^2 (score / 2 - h) is the velocity, and one more half g^2 of score the reverse drift (DDBM, eq. 7, 8)."""
+    path = PATHS[name]()
+    if path.noise_free or name == "i2sb":
+        pytest.skip("no continuous reference process")
+    x, x0, source = torch.randn(3, 2, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for t in inner_times(path, 5):
+        f, g2 = path.drift_rate(t), path.diffusion_squared(t)
+        score, h = path.score(x, x0, source, t), path.doob_h(x, source, t)
+        assert torch.allclose(path.velocity(x, x0, source, t), f * x - g2 * (score / 2 - h), atol=1e-9)
+        assert torch.allclose(path.reverse_drift(x, x0, source, t), f * x - g2 * (score - h), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_change_the_path(name):
+    kind = PATHS[name]
+    t = torch.tensor(0.37, dtype=torch.float64)
+    plain = kind()
+    for field in kind.__dataclass_fields__:
+        other = kind(**{field: getattr(plain, field) * 2})
+        moved = [not torch.equal(x, y) for x, y in zip(plain.coefficients(t), other.coefficients(t), strict=True)]
+        assert any(moved) or plain.t_min != other.t_min or plain.t_max != other.t_max, field
+
+
+def test_coefficients_keep_their_digits_at_the_ends():
+    """Against 50 digits of arithmetic: no cancellation near 0 or near T."""
+    from decimal import Decimal, getcontext
+
+    getcontext().prec = 50
+    path = VPBridge(beta_d=2.0, beta_min=0.1)
+    for share in ("1e-9", "1e-4", "0.9999", "0.999999999"):
+        t = Decimal(repr(float(share)))
+        b_t, b_end = t * t + Decimal("0.1") * t, Decimal("1.1")
+        ratio = ((b_t).exp() - 1) / (b_end.exp() - 1)
+        c = ((1 - (-b_t).exp()) * (1 - ratio)).sqrt()
+        got = path.coefficients(torch.tensor(float(share), dtype=torch.float64)).c
+        # The time itself is a float64, so digits near T are limited by it, not by the formula.
+        assert abs(float(got) / float(c) - 1) < 1e-6 if share.endswith("99999999") else 1e-12

@@ -1,0 +1,354 @@
+"""Laws of the samplers on pairs with an exact answer, and their golden values."""
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ddbm_cli.errors import UsageError
+from ddbm_cli.paths import VE, VP, BrownianBridge, Cosine, I2SBBridge, RectifiedFlow, VEBridge, VPBridge
+from ddbm_cli.samplers import (
+    ALIASES,
+    GRIDS,
+    SAMPLERS,
+    Booted,
+    Bridge,
+    Euler,
+    EulerMaruyama,
+    HybridHeun,
+    Implicit,
+    Karras,
+    LogSNR,
+    Multistep,
+    NoiseSource,
+    Pinned,
+    Plan,
+    Prior,
+    Start,
+    Uniform,
+    count_evaluations,
+    finish,
+    sample,
+)
+from ddbm_cli.settings import build
+from tests.exact import GaussianPairs
+
+PATHS = [VPBridge(), VEBridge(sigma_max=3.0), BrownianBridge(), VP(), Cosine()]
+DETERMINISTIC = [(Euler(), 1), (Implicit(), 1), (HybridHeun(churn=0.0), 2), (Multistep(order=2), 2)]
+
+
+@dataclass(frozen=True)
+class Given(Start):
+    """Begin at a state that the test chooses."""
+
+    state: torch.Tensor
+    name: ClassVar[str] = "given"
+
+    def begin(self, bridge, t):
+        return self.state
+        yield
+
+
+def no_noise(like):
+    raise AssertionError("a deterministic sampler drew noise")
+
+
+def golden_cases():
+    from pathlib import Path
+
+    return json.loads((Path(__file__).parent.parent / "golden" / "samplers.json").read_text())
+
+
+@pytest.mark.parametrize("case", golden_cases())
+def test_samplers_equal_the_official_ones(case, golden):
+    settings, values = golden_cases()[case], load_file(golden / "samplers.safetensors")
+    if case.startswith("ddbm"):
+        path = VPBridge() if settings["path"] == "vp" else VEBridge(sigma_max=settings["sigma_max"])
+        w, churn = settings["w"], settings["churn"]
+        # The official VE code means something else by w, and ignores it in the stochastic step.
+        ve = {"guidance": (1 + w) / 2, "churn_guidance": 1.0}
+        sampler = HybridHeun(churn=churn, **(ve if settings["path"] == "ve" else {"guidance": w}))
+        grid, start = Karras(rho=settings["rho"]), Pinned()
+    else:
+        path = VPBridge() if settings["path"] == "vp" else VEBridge(sigma_max=settings["t_max"])
+        sampler = Implicit(eta=settings["eta"]) if "eta" in settings else Multistep(order=settings["order"])
+        grid, start = Uniform(), Booted()
+    times = grid.times(path, settings["steps"])
+    assert torch.allclose(times, values[f"{case}.times"], rtol=1e-12, atol=0)
+    noise = iter(values.get(f"{case}.noise", []))
+    bridge = Bridge(path, values["x_T"], lambda like: next(noise))
+    calls = []
+
+    def denoise(x, t, source):
+        calls.append(t)
+        return torch.tanh(0.7 * x + 0.2 * source).clamp(-1, 1)
+
+    result = finish(sample(denoise, bridge, sampler, start, times))
+    wanted = values[f"{case}.result"]
+    assert float((result - wanted).abs().max()) <= 1e-10 * float(wanted.max() - wanted.min())
+    assert len(calls) == settings["nfe"] == count_evaluations(path, sampler, start, times)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+@pytest.mark.parametrize(("sampler", "order"), DETERMINISTIC, ids=lambda value: getattr(value, "name", str(value)))
+def test_ode_samplers_converge_at_their_order(path, sampler, order):
+    pairs = GaussianPairs(path)
+    source = pairs.sources(1, 1, 4, 4)
+    errors = []
+    for steps in (16, 32, 64):
+        times = LogSNR(gap=0.2 * path.t_max, t_min=0.1 * path.t_max).times(path, steps)
+        mean, std = pairs.marginal(times[0], source)
+        state = mean + std * torch.linspace(-1.5, 1.5, 16, dtype=torch.float64).view(1, 1, 4, 4)
+        result = finish(sample(pairs.denoise, Bridge(path, source, no_noise), sampler, Given(state), times))
+        errors.append(float((result - pairs.flow(state, times[0], times[-1], source)).abs().max()))
+    measured = torch.tensor(errors).log2().diff().neg()
+    assert measured.min() > order - 0.35, (errors, measured)
+
+
+def test_order_three_beats_order_two():
+    """Its first and last steps are of lower order, so its gain is one of size; both errors fall."""
+    path = VPBridge()
+    pairs, source = GaussianPairs(path), GaussianPairs(path).sources(1, 1, 4, 4)
+    times = LogSNR(gap=0.2, t_min=0.1).times(path, 24)
+    mean, std = pairs.marginal(times[0], source)
+    state = mean + 1.2 * std
+    exact = pairs.flow(state, times[0], times[-1], source)
+    bridge = Bridge(path, source, no_noise)
+    error = {
+        order: float((finish(sample(pairs.denoise, bridge, sampler, Given(state), times)) - exact).abs().max())
+        for order, sampler in ((1, Implicit()), (2, Multistep(order=2)), (3, Multistep(order=3)))
+    }
+    assert error[3] < error[2] < error[1]
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Implicit(),
+        Implicit(eta=0.5),
+        Implicit(eta=1.0),
+        EulerMaruyama(),
+        EulerMaruyama(noise=0.3),
+        HybridHeun(churn=0.33),
+        HybridHeun(churn=1.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", [VPBridge(), BrownianBridge(), VP()], ids=lambda path: path.name)
+def test_samples_converge_to_the_exact_moments(path, sampler):
+    """Mean and variance of the target for a source, closer with more steps, for every share of noise."""
+    pairs = GaussianPairs(path)
+    source = torch.full((1, 1, 150, 150), 0.4, dtype=torch.float64)
+    errors = []
+    for steps in (12, 96):
+        times = LogSNR(gap=1e-3, t_min=2e-3).times(path, steps)
+        mean, std = pairs.marginal(times[0], source)
+        noise = NoiseSource(steps, ["x"])
+        begin = mean + std * noise(source)
+        result = finish(sample(pairs.denoise, Bridge(path, source, noise), sampler, Given(begin), times))
+        mu, variance = pairs.target_given(source)
+        assert abs(float((result - mu).mean())) < 0.02
+        errors.append(abs(float(result.var()) / variance - 1))
+    assert errors[1] < 0.035, errors
+    assert errors[1] < errors[0] + 0.01, errors
+
+
+def test_without_churn_the_hybrid_is_the_ode():
+    """No noise is drawn, and the result is that of Heun's method written out."""
+    path, pairs = VEBridge(sigma_max=3.0), GaussianPairs(VEBridge(sigma_max=3.0))
+    source = pairs.sources(1, 1, 3, 3)
+    times = Karras().times(path, 4)
+    x = source
+    for t, s in zip(times[:-1], times[1:], strict=True):
+        slope = path.velocity(x, pairs.denoise(x, t, source), source, t)
+        end = x + slope * (s - t)
+        if s > 0:
+            slope_end = path.velocity(end, pairs.denoise(end, s, source), source, s)
+            end = x + (slope + slope_end) / 2 * (s - t)
+        x = end
+    bridge = Bridge(path, source, no_noise)
+    result = finish(sample(pairs.denoise, bridge, HybridHeun(churn=0.0), Pinned(), times))
+    assert torch.allclose(result, x, rtol=1e-12)
+
+
+def test_the_unconditional_case_is_edm():
+    """With a = 0 and c = t the ODE is dx = (x - D) / t dt, EDM's own."""
+    path = VE(sigma_max=10.0)
+    x, x0 = torch.randn(2, 1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor(2.0, dtype=torch.float64)
+    assert torch.allclose(path.velocity(x, x0, torch.zeros_like(x), t), (x - x0) / t)
+
+
+@pytest.mark.parametrize("path", [VP(), Cosine()], ids=lambda path: path.name)
+def test_the_implicit_step_is_ddim_where_there_is_no_source(path):
+    x, x0 = torch.randn(2, 1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    times = torch.tensor([0.8, 0.5, 0.2], dtype=torch.float64)
+    bridge = Bridge(path, torch.zeros_like(x), no_noise)
+    result = finish(sample(lambda *_: x0, bridge, Implicit(), Given(x), times[:2]))
+    (_, b, c), (_, b_s, c_s) = path.coefficients(times[0]), path.coefficients(times[1])
+    assert torch.allclose(result, b_s * x0 + c_s * (x - b * x0) / c)
+
+
+def test_the_implicit_step_with_all_noise_is_the_posterior_of_i2sb():
+    """At eta 1 the source drops out: the step is q(x_s | x_0, x_t), which I2SB and BBDM sample."""
+    path = BrownianBridge(variance=0.5)  # x_t - x_0 is a Brownian motion of rate 2 * variance, given x_0
+    x, x0 = torch.randn(2, 1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    t, s, r = torch.tensor([0.7, 0.4, 0.1], dtype=torch.float64)
+    results = [
+        finish(
+            sample(
+                lambda *_: x0,
+                Bridge(path, source, torch.zeros_like),
+                Implicit(eta=1.0),
+                Given(x),
+                torch.stack([t, s, r])[:2],
+            )
+        )
+        for source in (torch.zeros_like(x), torch.ones_like(x))
+    ]
+    assert torch.allclose(results[0], results[1])
+    assert torch.allclose(results[0], x0 + s / t * (x - x0))
+
+
+def test_eta_adds_noise_but_for_the_last_step():
+    path, source = VPBridge(), torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    draws = []
+    noise = lambda like: draws.append(1) or torch.zeros_like(like)  # noqa: E731
+    times = Uniform().times(path, 5)
+    finish(sample(lambda x, t, source: x, Bridge(path, source, noise), Implicit(eta=0.5), Booted(), times))
+    assert len(draws) == 1 + 4
+
+
+def test_paths_without_noise_follow_their_line():
+    """Rectified flow with a perfect estimate lands on the target, by each sampler that can."""
+    path = RectifiedFlow()
+    source, x0 = torch.randn(2, 1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    times = torch.linspace(1, 0, 5, dtype=torch.float64)
+    for sampler in (Implicit(), Euler(), HybridHeun(churn=0.0)):
+        result = finish(sample(lambda *_: x0, Bridge(path, source, no_noise), sampler, Pinned(), times))
+        assert torch.allclose(result, x0, atol=1e-12), sampler
+    with pytest.raises(UsageError, match="needs noise"):
+        finish(sample(lambda *_: x0, Bridge(path, source, no_noise), Multistep(), Pinned(), times))
+
+
+def test_i2sb_samples_on_its_table():
+    path = I2SBBridge()
+    pairs = GaussianPairs(path)
+    source = torch.full((1, 1, 100, 100), 0.4, dtype=torch.float64)
+    noise = NoiseSource(0, ["x"])
+    times = Uniform(gap=0.0, t_min=1e-4).times(path, 200)
+    result = finish(sample(pairs.denoise, Bridge(path, source, noise), Implicit(eta=1.0), Pinned(), times))
+    mu, variance = pairs.target_given(source)
+    assert abs(float((result - mu).mean())) < 0.02
+    assert abs(float(result.var()) / variance - 1) < 0.1
+
+
+CHANGES = {"order": 3, "churn_guidance": 0.3}
+
+
+def moved(value, field):
+    if field in CHANGES:
+        return CHANGES[field]
+    return 0.5 if value is None or value == 0 or value == 1 else value * 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name, kind in SAMPLERS.items() for field in kind.__dataclass_fields__]
+)
+def test_every_field_of_a_sampler_changes_the_result(name, field):
+    path, kind = VPBridge(), SAMPLERS[name]
+    source = torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 4, 4)
+    times = Uniform(gap=0.01).times(path, 4)
+    results = []
+    for sampler in (kind(), kind(**{field: moved(getattr(kind(), field), field)})):
+        bridge = Bridge(path, source, NoiseSource(0, ["x"]))
+        results.append(finish(sample(lambda x, t, s: torch.tanh(x + s), bridge, sampler, Booted(), times)))
+    assert not torch.allclose(*results)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in kind.__dataclass_fields__]
+)
+def test_every_field_of_a_grid_changes_the_times(name, field):
+    kind = GRIDS[name]
+    changed = kind(**{field: {"t_min": 0.03}.get(field, 0.02)})
+    assert not torch.allclose(kind().times(VPBridge(), 6), changed.times(VPBridge(), 6))
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("path", [VPBridge(), VEBridge(), BrownianBridge(), VP(), VE()], ids=lambda path: path.name)
+def test_grids_fall_from_source_to_target(name, path):
+    for steps in (1, 2, 17):
+        times = GRIDS[name]().times(path, steps)
+        assert len(times) == steps + 1 and times.dtype == torch.float64
+        assert times.diff().lt(0).all() and times[0] <= path.t_max and times[-1] >= 0
+
+
+def test_log_snr_steps_are_equal():
+    times = LogSNR(gap=0.01, t_min=0.01).times(VPBridge(), 8)
+    gaps = VPBridge().log_snr(times).diff()
+    assert torch.allclose(gaps, gaps.mean().expand(8), rtol=1e-9)
+
+
+def test_priors_start_from_noise_of_the_path():
+    path, noise = VE(sigma_max=7.0), NoiseSource(0, ["x"])
+    times = Karras().times(path, 3)
+    start = Prior().begin(Bridge(path, torch.zeros(1, 1, 64, 64, dtype=torch.float64), noise), times[0])
+    with pytest.raises(StopIteration) as stopped:
+        next(start)
+    assert abs(float(stopped.value.value.std()) / 7 - 1) < 0.05
+
+
+def test_every_call_is_an_event():
+    path, source = VPBridge(), torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    calls = []
+
+    def denoise(x, t, source):
+        calls.append(float(t))
+        return x
+
+    plan = Plan(path=path, sampler=HybridHeun(), grid=Karras(), start=Pinned(), steps=4)
+    events = list(sample(denoise, Bridge(path, source, torch.zeros_like), plan.sampler, plan.start, plan.times))
+    assert [event.nfe for event in events] == list(range(1, 12))
+    assert [event.t for event in events] == calls and plan.nfe == 11
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_budget_is_used_and_never_passed(name):
+    kind = SAMPLERS[name]
+    plan = Plan(
+        path=VPBridge(),
+        sampler=kind(),
+        grid=build(GRIDS, kind.home_grid, what="grid"),
+        start=Booted() if kind.home_start == "booted" else Pinned(),
+        steps=1,
+    )
+    for budget in (3, 10, 41):
+        within = plan.within(budget)
+        assert within.nfe <= budget < Plan(**{**vars(within), "steps": within.steps + 1}).nfe
+    with pytest.raises(UsageError, match="too few"):
+        plan.within(0)
+
+
+def test_aliases_are_settings():
+    for spec in ALIASES.values():
+        build(SAMPLERS, spec, what="sampler")
+
+
+def test_noise_belongs_to_the_image():
+    """Alone or in company, first or last: the same name has the same noise; all else differs."""
+    like = torch.zeros(2, 3, 4, 4)
+    both, alone = NoiseSource(7, ["a", "b"]), NoiseSource(7, ["b"])
+    first, second = both(like), both(like)
+    assert torch.equal(first[1:], alone(like[:1])) and torch.equal(second[1:], alone(like[:1]))
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first, second)
+    assert not torch.equal(first, NoiseSource(8, ["a", "b"])(like))
+    assert not torch.equal(first, NoiseSource(7, ["a", "b"], draw=1)(like))
+
+
+def test_noise_is_standard_normal():
+    draw = NoiseSource(0, ["x"])(torch.zeros(1, 3, 200, 200))
+    assert abs(float(draw.mean())) < 0.01 and abs(float(draw.std()) - 1) < 0.01
