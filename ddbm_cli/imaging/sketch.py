@@ -10,7 +10,7 @@ Lines are found and drawn at a few times the final size; making that smaller smo
     6. thicken to the pen's width; ink is black, a coloured pencil has the colour of the thing beside the line
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from ddbm_cli.errors import UsageError
 
 Style = Literal["ink", "pencil"]
-Floats = NDArray[np.float32]
-Integers = NDArray[np.intp]
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.signedinteger[Any]]
 Mask = NDArray[np.bool_]
 
 LIGHTNESS = np.array([0.3, 0.59, 0.11], dtype=np.float32)
@@ -70,8 +70,10 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
     zoom = 4 if size <= 96 else 2
     square = _square(picture, size * zoom)
     strokes = _strokes(square, zoom)
-    lines = _lines(square, zoom, threshold=0.020 * detail, avoid=_grow(strokes, 0.6 * zoom))
-    coverage = _pen(lines, strokes, width, zoom)
+    lines = _lines(square, zoom, threshold=0.020 * detail, avoid=_grow(strokes, 0.6 * zoom) > 0.5)
+    # Larger sketches have a pen that is wider, though not by as much.
+    radius = width * (size / 64) ** 0.35 * zoom / 2
+    coverage = _pen(lines, strokes, radius - 0.5, zoom)
     if style == "ink":
         colour = np.full((size, size, 3), 0.06, dtype=np.float32)
     else:
@@ -89,69 +91,79 @@ def _square(picture: Image.Image, size: int) -> Image.Image:
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).resize(shape, Image.Resampling.LANCZOS)
     flat.putalpha(rgba.getchannel("A").resize(shape, Image.Resampling.LANCZOS))
     # Bars beside a photo that has no transparency are white and not empty: else its frame would be an outline.
-    paper = 0 if rgba.getextrema()[3][0] < 255 else 255
+    paper = 0 if _cut_out(rgba) else 255
     square = Image.new("RGBA", (size, size), (255, 255, 255, paper))
     square.paste(flat, ((size - shape[0]) // 2, (size - shape[1]) // 2))
     return square
+
+
+def _cut_out(picture: Image.Image) -> bool:
+    return picture.getchannel("A").getextrema() != (255, 255)
 
 
 def _strokes(square: Image.Image, zoom: int) -> Mask:
     """Return where something thin is darker than all around it, within about one final pixel."""
     small = np.asarray(square.convert("L").reduce(2), dtype=np.float32)
     closed = _extreme(_extreme(small, zoom // 2, np.maximum), zoom // 2, np.minimum)
-    light, lack = (
-        np.asarray(Image.fromarray(each).resize(square.size, Image.Resampling.BILINEAR))
-        for each in (small, closed - small)
-    )
+    light, lack = _enlarge(small, square.width), _enlarge(closed - small, square.width)
     mask = lack > 60
     rows, columns = np.nonzero(mask)
     label = _connected(rows, columns, mask.shape)
     area = np.bincount(label, minlength=1)
     # The tip of a large dark area is not a stroke: there the dark goes on where the stroke ends.
-    limit = square.width - 1
-    far = [((rows + y * zoom).clip(0, limit), (columns + x * zoom).clip(0, limit)) for y, x in NEIGHBOURS]
-    going_on = np.mean(
-        [~mask[each] & (light[each] < light[rows, columns] + 0.5 * lack[rows, columns]) for each in far], axis=0
-    )
-    alone = np.bincount(label, weights=going_on, minlength=1) < 0.04 * area
+    dark = light[rows, columns] + 0.5 * lack[rows, columns]
+    going_on = np.zeros(len(rows))
+    for y, x in NEIGHBOURS:
+        far = (rows + y * zoom).clip(0, square.width - 1), (columns + x * zoom).clip(0, square.width - 1)
+        going_on += ~mask[far] & (light[far] < dark)
+    alone = np.bincount(label, weights=going_on, minlength=1) < 0.04 * len(NEIGHBOURS) * area
     mask[rows, columns] = (alone & (area >= 1.5 * zoom**2))[label]
     return mask
 
 
 def _extreme(values: Floats, reach: int, choose: np.ufunc) -> Floats:
     """Return the greatest or least of (H, W) within a square of 2 `reach` + 1 pixels."""
-    for axis in (0, 1):
-        padded = np.pad(values, [(reach, reach) if axis == each else (0, 0) for each in (0, 1)], mode="edge")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis)
-        values = choose.reduce([windows[..., k] for k in range(2 * reach + 1)])
-    return values
+    height, width = values.shape
+    padded = np.pad(values, reach, mode="edge")
+    rows: Floats = choose.reduce([padded[k : k + height] for k in range(2 * reach + 1)])
+    square: Floats = choose.reduce([rows[:, k : k + width] for k in range(2 * reach + 1)])
+    return square
+
+
+def _enlarge(values: Floats, size: int) -> Floats:
+    return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _lines(square: Image.Image, zoom: int, *, threshold: float, avoid: Mask) -> Lines:
     """Return the lines of the picture, but none where `avoid` (H, W) holds."""
     # What is cut out of its background ends at the paper's edge; a whole photo goes on beyond it.
-    margin = COARSE if square.getextrema()[3][0] < 255 else 0
-    size = square.width + 2 * margin
+    margin = COARSE if _cut_out(square) else 0
+    limit = square.width - 1
     square = ImageOps.expand(square, margin, (255, 255, 255, 0))
     steep, down, across = _gradient(_blur(_channels(square), 0.4 * zoom))
     shading, _, _ = _gradient(_blur(_channels(square.reduce(COARSE)), 1.4 * zoom / COARSE))
-    steep -= np.asarray(Image.fromarray(shading / COARSE).resize(square.size, Image.Resampling.BILINEAR))
-    steep[margin : size - margin, margin : size - margin][avoid] = 0
-    rows, columns = np.nonzero(steep > 0.3 * threshold)
+    steep -= _enlarge(shading / COARSE, square.width)
+    lines = _ridges(steep, down, across, least=0.3 * threshold, reach=round(1.75 * zoom))
+    lines = lines.where(~np.pad(avoid, margin)[lines.rows, lines.columns])
+    label = _connected(lines.rows, lines.columns, steep.shape)
+    length = np.bincount(label)
+    strong = np.bincount(label, weights=steep[lines.rows, lines.columns] > threshold)
+    lines = lines.where(((length >= 4.5 * zoom) & (strong >= 0.3 * length))[label])
+    # An outline on the paper's edge is drawn just inside it.
+    rows, columns = ((each - margin).clip(1, limit - 1) for each in (lines.rows, lines.columns))
+    return Lines(rows, columns, lines.normals)
+
+
+def _ridges(steep: Floats, down: Floats, across: Floats, *, least: float, reach: int) -> Lines:
+    """Return where it is steepest along its own direction, and not near something twice as steep."""
+    size = len(steep)
+    rows, columns = np.nonzero(steep > least)
     lines = Lines(rows, columns, np.stack([down[rows, columns], across[rows, columns]], axis=1))
     here = steep[rows, columns]
     ridge = (here >= steep[lines.aside(1, size)]) & (here > steep[lines.aside(-1, size)])
     lines, here = lines.where(ridge), here[ridge]
-    beside = [steep[lines.aside(sign * far, size)] for far in range(2, 1 + round(1.75 * zoom)) for sign in (-1, 1)]
-    main = here > 0.5 * np.max(beside, axis=0)
-    lines, here = lines.where(main), here[main]
-    label = _connected(lines.rows, lines.columns, steep.shape)
-    length = np.bincount(label)
-    strong = np.bincount(label, weights=here > threshold)
-    lines = lines.where(((length >= 4.5 * zoom) & (strong >= 0.3 * length))[label])
-    # An outline on the paper's edge is drawn just inside it.
-    rows, columns = ((each - margin).clip(1, size - 2 * margin - 2) for each in (lines.rows, lines.columns))
-    return Lines(rows, columns, lines.normals)
+    beside = [steep[lines.aside(sign * far, size)] for far in range(2, reach + 1) for sign in (-1, 1)]
+    return lines.where(here > 0.5 * np.max(beside, axis=0))
 
 
 def _channels(square: Image.Image) -> Floats:
@@ -164,6 +176,9 @@ def _gradient(channels: Floats) -> tuple[Floats, Floats, Floats]:
     down, across = np.zeros_like(channels), np.zeros_like(channels)
     down[:, 1:-1] = (channels[:, 2:] - channels[:, :-2]) / 2
     across[:, :, 1:-1] = (channels[:, :, 2:] - channels[:, :, :-2]) / 2
+    # At the border the slope goes on, so that no ridge arises there.
+    for slope in (down.swapaxes(1, 0), across.transpose(2, 0, 1)):
+        slope[0], slope[-1] = slope[1], slope[-2]
     yy, xx, yx = ((one * other).sum(axis=0) for one, other in ((down, down), (across, across), (down, across)))
     steep = np.sqrt((yy + xx + np.hypot(yy - xx, 2 * yx)) / 2)
     angle = np.arctan2(2 * yx, xx - yy) / 2
@@ -178,29 +193,32 @@ def _connected(rows: Integers, columns: Integers, shape: tuple[int, ...]) -> Int
     near = np.stack([index[rows + 1 + y, columns + 1 + x] for y, x in NEIGHBOURS])
     label = np.arange(count + 1)
     while True:
-        least = np.minimum(label[:count], label[near].min(axis=0, initial=count))
+        least: Integers = np.minimum(label[:count], label[near].min(axis=0, initial=count))
         least = least[least]
         if np.array_equal(least, label[:count]):
             return least
         label[:count] = least
 
 
-def _pen(lines: Lines, strokes: Mask, width: float, zoom: int) -> Floats:
-    """Return how much of each final pixel the pen covers, 0..1."""
+def _pen(lines: Lines, strokes: Mask, radius: float, zoom: int) -> Floats:
+    """Return how much of each final pixel a pen covers whose point has this radius in working pixels, 0..1."""
     inked = np.zeros_like(strokes)
     inked[lines.rows, lines.columns] = True
-    inked = _grow(inked, width * zoom / 2) | strokes
-    soft = (_blur(inked[None].astype(np.float32), 0.3 * zoom)[0] - 0.2) / 0.6
+    drawn = np.maximum(_grow(inked, radius), strokes)
+    soft = (_blur(drawn[None], 0.3 * zoom)[0] - 0.2) / 0.6
     return np.asarray(Image.fromarray(soft.clip(0, 1)).reduce(zoom))
 
 
-def _grow(mask: Mask, radius: float) -> Mask:
-    reach, (height, width) = int(radius), mask.shape
-    padded, grown = np.pad(mask, reach), mask.copy()
+def _grow(mask: Mask, radius: float) -> Floats:
+    """Return (H, W) in 0..1: 1 within `radius` of the mask, and falling to 0 one pixel further on."""
+    reach, (height, width) = int(radius) + 1, mask.shape
+    padded, grown = np.pad(mask.astype(np.float32), reach), np.zeros(mask.shape, dtype=np.float32)
     for y in range(-reach, reach + 1):
         for x in range(-reach, reach + 1):
-            if y * y + x * x <= radius * radius:
-                grown |= padded[reach + y : reach + y + height, reach + x : reach + x + width]
+            share = np.float32(radius + 1 - np.hypot(y, x))
+            if share > 0:
+                seen = padded[reach + y : reach + y + height, reach + x : reach + x + width]
+                np.maximum(grown, min(share, np.float32(1)) * seen, out=grown)
     return grown
 
 
@@ -216,9 +234,9 @@ def _pencil(square: Image.Image, lines: Lines, strokes: Mask, zoom: int) -> Floa
     inked_y, inked_x = np.nonzero(strokes)
     colours = np.concatenate([colour[:, y, x], colour[:, inked_y // 2, inked_x // 2]], axis=1)
     final = np.concatenate([lines.rows, inked_y]) // zoom, np.concatenate([lines.columns, inked_x]) // zoom
-    sums = np.zeros((4, square.height // zoom, square.width // zoom), dtype=np.float32)
-    np.add.at(sums, (slice(None), *final), np.concatenate([colours, np.ones_like(colours[:1])]))
-    near = _blur(sums, 0.8)
+    sums = np.zeros((square.height // zoom, square.width // zoom, 4), dtype=np.float32)
+    np.add.at(sums, final, np.concatenate([colours, np.ones_like(colours[:1])]).T)
+    near = _blur(sums.transpose(2, 0, 1), 0.8)
     return _visible(near[:3] / np.maximum(near[3:], 1e-6)).transpose(1, 2, 0)
 
 
@@ -226,17 +244,24 @@ def _visible(colour: Floats) -> Floats:
     """Return colours (3, H, W) more vivid, and dark enough to be seen on white."""
     light = np.tensordot(LIGHTNESS, colour, 1)
     vivid = (light + 1.25 * (colour - light)).clip(0, 1)
-    light = np.tensordot(LIGHTNESS, vivid, 1)
-    return vivid * np.minimum(1, (0.55 + 0.15 * np.ptp(vivid, axis=0)) / np.maximum(light, 1e-3))
+    limit = 0.55 + 0.15 * (vivid.max(axis=0) - vivid.min(axis=0))
+    darker: Floats = vivid * np.minimum(1, limit / np.maximum(np.tensordot(LIGHTNESS, vivid, 1), 1e-3))
+    return darker
 
 
 def _blur(values: Floats, sigma: float) -> Floats:
     """Return (C, H, W) blurred by a Gaussian; the border is repeated beyond."""
     reach = max(1, round(2.5 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1, dtype=np.float32) / np.float32(sigma)) ** 2)
-    kernel /= kernel.sum()
-    _, height, width = values.shape
-    padded = np.pad(values, ((0, 0), (reach, reach), (0, 0)), mode="edge")
-    values = sum(weight * padded[:, k : k + height] for k, weight in enumerate(kernel))
-    padded = np.pad(values, ((0, 0), (0, 0), (reach, reach)), mode="edge")
-    return sum(weight * padded[:, :, k : k + width] for k, weight in enumerate(kernel))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    # One channel at a time stays in the processor's cache.
+    return np.stack([_blur_rows(_blur_rows(channel, kernel).T, kernel).T for channel in values])
+
+
+def _blur_rows(values: Floats, kernel: Floats) -> Floats:
+    reach, height = len(kernel) // 2, len(values)
+    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
+    blurred: Floats = kernel[reach] * padded[reach : reach + height]
+    for k in range(reach):
+        blurred += kernel[k] * (padded[k : k + height] + padded[2 * reach - k : 2 * reach - k + height])
+    return blurred

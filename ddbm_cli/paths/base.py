@@ -17,6 +17,7 @@ Papers: DDBM arXiv:2309.16948, DBIM arXiv:2405.15885,
 EDM arXiv:2206.00364, stochastic interpolants arXiv:2303.08797.
 """
 
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -66,8 +67,9 @@ class Path:
 
     def derivatives(self, t: Tensor) -> Coefficients:
         """Return da/dt, db/dt, dc/dt; by automatic differentiation unless a path knows better."""
-        _, slopes = torch.func.jvp(lambda s: tuple(self.coefficients(s)), (t,), (torch.ones_like(t),))
-        return Coefficients(*slopes)
+        if t.ndim == 0:
+            return _derivatives_at(self, float(t))  # a sampler asks for the same time several times in a step
+        return _differentiate(self, t)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """Return 2 lambda_t, equation (8); -inf where nothing of the target is left, also if no noise is either."""
@@ -125,3 +127,13 @@ class Path:
         """Return x_t of (1) for a batch of times t (B,), in the dtype of x0."""
         a, b, c = (coefficient.view(-1, 1, 1, 1).to(x0) for coefficient in self.coefficients(t.double()))
         return a * source + b * x0 + c * eps
+
+
+def _differentiate(path: Path, t: Tensor) -> Coefficients:
+    _, slopes = torch.func.jvp(lambda s: tuple(path.coefficients(s)), (t,), (torch.ones_like(t),))
+    return Coefficients(*slopes)
+
+
+@lru_cache(maxsize=1024)
+def _derivatives_at(path: Path, t: float) -> Coefficients:
+    return _differentiate(path, torch.tensor(t, dtype=torch.float64))

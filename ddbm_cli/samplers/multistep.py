@@ -10,13 +10,14 @@ length of the step in lambda, the moments of e^(lambda - lambda_s) over it are
     1 - e^-h,   h - 1 + e^-h,   h^2 / 2 - h + 1 - e^-h                                                           (2)
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
 from ddbm_cli.errors import UsageError
+from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
 from ddbm_cli.settings import settings
 
 
@@ -31,7 +32,7 @@ class Multistep(Sampler):
 
     name: ClassVar[str] = "multistep"
 
-    order: Literal[2, 3] = 2
+    order: Annotated[int, Field(ge=2, le=3)] = 2
 
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
         path, t, s = bridge.path, interval.t, interval.s

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,10 @@ class EdgesRequest:
     """What to draw, and where to.
 
     style: "mixed" draws a share `pencil_share` of the pictures in coloured pencil and the rest in ink.
+    seed: the same seed gives a picture the same sketch, whatever lies beside it.
+    recursive: take sub-folders too, and mirror them below A and B.
     split_by: a table with columns `file` and `split`; the pairs of each split get a folder of their own.
+    overwrite: make pairs again that are there. dry_run: find out what would be done, and write nothing.
     """
 
     pictures: Path
@@ -37,84 +41,133 @@ class EdgesRequest:
     dry_run: bool = False
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """A picture, the name of its pair, and the two files to make."""
+
+    picture: Path
+    name: str
+    sketch: Path
+    target: Path
+
+
 def run(request: EdgesRequest) -> Iterator[Event]:
     """Draw all pictures of a folder; yields what happens. A bad picture costs only itself.
 
     Raises:
-        UsageError: there is nothing to draw, or the table of splits cannot be used.
+        UsageError: there is nothing to draw, or the folders or the table of splits cannot be used.
     """
     began = time.monotonic()
-    pictures = _find(request)
-    splits = _splits(request.split_by) if request.split_by else None
-    yield Planned(total=len(pictures), facts={"Pairs": str(request.output), "Style": request.style})
-    taken: dict[str, Path] = {}
-    written = kept = failed = 0
-    for picture in pictures:
-        name = picture.relative_to(request.pictures).with_suffix("").as_posix()
+    pairs, failures = _plan(request)
+    todo = [pair for pair in pairs if request.overwrite or not (pair.sketch.exists() and pair.target.exists())]
+    kept, written = len(pairs) - len(todo), 0
+    yield Planned(total=len(pairs) + len(failures), kept=kept, facts=_facts(request))
+    yield from failures
+    failed = len(failures)
+    for pair in [] if request.dry_run else todo:
         try:
-            if name in taken:
-                raise ImageError(f"{picture}: {taken[name].name} has the same name", hint="rename one of the two")
-            taken[name] = picture
-            sketch_path, picture_path = _places(request, picture, name, splits)
-            if sketch_path.exists() and picture_path.exists() and not request.overwrite:
-                kept += 1
-                continue
-            if not request.dry_run:
-                _make_pair(request, picture, name, sketch_path, picture_path)
+            _make(request, pair)
         except ImageError as error:
             failed += 1
-            yield Failed(source=picture, message=error.message, hint=error.hint)
+            yield Failed(source=pair.picture, message=error.message, hint=error.hint)
         else:
             written += 1
-            yield Written(source=picture, output=sketch_path)
+            yield Written(source=pair.picture, output=pair.sketch, record={"target": str(pair.target)})
     seconds = time.monotonic() - began
     yield Finished(written=written, kept=kept, failed=failed, seconds=seconds, output=request.output)
 
 
+def _plan(request: EdgesRequest) -> tuple[list[_Pair], list[Failed]]:
+    pictures = _find(request)
+    splits = _read_splits(request.split_by) if request.split_by else None
+    pairs: dict[str, _Pair] = {}
+    failures = []
+    for picture in pictures:
+        file = picture.relative_to(request.pictures)
+        name = file.with_suffix("").as_posix()
+        if name in pairs:
+            message = f"{picture}: {pairs[name].picture.name} has the same name but for the extension"
+            failures.append(Failed(source=picture, message=message, hint="rename or remove one of the two"))
+        elif splits is not None and file.as_posix() not in splits:
+            message = f"{picture}: not in {request.split_by}"
+            failures.append(Failed(source=picture, message=message, hint="add a line for it, with its split"))
+        else:
+            root = request.output if splits is None else request.output / splits[file.as_posix()]
+            pairs[name] = _Pair(picture, name, root / "A" / f"{name}.png", root / "B" / f"{name}.png")
+    return list(pairs.values()), failures
+
+
 def _find(request: EdgesRequest) -> list[Path]:
-    if not request.pictures.is_dir():
-        raise UsageError(f"{request.pictures}: no such folder", hint="name a folder of pictures")
-    found = request.pictures.rglob("*") if request.recursive else request.pictures.glob("*")
+    folder = request.pictures
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="name a folder of pictures")
+    if request.output.exists() and not request.output.is_dir():
+        raise UsageError(f"{request.output}: not a folder", hint="name another folder for the pairs")
+    if request.recursive and request.output.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"{request.output} lies in {folder}: with -r its pairs would be taken for pictures",
+            hint="name a folder for the pairs elsewhere",
+        )
     pictures = sorted(
-        path for path in found if path.suffix.lower() in PICTURE_EXTENSIONS and not path.name.startswith(".")
+        path
+        for path in (folder.rglob("*") if request.recursive else folder.glob("*"))
+        if path.suffix.lower() in PICTURE_EXTENSIONS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
     if not pictures:
-        raise UsageError(f"{request.pictures}: no pictures in it", hint="name a folder of pictures, or add -r")
+        hint = (
+            "name another folder" if request.recursive else "name another folder, or add -r to look in its sub-folders"
+        )
+        raise UsageError(f"{folder}: no pictures in it", hint=hint)
     return pictures
 
 
-def _splits(table: Path) -> dict[str, str]:
-    if not table.is_file():
-        raise UsageError(f"{table}: no such file", hint="name a table with the columns file and split")
-    with table.open(newline="") as file:
-        first = file.readline()
-        file.seek(0)
-        rows = list(csv.DictReader(file, delimiter="\t" if "\t" in first else ","))
-    if not rows or not {"file", "split"} <= rows[0].keys():
-        raise UsageError(f"{table}: no columns 'file' and 'split'", hint="its first line must name the columns")
-    return {row["file"]: row["split"] for row in rows}
+def _read_splits(table: Path) -> dict[str, str]:
+    """Return the split of each file that a table lists, its columns parted by tabs or commas."""
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{table}: not readable ({error})", hint="name a text file with the columns file and split"
+        ) from None
+    rows = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
+    missing = [column for column in ("file", "split") if column not in (rows.fieldnames or ())]
+    if missing:
+        raise UsageError(
+            f"{table}: no column '{missing[0]}'", hint="its first line must name the columns, file and split among them"
+        )
+    splits = {row["file"]: row["split"] for row in rows}
+    for file, split in splits.items():
+        if not split or Path(split).name != split:
+            raise UsageError(
+                f"{table}: '{split or ''}' is no split for {file}", hint="a split is a plain word, such as train or val"
+            )
+    return splits
 
 
-def _places(request: EdgesRequest, picture: Path, name: str, splits: dict[str, str] | None) -> tuple[Path, Path]:
-    root = request.output
-    if splits is not None:
-        listed = picture.relative_to(request.pictures).as_posix()
-        if listed not in splits:
-            raise ImageError(f"{picture}: not in {request.split_by}", hint="add it to the table, with its split")
-        root = root / splits[listed]
-    return root / "A" / f"{name}.png", root / "B" / f"{name}.png"
+def _facts(request: EdgesRequest) -> dict[str, str]:
+    share = f", {request.pencil_share:.0%} pencil" if request.style == "mixed" else ""
+    return {
+        "Pictures": str(request.pictures),
+        "Pairs": f"{request.output}, {request.size}x{request.size}",
+        "Style": f"{request.style}{share}, seed {request.seed}",
+    }
 
 
-def _make_pair(request: EdgesRequest, picture: Path, name: str, sketch_path: Path, picture_path: Path) -> None:
-    opened = open_picture(picture)
-    style: Style = request.style if request.style != "mixed" else _style_of(name, request)
-    sketch = draw(opened, size=request.size, style=style, rng=_random(request.seed, name, style))
-    for image, path in ((sketch, sketch_path), (on_white(opened, request.size), picture_path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(image, path)
+def _make(request: EdgesRequest, pair: _Pair) -> None:
+    picture = open_picture(pair.picture)
+    style: Style = request.style if request.style != "mixed" else _style(request, pair.name)
+    sketch = draw(picture, size=request.size, style=style, rng=_random(request.seed, pair.name, "pen"))
+    for image, path in ((sketch, pair.sketch), (on_white(picture, request.size), pair.target)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_picture(image, path)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be written ({error})", hint="check the folder and the disk") from None
 
 
-def _style_of(name: str, request: EdgesRequest) -> Style:
+def _style(request: EdgesRequest, name: str) -> Style:
     return "pencil" if _random(request.seed, name, "style").random() < request.pencil_share else "ink"
 
 

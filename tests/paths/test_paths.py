@@ -1,5 +1,6 @@
 """Laws of all paths, and their golden values."""
 
+import dataclasses
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,6 +17,10 @@ OFFICIAL = {
     "ve10": VEBridge(sigma_max=10.0),
     "i2sb": I2SBBridge(beta_min=0.1, beta_max=1.0),
 }
+
+
+def fields(kind):
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def inner_times(path, count=9):
@@ -75,10 +80,10 @@ def test_derivatives_are_the_slopes(name):
 
 def test_the_table_of_i2sb_has_the_slopes_of_its_rows():
     path = I2SBBridge()
-    t = inner_times(path)
+    t = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.9], dtype=torch.float64)  # not the middle, where the rate has a kink
     slope = path.derivatives(t).a
     wide = (path.coefficients(t + 0.01).a - path.coefficients(t - 0.01).a) / 0.02
-    assert torch.allclose(slope, wide, rtol=0.05)
+    assert torch.allclose(slope, wide, rtol=0.01)
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
@@ -113,7 +118,7 @@ def test_parameters_change_the_path(name):
     kind = PATHS[name]
     t = torch.tensor(0.37, dtype=torch.float64)
     plain = kind()
-    for field in kind.__dataclass_fields__:
+    for field in fields(kind):
         other = kind(**{field: getattr(plain, field) * 2})
         moved = [not torch.equal(x, y) for x, y in zip(plain.coefficients(t), other.coefficients(t), strict=True)]
         assert any(moved) or plain.t_min != other.t_min or plain.t_max != other.t_max, field
@@ -131,5 +136,6 @@ def test_coefficients_keep_their_digits_at_the_ends():
         ratio = ((b_t).exp() - 1) / (b_end.exp() - 1)
         c = ((1 - (-b_t).exp()) * (1 - ratio)).sqrt()
         got = path.coefficients(torch.tensor(float(share), dtype=torch.float64)).c
-        # The time itself is a float64, so digits near T are limited by it, not by the formula.
-        assert abs(float(got) / float(c) - 1) < 1e-6 if share.endswith("99999999") else 1e-12
+        # Near T the time itself has few digits left: 1 - t is known to 1e-16 / (1 - t).
+        allowed = 1e-13 + 1e-15 / (1 - float(share))
+        assert abs(float(got) / float(c) - 1) < allowed, share

@@ -1,5 +1,6 @@
 """Laws of the samplers on pairs with an exact answer, and their golden values."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,11 +34,16 @@ from ddbm_cli.samplers import (
     finish,
     sample,
 )
+from ddbm_cli.samplers.base import Estimate, Interval
 from ddbm_cli.settings import build
 from tests.exact import GaussianPairs
 
 PATHS = [VPBridge(), VEBridge(sigma_max=3.0), BrownianBridge(), VP(), Cosine()]
-DETERMINISTIC = [(Euler(), 1), (Implicit(), 1), (HybridHeun(churn=0.0), 2), (Multistep(order=2), 2)]
+DETERMINISTIC = [(Euler(), 1), (Implicit(), 1), (HybridHeun(churn=0.0), 2), (Multistep(order=2), 2), (Multistep(order=3), 2)]
+
+
+def fields(kind):
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 @dataclass(frozen=True)
@@ -108,20 +114,28 @@ def test_ode_samplers_converge_at_their_order(path, sampler, order):
     assert measured.min() > order - 0.35, (errors, measured)
 
 
-def test_order_three_beats_order_two():
-    """Its first and last steps are of lower order, so its gain is one of size; both errors fall."""
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_multistep_step_is_exact_for_polynomials(order):
+    """With estimates that are a polynomial in lambda, of one degree less than the order, a full step has no error."""
     path = VPBridge()
-    pairs, source = GaussianPairs(path), GaussianPairs(path).sources(1, 1, 4, 4)
-    times = LogSNR(gap=0.2, t_min=0.1).times(path, 24)
-    mean, std = pairs.marginal(times[0], source)
-    state = mean + 1.2 * std
-    exact = pairs.flow(state, times[0], times[-1], source)
-    bridge = Bridge(path, source, no_noise)
-    error = {
-        order: float((finish(sample(pairs.denoise, bridge, sampler, Given(state), times)) - exact).abs().max())
-        for order, sampler in ((1, Implicit()), (2, Multistep(order=2)), (3, Multistep(order=3)))
-    }
-    assert error[3] < error[2] < error[1]
+    source = torch.full((1, 1, 1, 1), 0.3, dtype=torch.float64)
+    t0, t1, t2, s = torch.tensor([0.9, 0.8, 0.65, 0.5], dtype=torch.float64)
+
+    def estimate(level):
+        return sum((0.2 * level) ** power for power in range(order)).view(1, 1, 1, 1)
+
+    levels = [path.log_snr(t) / 2 for t in (t0, t1, t2, s)]
+    history = [Estimate(level, estimate(level)) for level in levels[:2]]
+    x = torch.full_like(source, 0.7)
+    step = Multistep(order=order).step(Bridge(path, source, no_noise), x, Interval(t2, s, last=False), history)
+    next(step)
+    with pytest.raises(StopIteration) as stopped:
+        step.send(estimate(levels[2]))
+    (a, _, c), (a_s, _, c_s) = path.coefficients(t2), path.coefficients(s)
+    nodes = torch.linspace(float(levels[2]), float(levels[3]), 200_001, dtype=torch.float64)
+    values = nodes.exp() * sum((0.2 * nodes) ** power for power in range(order))
+    exact = c_s / c * x + (a_s - a * c_s / c) * source + c_s * torch.trapezoid(values, nodes)
+    assert torch.allclose(stopped.value.value, exact, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +155,7 @@ def test_order_three_beats_order_two():
 def test_samples_converge_to_the_exact_moments(path, sampler):
     """Mean and variance of the target for a source, closer with more steps, for every share of noise."""
     pairs = GaussianPairs(path)
-    source = torch.full((1, 1, 150, 150), 0.4, dtype=torch.float64)
+    source = torch.full((1, 1, 250, 250), 0.4, dtype=torch.float64)
     errors = []
     for steps in (12, 96):
         times = LogSNR(gap=1e-3, t_min=2e-3).times(path, steps)
@@ -150,10 +164,10 @@ def test_samples_converge_to_the_exact_moments(path, sampler):
         begin = mean + std * noise(source)
         result = finish(sample(pairs.denoise, Bridge(path, source, noise), sampler, Given(begin), times))
         mu, variance = pairs.target_given(source)
-        assert abs(float((result - mu).mean())) < 0.02
+        assert abs(float((result - mu).mean())) < 0.02 + 0.2 / steps
         errors.append(abs(float(result.var()) / variance - 1))
-    assert errors[1] < 0.035, errors
-    assert errors[1] < errors[0] + 0.01, errors
+    # Eight times the steps: an eighth of the error at order 1, 0.35 of it at order 1/2; 0.006 is the draw's own error.
+    assert errors[1] < 0.35 * errors[0] + 0.012, errors
 
 
 def test_without_churn_the_hybrid_is_the_ode():
@@ -256,7 +270,7 @@ def moved(value, field):
 
 
 @pytest.mark.parametrize(
-    ("name", "field"), [(name, field) for name, kind in SAMPLERS.items() for field in kind.__dataclass_fields__]
+    ("name", "field"), [(name, field) for name, kind in SAMPLERS.items() for field in fields(kind)]
 )
 def test_every_field_of_a_sampler_changes_the_result(name, field):
     path, kind = VPBridge(), SAMPLERS[name]
@@ -270,7 +284,7 @@ def test_every_field_of_a_sampler_changes_the_result(name, field):
 
 
 @pytest.mark.parametrize(
-    ("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in kind.__dataclass_fields__]
+    ("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in fields(kind)]
 )
 def test_every_field_of_a_grid_changes_the_times(name, field):
     kind = GRIDS[name]
