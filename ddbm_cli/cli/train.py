@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ddbm_cli.cli import console
+from ddbm_cli.cli import training
 
 RUN, NETWORK, OPTIMISER, CARD = "Run", "Model", "Optimiser", "Words for the model's card"
 
@@ -81,7 +81,7 @@ def train(
     given = {key: value for key, value in flat.items() if value is not None}
     given["recipe"] = {key: value for key, value in recipe.items() if value is not None}
     request = task_module.request(given, config=config, resume=resume)
-    with console.stop_on_interrupt() as stop:
+    with training.stop_between_steps() as stop:
         events = task_module.run(request, stop=stop, dry_run=dry_run)
-        code = console.render_training(events, quiet=quiet, json=json, progress=not no_progress)
+        code = training.render(events, stopped=stop, quiet=quiet, json=json, progress=not no_progress)
     raise typer.Exit(code)

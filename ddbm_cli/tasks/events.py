@@ -42,6 +42,15 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An output was there already; `differs` if it was made with other settings, or by something else."""
+
+    source: Path
+    output: Path
+    differs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """One image could not be done; the others go on."""
 
@@ -61,4 +70,4 @@ class Finished:
     output: Path | None = None
 
 
-Event = Planned | BatchStarted | Evaluated | Written | Failed | Finished
+Event = Planned | BatchStarted | Evaluated | Written | Kept | Failed | Finished

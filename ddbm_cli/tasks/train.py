@@ -39,6 +39,8 @@ from ddbm_cli.settings import build, describe, settings
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.training import Batches, Fit, Recipe, Saved, Stepped, Validated
 
+TrainEvent = Planned | Stepped | Validated | Saved
+
 VALIDATION_PAIRS = 64
 SHEET_PAIRS = 12
 MEASURED_PAIRS = 512
@@ -98,7 +100,7 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
 
 def run(
     request: TrainRequest, *, stop: Callable[[], bool] = lambda: False, dry_run: bool = False
-) -> Iterator[Planned | Stepped | Validated | Saved]:
+) -> Iterator[TrainEvent]:
     """Train, or go on training; yields what happens. `stop` is asked between steps; a dry run ends after the plan.
 
     Raises:

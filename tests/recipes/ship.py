@@ -1,0 +1,72 @@
+"""Measure a trained model on all held-out pairs, write the numbers into its card, and put it into the package.
+
+    python -m tests.recipes.ship RUN/model.safetensors PAIRS
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.imaging.io import open_picture, save_picture
+from ddbm_cli.imaging.pairs import Pair, find_pairs
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
+from ddbm_cli.models.checkpoint import read_model
+from ddbm_cli.samplers import NoiseSource, finish
+
+STYLES = ("ink", "pencil")
+SETTINGS = {
+    "nfe_2": {"sampler": "implicit", "grid": "log-snr:gap=1e-4", "nfe": 2},
+    "nfe_10": {"nfe": 10},
+    "nfe_20_eta_1": {"sampler": "implicit:eta=1", "grid": "log-snr:gap=1e-4", "nfe": 20},
+}
+ASSETS = builtin_path().parent
+
+
+def load(pairs: list[Pair], preprocess: Preprocess) -> tuple[Tensor, Tensor]:
+    """Return sources and targets (N, 3, H, W)."""
+    sides = ([preprocess.forward(open_picture(p))[0] for p in column] for column in zip(*pairs, strict=True))
+    source, target = (torch.stack(side) for side in sides)
+    return source, target
+
+
+def translate(model: TranslationModel, source: Tensor, names: list[str], **settings: object) -> Tensor:
+    """Translate all, 16 at a time."""
+    plan = model.plan(**settings)
+    results = []
+    for first in range(0, len(source), 16):
+        part = slice(first, first + 16)
+        results.append(finish(model.translate(source[part], NoiseSource(0, names[part]), plan)))
+    return torch.cat(results).clamp(-1, 1)
+
+
+def measure(model: TranslationModel, pairs: Path) -> dict[str, dict[str, float]]:
+    """Return for each style the mean squared errors on all held-out pairs, range -1..1, and a blank page's."""
+    scores = {}
+    for style in STYLES:
+        held_out = find_pairs([pairs / style], val_share=0.0).val
+        source, target = load([(pair.source, pair.target) for pair in held_out], model.card.preprocess)
+        names = [pair.name for pair in held_out]
+        row = {"pictures": len(names), "blank_page": float((1 - target).square().mean())}
+        for name, settings in SETTINGS.items():
+            result = translate(model, source, names, **settings)
+            row[name] = float((result - target).square().mean())
+        scores[style] = {name: round(value, 4) for name, value in row.items()}
+    return scores
+
+
+def ship(file: Path, pairs: Path) -> None:
+    """Measure, write card and weights to the package, and draw the README's grid."""
+    model = load_model(file, device="cpu")
+    scores = measure(model, pairs)
+    card, weights = read_model(file)
+    write_model(builtin_path(), dataclasses.replace(card, scores=scores), weights)
+    sys.stdout.write(f"{builtin_path()}\n{scores}\n")
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), Path(sys.argv[2]))

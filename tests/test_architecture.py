@@ -1,0 +1,102 @@
+"""The shape of the house: who may import whom, what starts fast, and that no file is forgotten."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ddbm_cli
+
+ROOT = Path(ddbm_cli.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# A package may import from packages below its own line; those of one line never import each other.
+LAYERS = [
+    {"cli"},
+    {"tasks"},
+    {"training"},
+    {"objectives", "models"},
+    {"samplers"},
+    {"denoisers"},
+    {"paths", "networks", "imaging"},
+    {"settings"},
+    {"errors"},
+]
+RANK = {package: rank for rank, line in enumerate(LAYERS) for package in line}
+
+# Third-party packages that only some places know.
+ONLY_IN = {
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "PIL": {"imaging"},
+    "safetensors": {"models", "training"},
+    "huggingface_hub": {"models"},
+    "diffusers": {"networks"},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Every module that a file names in an import, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def package_of(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_layers(file):
+    own = package_of(file)
+    if own in ("__init__", "__main__"):
+        return
+    for name in imports(file):
+        parts = name.split(".")
+        if parts[0] == "ddbm_cli" and len(parts) > 1 and parts[1] in RANK and parts[1] != own:
+            assert RANK[parts[1]] > RANK[own], f"{own} may not import {name}"
+        if parts[0] in ONLY_IN:
+            assert own in ONLY_IN[parts[0]], f"{parts[0]} belongs to {ONLY_IN[parts[0]]}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_file_says_what_it_is(file):
+    assert ast.get_docstring(ast.parse(file.read_text()))
+
+
+@pytest.mark.parametrize("package", ["paths", "samplers", "denoisers", "objectives"])
+def test_no_setting_is_left_out_of_its_registry(package):
+    """A class with a name is one that users can choose; it must be in a registry of the package."""
+    import importlib
+
+    module = importlib.import_module(f"ddbm_cli.{package}")
+    registered = {cls for value in vars(module).values() if isinstance(value, dict) for cls in value.values()}
+    for file in (ROOT / package).glob("*.py"):
+        inner = importlib.import_module(f"ddbm_cli.{package}.{file.stem}")
+        for value in vars(inner).values():
+            if isinstance(value, type) and value.__module__ == inner.__name__ and isinstance(
+                value.__dict__.get("name"), str
+            ):
+                assert value in registered, f"{value.__name__} is in no registry"
+
+
+@pytest.mark.parametrize(
+    "command", [["--help"], ["--version"], ["translate", "--help"], ["train", "--help"], ["data", "edges", "--help"]]
+)
+def test_help_imports_nothing_heavy(command):
+    script = (
+        "import sys\n"
+        f"sys.argv = ['ddbm', *{command!r}]\n"
+        "from ddbm_cli.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
