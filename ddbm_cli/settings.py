@@ -35,6 +35,13 @@ def describe(value: Any) -> dict[str, Any]:
     return {"name": value.name, **fields}
 
 
+def spell(value: Any) -> str:
+    """Return the shell form of a named setting, without the fields that are not set."""
+    fields = [(name, given) for name, given in describe(value).items() if name != "name" and given is not None]
+    written = [f"{name}={'-'.join(map(str, given)) if isinstance(given, list) else given}" for name, given in fields]
+    return f"{value.name}:{','.join(written)}" if written else str(value.name)
+
+
 def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: str) -> T:
     """Build the setting that a shell or JSON form names.
 

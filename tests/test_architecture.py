@@ -76,7 +76,8 @@ def test_no_setting_is_left_out_of_its_registry(package):
     import importlib
 
     module = importlib.import_module(f"ddbm_cli.{package}")
-    registered = {cls for value in vars(module).values() if isinstance(value, dict) for cls in value.values()}
+    registries = [value for name, value in vars(module).items() if name.isupper() and isinstance(value, dict)]
+    registered = {each for registry in registries for each in registry.values()}
     for file in (ROOT / package).glob("*.py"):
         inner = importlib.import_module(f"ddbm_cli.{package}.{file.stem}")
         for value in vars(inner).values():

@@ -6,13 +6,14 @@ from ddbm_cli.errors import UsageError
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import SAMPLERS, HybridHeun, Implicit
-from ddbm_cli.settings import build, describe
+from ddbm_cli.settings import build, describe, spell
 
 
 @pytest.mark.parametrize("registry", [PATHS, SAMPLERS, NETWORKS], ids=["paths", "samplers", "networks"])
 def test_the_json_form_builds_the_same_setting(registry):
     for kind in registry.values():
         assert build(registry, describe(kind()), what="setting") == kind()
+        assert build(registry, spell(kind()), what="setting") == kind()
 
 
 def test_the_shell_form_builds_the_same_setting():
@@ -44,5 +45,5 @@ def test_what_cannot_be_read_is_explained(spec, message, hint):
 
 
 def test_settings_are_frozen():
-    with pytest.raises(Exception, match="frozen"):
+    with pytest.raises(Exception, match="cannot assign"):
         Implicit().eta = 1.0

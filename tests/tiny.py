@@ -11,9 +11,9 @@ from ddbm_cli.models import ModelCard, assemble, write_model
 NETWORK = {
     "name": "adm",
     "channels": 16,
-    "multipliers": (1, 2),
+    "multipliers": [1, 2],
     "blocks": 1,
-    "attention": (2,),
+    "attention": [2],
     "head_channels": 16,
     "patch": 2,
 }

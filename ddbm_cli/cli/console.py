@@ -15,7 +15,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ddbm_cli.tasks.events import Event
 
-ALL_DONE, NOTHING_DONE, SOME_FAILED = 0, 1, 3
+ALL_DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
 
 
 class _Rate(ProgressColumn):
@@ -71,9 +71,13 @@ class _Renderer:
         self._code = ALL_DONE
 
     def run(self, events: "Iterable[Event]") -> int:
-        with self._bars:
-            for event in events:
-                getattr(self, f"_{type(event).__name__.lower()}")(event)
+        try:
+            with self._bars:
+                for event in events:
+                    getattr(self, f"_{type(event).__name__.lower()}")(event)
+        except KeyboardInterrupt:
+            error("interrupted; what is finished is kept", "give the same command again: it goes on")
+            return INTERRUPTED
         return self._code
 
     def _say(self, text: str) -> None:

@@ -16,7 +16,7 @@ def translate(
     source: Annotated[
         str | None, typer.Argument(metavar="INPUT", help="File, folder, quoted pattern, or - for standard input.")
     ] = None,
-    target: Annotated[Path | None, typer.Argument(metavar="[OUTPUT]", help="File, folder, or -.")] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="File, folder, or -.")] = None,
     source_option: Annotated[str | None, typer.Option("-i", "--input", help="The same as INPUT.", hidden=True)] = None,
     target_option: Annotated[Path | None, typer.Option("-o", "--output", help="The same as OUTPUT.")] = None,
     model: Annotated[

@@ -17,7 +17,7 @@ class Denoiser(nn.Module):
 
     Args:
         network: F(input (B, C_in, H, W), time (B,)) -> (B, C, H, W). Its input is in_ x_t, and x_T after it on the
-            channels where `sees_source`.
+            channels where `sees_source`. One time, (1,), holds for the whole batch.
         path, prediction: what x_t is, and what F means.
         sees_source: False for priors, whose network knows no source.
     """
@@ -31,7 +31,8 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
         """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
-        scalings = self.prediction.scalings(self.path, t.double().expand(len(x)))
+        # One time for the whole batch stays one: the network embeds it once, and alike for every batch size.
+        scalings = self.prediction.scalings(self.path, t.double().reshape(-1))
         skip, across, out, in_ = (number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
         seen = torch.cat([in_ * x, source], dim=1) if self.sees_source else in_ * x
         weight = next(self.network.parameters())

@@ -55,7 +55,7 @@ def plan_jobs(
         raise UsageError(f"unknown format '{format}'", hint=f"choose one of: {', '.join(FORMATS)}")
     path = Path(source)
     if path.is_dir():
-        folder = output or path.with_name(f"{path.resolve().name}_out")
+        folder = output or _beside(path)
         jobs, ignored = _folder_jobs(path, folder, recursive, format)
     elif path.is_file():
         target = output or path.with_name(f"{path.stem}_{suffix}.{format or format_of(path) or 'png'}")
@@ -73,7 +73,7 @@ def plan_jobs(
 def _folder_jobs(root: Path, output: Path, recursive: bool, format: str | None) -> tuple[list[Job], int]:
     if output.is_file():
         raise UsageError(f"{output}: is a file, and {root} a folder", hint="name a folder for the output")
-    inside = output.resolve()
+    inside = output.resolve() if output.resolve() != root.resolve() else None
     files = [
         path
         for path in sorted(root.rglob("*") if recursive else root.glob("*"))
@@ -98,7 +98,7 @@ def _pattern_jobs(
     if not pictures:
         raise UsageError(f"{pattern}: none of the {len(files)} files is a picture", hint="check the pattern")
     root = Path(*_common(pictures))
-    folder = output or root.with_name(f"{root.resolve().name}_out")
+    folder = output or _beside(root)
     return folder, _jobs([p.relative_to(root) for p in pictures], root, folder, format), len(files) - len(pictures)
 
 
@@ -136,6 +136,12 @@ def _protect_inputs(jobs: list[Job]) -> None:
             raise UsageError(
                 f"{job.output}: the output would overwrite an input", hint="choose another output folder or name"
             )
+
+
+def _beside(folder: Path) -> Path:
+    """Return the default output of a folder; "." and ".." have no name that could be lengthened."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(f"{named.name}_out")
 
 
 def _hidden(path: Path) -> bool:

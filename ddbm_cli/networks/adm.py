@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ddbm_cli.networks.blocks import Attention, ResBlock, Stage, norm, time_features, zero
+from ddbm_cli.networks.blocks import Attention, Conv, ResBlock, Stage, norm, silu, time_features, zero
 from ddbm_cli.settings import settings
 
 
@@ -22,6 +22,7 @@ class ADMConfig:
     in_channels: of x_t and x_T together. channels: of the first level; `multipliers` times that at each level.
     blocks: residual blocks of a level. attention: downsampling factors, after `patch`, that get attention.
     head_channels: channels of an attention head. patch: side of the squares folded into channels.
+    classes: number of labels that the network can be told; None for a network without.
     """
 
     name: ClassVar[str] = "adm"
@@ -35,6 +36,7 @@ class ADMConfig:
     head_channels: Annotated[int, Field(ge=1)] = 64
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patch: Annotated[int, Field(ge=1)] = 1
+    classes: Annotated[int, Field(ge=1)] | None = None
 
     def create(self) -> "ADM":
         """Return the network with fresh weights."""
@@ -42,7 +44,7 @@ class ADMConfig:
 
 
 class ADM(nn.Module):
-    """F(x, time): U-Net with residual blocks and attention.
+    """F(x, time), or F(x, time, label): U-Net with residual blocks and attention.
 
     Height and width of the input must be multiples of `size_multiple`.
     """
@@ -52,6 +54,8 @@ class ADM(nn.Module):
         self.config = config
         width, embedding = config.channels, 4 * config.channels
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        if config.classes is not None:
+            self.label_emb = nn.Embedding(config.classes, embedding)
 
         def block(channels: int, out_channels: int, resize: str | None = None) -> ResBlock:
             return ResBlock(channels, out_channels, embedding, config.dropout, resize)
@@ -62,7 +66,7 @@ class ADM(nn.Module):
 
         folded = config.patch**2
         channels = width * config.multipliers[0]
-        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(config.in_channels * folded, channels, 3, padding=1))])
+        self.input_blocks = nn.ModuleList([Stage(Conv(config.in_channels * folded, channels))])
         skips = [channels]
         for level, multiplier in enumerate(config.multipliers):
             for _ in range(config.blocks):
@@ -86,19 +90,29 @@ class ADM(nn.Module):
                     up.append(block(channels, channels, "up"))
                 self.output_blocks.append(up)
 
-        last = zero(nn.Conv2d(channels, config.out_channels * folded, 3, padding=1))
+        last = zero(Conv(channels, config.out_channels * folded))
         self.out = nn.Sequential(norm(channels), nn.SiLU(), last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def size_multiple(self) -> int:
         """What height and width must be multiples of."""
         return self.config.patch * int(2 ** (len(self.config.multipliers) - 1))
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return F (B, out_channels, H, W) for x (B, in_channels, H, W) and time (B,), in the dtype of x."""
-        features = time_features(time, self.config.channels).to(x.dtype)
-        embedding = self.time_embed(features)
-        x = F.pixel_unshuffle(x, self.config.patch).contiguous(memory_format=torch.channels_last)
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return F (B, out_channels, H, W), computed in the dtype of the weights.
+
+        Args:
+            x: (B, in_channels, H, W).
+            time: (B,), or (1,) for the whole batch, as the embedding is to see it.
+            label: (B,) whole numbers, for networks with classes.
+        """
+        assert (label is not None) == (self.config.classes is not None), "a label is for networks with classes"
+        dtype = next(self.parameters()).dtype
+        embedding = self.time_embed(time_features(time, self.config.channels).to(dtype))
+        if label is not None:
+            embedding = embedding + self.label_emb(label)
+        x = F.pixel_unshuffle(x.to(dtype), self.config.patch).contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.input_blocks:
             x = down(x, embedding)
@@ -106,4 +120,5 @@ class ADM(nn.Module):
         x = self.middle_block(x, embedding)
         for up in self.output_blocks:
             x = up(torch.cat([x, skips.pop()], dim=1), embedding)
-        return F.pixel_shuffle(self.out(x), self.config.patch)
+        x = self.out[2](silu(self.out[0](x)))
+        return F.pixel_shuffle(x, self.config.patch)

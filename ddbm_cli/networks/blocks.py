@@ -2,6 +2,9 @@
 
 The parameters are named as in the released checkpoints, which number the layers of a block in sequence; the numbers
 of layers without parameters are kept by placeholders.
+
+Pictures lie in memory with their channels last, where a 1x1 convolution is a matrix product as it stands, and where
+every normalisation, product and sum walks through memory in order.
 """
 
 import math
@@ -10,7 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddbm_cli.errors import UsageError
+
 MOST_GROUPS = 32
+
+LARGE_WEIGHT = 2**21
+"""Weights of a convolution, and"""
+
+SMALL_PICTURE = 16 * 16
+"""places of a picture, from and up to which a CPU is faster with a product of patches; measured."""
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -25,12 +36,40 @@ def zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def silu(x: Tensor) -> Tensor:
+    """Return x sigmoid(x); without derivatives to come, x itself is overwritten."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
 def time_features(time: Tensor, channels: int) -> Tensor:
     """Return cosines, then sines, of time at frequencies from 1 to 1/10000: (B,) -> (B, channels), float32."""
     half = channels // 2
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=time.device) / half)
     angles = time.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Conv(nn.Conv2d):
+    """A convolution that keeps the size: 3x3, or 1x1 as a product over channels."""
+
+    def __init__(self, channels: int, out_channels: int, side: int = 3) -> None:
+        super().__init__(channels, out_channels, side, padding=side // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernel_size == (1, 1):
+            return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        # A CPU's convolution brings the weights into its own order at each call; where they outweigh the picture, that
+        # costs more than laying out the patches does. Not while training, which would have to keep the patches.
+        small = x.shape[2] * x.shape[3] <= SMALL_PICTURE and self.weight.numel() >= LARGE_WEIGHT
+        if small and x.device.type == "cpu" and not torch.is_grad_enabled():
+            return self._product(x)
+        return super().forward(x)
+
+    def _product(self, x: Tensor) -> Tensor:
+        """Return the convolution as one product of all 3x3 patches with the weights."""
+        places = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        patches = places.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
+        return F.linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class ResBlock(nn.Module):
@@ -47,25 +86,26 @@ class ResBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.resize = resize
-        self.in_layers = nn.Sequential(norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.in_layers = nn.Sequential(norm(channels), nn.SiLU(), Conv(channels, out_channels))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out_channels))
         self.out_layers = nn.Sequential(
             norm(out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
-            zero(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+            zero(Conv(out_channels, out_channels)),
         )
-        self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        self.skip_connection = nn.Identity() if channels == out_channels else Conv(channels, out_channels, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.in_layers[1](self.in_layers[0](x))
+        h = silu(self.in_layers[0](x))
         if self.resize:
             h, x = _resize(h, self.resize), _resize(x, self.resize)
         h = self.in_layers[2](h)
         scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, dim=1)
         h = torch.addcmul(shift, self.out_layers[0](h), 1 + scale)
-        h = self.out_layers[3](self.out_layers[2](self.out_layers[1](h)))
-        return self.skip_connection(x) + h
+        h = self.out_layers[3](self.out_layers[2](silu(h)))
+        h += self.skip_connection(x)  # in place: no derivative needs the sum's parts
+        return h
 
 
 class Attention(nn.Module):
@@ -74,18 +114,25 @@ class Attention(nn.Module):
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // head_channels)
+        if channels % self.heads:
+            raise UsageError(
+                f"{channels} channels cannot be shared by {self.heads} heads",
+                hint=f"choose head_channels that divide {channels}",
+            )
         self.norm = norm(channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.proj_out = zero(nn.Conv2d(channels, channels, 1))
+        self.qkv = Conv(channels, 3 * channels, 1)
+        self.proj_out = zero(Conv(channels, channels, 1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)  # channels last: a view of what the convolution wrote
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)  # a view of what the product wrote
         qkv = qkv.reshape(batch, height * width, 3, self.heads, channels // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         h = F.scaled_dot_product_attention(q, k, v)
         h = h.transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        return x + self.proj_out(h)
+        out = self.proj_out(h)
+        out += x
+        return out
 
 
 class Stage(nn.Sequential):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import torch
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, read_te
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import TranslationModel, load_model
 from ddbm_cli.samplers import NoiseSource, Plan
-from ddbm_cli.settings import settings
+from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Planned, Written
 
 BATCH_SIZES = {"cpu": 8, "mps": 8, "cuda": 32}
@@ -213,7 +212,7 @@ class _Pipeline:
 
     def _save(self, loaded: _Loaded, result: Tensor) -> None:
         job, request = loaded.job, self._request
-        picture: Image.Image = self._preprocess.inverse(result, loaded.placement, keep_size=request.keep_size)
+        picture = self._preprocess.inverse(result, loaded.placement, keep_size=request.keep_size)
         text = {TEXT_KEY: json.dumps(self._made_by | {"name": job.name})}
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
@@ -273,9 +272,10 @@ def _made_by(request: TranslateRequest, model: TranslationModel, plan: Plan) -> 
 
 def _plan_facts(model: TranslationModel, plan: Plan, request: TranslateRequest) -> dict[str, str]:
     size, dtype = model.card.preprocess.size, str(model.dtype).removeprefix("torch.")
+    words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
     return {
-        "Model": f"{model.name} ({model.card.task}, {size}x{size}, licence {model.card.licence}) on {model.device}, {dtype}",
-        "Sampling": f"{plan.sampler} on {plan.grid}: {plan.steps} steps = {plan.nfe} NFE, seed {request.seed}",
+        "Model": f"{model.name} ({words}) on {model.device}, {dtype}",
+        "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {plan.nfe} NFE, seed {request.seed}",
     }
 
 

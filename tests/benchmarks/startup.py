@@ -1,0 +1,40 @@
+"""How long `ddbm --help` takes, against the least that a command with this terminal could take.
+
+    python -m tests.benchmarks.startup [RUNS]
+
+The floor is a bare `python -c "import typer, rich"`; the two are run in turn, and the medians compared.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+
+COMMANDS = {
+    "floor": [sys.executable, "-c", "import typer, rich"],
+    "ddbm --help": [sys.executable, "-m", "ddbm_cli", "--help"],
+    "ddbm translate --help": [sys.executable, "-m", "ddbm_cli", "translate", "--help"],
+}
+
+
+def seconds(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def main(runs: int) -> None:
+    for command in COMMANDS.values():
+        seconds(command)
+    taken = {name: [] for name in COMMANDS}
+    for _ in range(runs):
+        for name, command in COMMANDS.items():
+            taken[name].append(seconds(command))
+    floor = statistics.median(taken["floor"])
+    for name, values in taken.items():
+        middle = statistics.median(values)
+        print(f"{name:24} {middle:6.3f} s   {middle / floor:4.2f} times the floor   (least {min(values):.3f})")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 11)

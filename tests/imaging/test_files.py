@@ -1,0 +1,90 @@
+"""Which pictures go in, and which files come out."""
+
+from pathlib import Path
+
+import pytest
+
+from ddbm_cli.errors import UsageError
+from ddbm_cli.imaging.files import plan_jobs
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/b.png", "in/a.jpg", "in/sub/c.webp", "in/.hidden.png", "in/notes.txt", "in/.git/d.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return Path("in")
+
+
+def pairs(jobs):
+    return [(job.name, str(job.output)) for job in jobs.jobs]
+
+
+def test_a_folder_becomes_a_folder(folder):
+    jobs = plan_jobs("in", Path("out"))
+    assert pairs(jobs) == [("a.jpg", "out/a.jpg"), ("b.png", "out/b.png")] and jobs.ignored == 1
+    assert plan_jobs("in", None).folder == Path("in_out")
+
+
+def test_sub_folders_are_mirrored(folder):
+    assert ("sub/c.webp", "out/sub/c.webp") in pairs(plan_jobs("in", Path("out"), recursive=True))
+
+
+def test_an_output_folder_inside_the_input_is_no_input(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "b.png").touch()
+    assert len(plan_jobs("in", folder / "out", recursive=True).jobs) == 3
+
+
+def test_names_that_would_meet_keep_their_extension(folder):
+    Path("in/a.png").touch()
+    got = pairs(plan_jobs("in", Path("out"), format="png"))
+    assert got == [("a.jpg", "out/a.jpg.png"), ("a.png", "out/a.png.png"), ("b.png", "out/b.png")]
+
+
+def test_formats_that_cannot_be_written_become_png(folder):
+    Path("in/x.gif").touch()
+    assert ("x.gif", "out/x.png") in pairs(plan_jobs("in", Path("out")))
+
+
+def test_a_file_becomes_a_file(folder):
+    assert pairs(plan_jobs("in/b.png", Path("x.webp"))) == [("b.png", "x.webp")]
+    assert pairs(plan_jobs("in/b.png", Path("new/folder"))) == [("b.png", "new/folder/b.png")]
+    assert pairs(plan_jobs("in/b.png", None, suffix="ddbm")) == [("b.png", "in/b_ddbm.png")]
+    assert pairs(plan_jobs("in/b.png", None, suffix="ddbm", format="jpg")) == [("b.png", "in/b_ddbm.jpg")]
+
+
+def test_patterns(folder):
+    assert pairs(plan_jobs("in/*.jpg", Path("out"))) == [("a.jpg", "out/a.jpg")]
+    assert pairs(plan_jobs("in/**/*.*", Path("out"))) == [
+        ("a.jpg", "out/a.jpg"),
+        ("b.png", "out/b.png"),
+        ("sub/c.webp", "out/sub/c.webp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "options", "message"),
+    [
+        ("missing", None, {}, "no such file or folder"),
+        ("*.xyz", None, {}, "no file fits"),
+        ("in/*.txt", None, {}, "is a picture"),
+        ("in", "in", {}, "overwrite an input"),
+        ("in/b.png", "in/b.png", {}, "overwrite an input"),
+        ("in", "in/b.png", {}, "is a file"),
+        ("in", None, {"format": "xyz"}, "unknown format"),
+        ("in/b.png", "x.xyz", {}, "cannot write this format"),
+        (".", None, {}, "no pictures in this folder"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(folder, source, output, options, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        plan_jobs(source, Path(output) if output else None, **options)
+    assert caught.value.hint
+
+
+def test_an_input_behind_a_link_is_not_overwritten(folder):
+    Path("link").symlink_to("in", target_is_directory=True)
+    with pytest.raises(UsageError, match="overwrite an input"):
+        plan_jobs("in", Path("link"))
