@@ -81,8 +81,10 @@ def test_no_setting_is_left_out_of_its_registry(package):
     for file in (ROOT / package).glob("*.py"):
         inner = importlib.import_module(f"ddbm_cli.{package}.{file.stem}")
         for value in vars(inner).values():
-            if isinstance(value, type) and value.__module__ == inner.__name__ and isinstance(
-                value.__dict__.get("name"), str
+            if (
+                isinstance(value, type)
+                and value.__module__ == inner.__name__
+                and isinstance(value.__dict__.get("name"), str)
             ):
                 assert value in registered, f"{value.__name__} is in no registry"
 

@@ -3,29 +3,28 @@
 import os
 import sys
 import traceback
-from typing import Annotated
+import warnings
+from typing import Annotated, NoReturn
 
 import typer
 
 from ddbm_cli import __version__
 from ddbm_cli.cli import console, data
+from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.cli.train import train
 from ddbm_cli.cli.translate import translate
 from ddbm_cli.errors import DdbmError
 
 app = typer.Typer(
     name="ddbm",
-    no_args_is_help=True,
-    add_completion=True,
+    cls=Group,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command()(translate)
-app.command()(train)
-app.add_typer(data.app, name="data")
-
-INTERRUPTED = 130
+app.command(cls=Command)(translate)
+app.command(cls=Command)(train)
+app.add_typer(data.app, name="data", cls=Group)
 
 
 def _version(asked: bool) -> None:
@@ -36,9 +35,11 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="DDBM_DEBUG", help="Show the traceback of an error.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; or set DDBM_DEBUG=1.")
     ] = False,
 ) -> None:
     """Image-to-image translation with diffusion bridges.
@@ -49,24 +50,58 @@ def options(
         os.environ["DDBM_DEBUG"] = "1"
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; every expected error is two lines and an exit code."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
+    if not _debugging():
+        warnings.simplefilter("ignore")  # of libraries, about pictures that are said to be broken anyway
+    # A file name that is no text goes out as it came in.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape")
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except DdbmError as error:
         _explain(error.message, error.hint, error.exit_code)
-    except KeyboardInterrupt:
-        _explain("interrupted", "the same command goes on where it stopped", INTERRUPTED)
+    except typer.TyperException as error:
+        _usage(error)
+    except typer.Abort:
+        _explain("given up", "run it again", 1)
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; keep the interpreter from complaining at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
         sys.exit(1)
     except Exception as error:  # the last line of defence: a user never meets a bare traceback
-        _explain(f"unexpected: {type(error).__name__}: {error}", "see the traceback with: ddbm --debug ...", 1)
+        what = _one_line(f"unexpected {type(error).__name__}: {error}")
+        _explain(what, "run again with --debug for the traceback: ddbm --debug ...", 1)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _explain(message: str, hint: str, code: int) -> None:
-    if os.environ.get("DDBM_DEBUG", "0") not in ("", "0"):
+def _usage(error: typer.TyperException) -> NoReturn:
+    message = error.format_message()
+    if message.startswith("Usage:"):  # a group without a command: its help
+        typer.echo(message)
+        sys.exit(0)
+    where = getattr(getattr(error, "ctx", None), "command_path", "ddbm")
+    _explain(_one_line(message), f"{where} --help", error.exit_code)
+
+
+def _explain(message: str, hint: str, code: int) -> NoReturn:
+    if _debugging():
         traceback.print_exc()
     console.error(message, hint)
     sys.exit(code)
+
+
+def _debugging() -> bool:
+    return os.environ.get("DDBM_DEBUG", "0") not in ("", "0")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _hush() -> None:
+    """The reader of our output has gone, as `head` does; keep the interpreter from complaining at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,12 +15,16 @@ def train(
         list[Path] | None, typer.Argument(help="Folders of pairs: A/ and B/, or train/A, train/B, val/A, val/B.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/train"),
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, with its own settings.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, with its own settings.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options on the line win.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the run.", rich_help_panel=OPTIMISER)] = None,
     hours: Annotated[float | None, typer.Option(help="Stop after so long; --resume goes on.")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels of a side.", rich_help_panel=NETWORK)] = None,
-    network: Annotated[str | None, typer.Option(help="Such as adm:channels=64,patch=2.", rich_help_panel=NETWORK)] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Such as adm:channels=64,patch=2.", rich_help_panel=NETWORK)
+    ] = None,
     path: Annotated[str | None, typer.Option(help="Such as vp-bridge or brownian.", rich_help_panel=NETWORK)] = None,
     prediction: Annotated[str | None, typer.Option(help="What the network gives.", rich_help_panel=NETWORK)] = None,
     times: Annotated[str | None, typer.Option(help="Law of the times.", rich_help_panel=OPTIMISER)] = None,

@@ -1,6 +1,5 @@
 """How a training run looks on a terminal: its header, one bar, a line for each look at held-out pairs."""
 
-import json as json_module
 import signal
 import sys
 import threading
@@ -8,9 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from ddbm_cli.tasks.train import TrainEvent
@@ -40,6 +36,11 @@ def render(
     events: "Iterator[TrainEvent]", *, stopped: Callable[[], bool], quiet: bool, json: bool, progress: bool
 ) -> int:
     """Show a run as it goes: results on standard output, all else on standard error. Return the exit code."""
+    import json as json_module
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     from ddbm_cli.tasks.events import Planned
     from ddbm_cli.training import Saved, Stepped, Validated
 

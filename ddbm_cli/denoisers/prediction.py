@@ -126,7 +126,9 @@ class VelocityPrediction(Prediction):
         else:
             whole = c * db - b * dc
             skip, source, out = -dc / whole, (a * dc - c * da) / whole, c / whole
-        return Scalings(skip=skip, source=source, out=out, in_=torch.ones_like(t), time=self.time_scale * t / path.t_max)
+        return Scalings(
+            skip=skip, source=source, out=out, in_=torch.ones_like(t), time=self.time_scale * t / path.t_max
+        )
 
 
 @settings
@@ -139,9 +141,7 @@ class ResidualPrediction(Prediction):
 
     def scalings(self, path: Path, t: Tensor) -> Scalings:
         one = torch.ones_like(t)
-        return Scalings(
-            skip=one, source=torch.zeros_like(t), out=-one, in_=one, time=self.time_scale * t / path.t_max
-        )
+        return Scalings(skip=one, source=torch.zeros_like(t), out=-one, in_=one, time=self.time_scale * t / path.t_max)
 
 
 @settings

@@ -1,7 +1,8 @@
 """Which pictures go in, and which file each one becomes."""
 
-from collections import Counter
-from collections.abc import Iterator
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -38,13 +39,16 @@ def plan_jobs(
 
     A folder becomes a folder, its sub-folders mirrored where `recursive`; a pattern's files go to one folder; a file
     becomes a file, or goes into a folder that exists or whose name has no extension. Without an output, STEM_SUFFIX
-    is written beside a file, and FOLDER_out beside a folder. Outputs keep the input's stem, and its format where that
-    can be written; where two inputs would meet, each keeps its extension too: a.jpg and a.png become a.jpg.png and
-    a.png.png.
+    is written beside a file, and FOLDER_out beside a folder. Hidden files are left aside, and those not named like a
+    picture; a file that is named alone is taken as it is.
+
+    Outputs keep the input's stem, and its format where that can be written, else png. Where inputs would meet, the
+    one that is named like the output keeps its name (else the first), and the others keep their extension too: of
+    a.jpg and a.png, made png, a.png stays a.png, and a.jpg becomes a.jpg.png.
 
     Args:
-        source: a file, folder or glob pattern.
-        output: a file or folder.
+        source: a file, folder or glob pattern, or STANDARD.
+        output: a file or folder, or STANDARD, which is also the default output of STANDARD.
         format: one of FORMATS for all outputs.
         suffix: of a single file's default output.
 
@@ -54,99 +58,165 @@ def plan_jobs(
     if format is not None and format not in FORMATS:
         raise UsageError(f"unknown format '{format}'", hint=f"choose one of: {', '.join(FORMATS)}")
     path = Path(source)
+    if STANDARD in (source, str(output)):
+        return _pipe_job(source, output, format)
     if path.is_dir():
         folder = output or _beside(path)
         jobs, ignored = _folder_jobs(path, folder, recursive, format)
-    elif path.is_file():
-        target = output or path.with_name(f"{path.stem}_{suffix}.{format or format_of(path) or 'png'}")
-        if target.is_dir() or not target.suffix:
-            target = target / _renamed(Path(path.name), format)
-        elif format_of(target) is None:
-            raise UsageError(f"{target}: cannot write this format", hint=f"choose one of: {', '.join(FORMATS)}")
-        folder, jobs, ignored = target.parent, [Job(path.name, path, target)], 0
+    elif path.exists():
+        folder, job = _file_job(path, output, format, suffix)
+        jobs, ignored = [job], 0
     else:
-        folder, jobs, ignored = _pattern_jobs(source, output, recursive, format)
+        folder, jobs, ignored = _pattern_jobs(source, output, format)
     _protect_inputs(jobs)
     return Jobs(jobs, ignored, folder)
 
 
+def _pipe_job(source: str, output: Path | None, format: str | None) -> Jobs:
+    """One picture from standard input, to standard output, or both."""
+    path, target = Path(source), output or Path(STANDARD)
+    if source != STANDARD and (path.is_dir() or not path.exists()):
+        hint = "name one picture, or a folder for the output" if path.is_dir() else "check the path"
+        what = "a folder cannot go to standard output" if path.is_dir() else "no such file"
+        raise UsageError(f"{source}: {what}", hint=hint)
+    if str(target) == STANDARD:
+        return Jobs([Job(path.name, path, target)], 0, Path())
+    if target.is_dir() or not target.suffix:
+        raise UsageError(f"{target}: standard input has no name to be kept", hint="name a file for the output")
+    folder, job = _file_job(path, target, format, suffix="")
+    return Jobs([job], 0, folder)
+
+
+def _file_job(path: Path, output: Path | None, format: str | None, suffix: str) -> tuple[Path, Job]:
+    target = output or path.with_name(f"{path.stem}_{suffix}.{format or format_of(path) or 'png'}")
+    if target.is_dir() or not target.suffix:
+        target = target / _renamed(Path(path.name), format)
+    wanted = format_of(target)
+    if wanted is None:
+        raise UsageError(f"{target}: cannot write this format", hint=f"choose one of: {', '.join(FORMATS)}")
+    if format not in (None, wanted):
+        raise UsageError(f"{target} is named {wanted}, and --format says {format}", hint="leave out one of them")
+    return target.parent, Job(path.name, path, target)
+
+
 def _folder_jobs(root: Path, output: Path, recursive: bool, format: str | None) -> tuple[list[Job], int]:
-    if output.is_file():
-        raise UsageError(f"{output}: is a file, and {root} a folder", hint="name a folder for the output")
-    inside = output.resolve() if output.resolve() != root.resolve() else None
-    files = [
-        path
-        for path in sorted(root.rglob("*") if recursive else root.glob("*"))
-        if path.is_file() and not _hidden(path.relative_to(root)) and inside not in path.resolve().parents
-    ]
-    pictures = [path for path in files if path.suffix.lower() in PICTURE_EXTENSIONS]
-    if not pictures:
-        deeper = not recursive and next(_pictures_below(root), None) is not None
+    _see_that_it_is_no_file(output)
+    if output.is_dir() and output.samefile(root):
+        raise UsageError(
+            f"{output}: the outputs would lie among the inputs, or overwrite an input",
+            hint="name another folder for the output",
+        )
+    names, ignored = _split(_walk(root, recursive, leave_out=output))
+    if not names:
+        deeper = not recursive and bool(_split(_walk(root, True, leave_out=output))[0])
         hint = "add -r to go into its sub-folders" if deeper else "name a folder with pictures in it"
         raise UsageError(f"{root}: no pictures in this folder", hint=hint)
-    return _jobs([path.relative_to(root) for path in pictures], root, output, format), len(files) - len(pictures)
+    return _jobs(names, root, output, format), ignored
 
 
-def _pattern_jobs(
-    pattern: str, output: Path | None, recursive: bool, format: str | None
-) -> tuple[Path, list[Job], int]:
-    files = [Path(name) for name in sorted(glob(pattern, recursive=True)) if Path(name).is_file()]  # noqa: PTH207
-    if not files:
-        what = "no file fits this pattern" if set(pattern) & set("*?[") else "no such file or folder"
-        raise UsageError(f"{pattern}: {what}", hint="check the path; quote a pattern so that the shell leaves it")
-    pictures = [path for path in files if path.suffix.lower() in PICTURE_EXTENSIONS]
-    if not pictures:
-        raise UsageError(f"{pattern}: none of the {len(files)} files is a picture", hint="check the pattern")
-    root = Path(*_common(pictures))
+def _pattern_jobs(pattern: str, output: Path | None, format: str | None) -> tuple[Path, list[Job], int]:
+    if not _is_pattern(pattern):
+        raise UsageError(f"{pattern}: no such file or folder", hint="check the path; quote patterns such as 'in/*.png'")
+    # The part before the first sign, not what the found files share: names must not depend on what is found.
+    parts = Path(pattern).parts
+    root = Path(*parts[: next(place for place, part in enumerate(parts) if _is_pattern(part))])
     folder = output or _beside(root)
-    return folder, _jobs([p.relative_to(root) for p in pictures], root, folder, format), len(files) - len(pictures)
+    _see_that_it_is_no_file(folder)
+    there = folder.resolve()
+    outputs = there if there != root.resolve() else None
+    files = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207
+    files = [path for path in files if not path.is_dir() and outputs not in path.resolve().parents]
+    names, ignored = _split(path.relative_to(root) for path in files)
+    if not names:
+        found = f"none of the {ignored} files is a picture" if ignored else "no file fits this pattern"
+        raise UsageError(f"{pattern}: {found}", hint="check the pattern; ** stands for any depth of folders")
+    return folder, _jobs(names, root, folder, format), ignored
 
 
-def _common(paths: list[Path]) -> tuple[str, ...]:
-    parents = [path.parent.parts for path in paths]
-    shared: list[str] = []
-    for level in zip(*parents, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return tuple(shared)
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _see_that_it_is_no_file(folder: Path) -> None:
+    if folder.is_file() or (format_of(folder) and not folder.is_dir()):
+        what = "is a file" if folder.is_file() else "is the name of a file"
+        raise UsageError(f"{folder}: {what}, and there may be many outputs", hint="name a folder for the output")
+
+
+def _walk(root: Path, recursive: bool, *, leave_out: Path) -> Iterator[Path]:
+    """Yield the files below a folder, relative to it: no hidden ones, and none from the output's own folder."""
+    there = leave_out.resolve()
+    for folder, below, files in os.walk(root):
+        here = Path(folder)
+        yield from (Path(here / file).relative_to(root) for file in files if not file.startswith("."))
+        shown = [name for name in below if recursive and not name.startswith(".")]
+        below[:] = [name for name in shown if (here / name).resolve() != there]
+
+
+def _split(names: Iterable[Path]) -> tuple[list[Path], int]:
+    """Return the names of pictures, in an order that depends on names alone, and the number of others."""
+    listed = sorted(names, key=lambda name: name.parts)
+    pictures = [name for name in listed if name.suffix.lower() in PICTURE_EXTENSIONS]
+    return pictures, len(listed) - len(pictures)
 
 
 def _jobs(names: list[Path], root: Path, output: Path, format: str | None) -> list[Job]:
-    plain = {name: name.with_name(str(_renamed(Path(name.name), format))) for name in names}
-    # Compared without case, for file systems that do not tell it apart.
-    uses = Counter(str(target).lower() for target in plain.values())
-    full = {
-        name: target if uses[str(target).lower()] == 1 else target.with_name(f"{name.name}{target.suffix}")
-        for name, target in plain.items()
-    }
-    return [Job(name.as_posix(), root / name, output / full[name]) for name in names]
+    wanted: dict[str, list[Path]] = defaultdict(list)
+    for name in names:
+        wanted[_key(_renamed(name, format))].append(name)
+    # First those that get the name they want, then the others; compared without case, as some file systems do.
+    given: dict[Path, Path] = {}
+    for target, rivals in wanted.items():
+        owner = next((name for name in rivals if _key(name) == target), rivals[0])
+        given[owner] = _renamed(owner, format)
+    taken = set(wanted)
+    for name in names:
+        if name not in given:
+            given[name] = next(free for free in _longer(name, format) if _key(free) not in taken)
+            taken.add(_key(given[name]))
+    return [Job(name.as_posix(), root / name, output / given[name]) for name in names]
 
 
 def _renamed(name: Path, format: str | None) -> Path:
-    if format is None and format_of(name) is not None:
+    if format_of(name) is not None and format in (None, format_of(name)):
         return name
     return name.with_suffix(f".{format or 'png'}")
 
 
+def _longer(name: Path, format: str | None) -> Iterator[Path]:
+    """Yield a.jpg.png, a.jpg.2.png, a.jpg.3.png ... for a.jpg."""
+    extension = _renamed(name, format).suffix
+    yield name.with_name(f"{name.name}{extension}")
+    number = 2
+    while True:
+        yield name.with_name(f"{name.name}.{number}{extension}")
+        number += 1
+
+
+def _key(name: Path) -> str:
+    return name.as_posix().casefold()
+
+
 def _protect_inputs(jobs: list[Job]) -> None:
-    sources = {job.source.resolve() for job in jobs}
+    """See that no output is an input, by whatever name or link."""
+    sources = {_identity(job.source) for job in jobs} - {None}
     for job in jobs:
-        if job.output.resolve() in sources:
+        if _identity(job.output) in sources:
             raise UsageError(
                 f"{job.output}: the output would overwrite an input", hint="choose another output folder or name"
             )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others, None for one that does not exist."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _beside(folder: Path) -> Path:
     """Return the default output of a folder; "." and ".." have no name that could be lengthened."""
     named = folder if folder.name not in ("", "..") else folder.resolve()
     return named.with_name(f"{named.name}_out")
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _pictures_below(root: Path) -> Iterator[Path]:
-    return (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_EXTENSIONS)

@@ -4,18 +4,26 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.settings import settings
 
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+
 
 class Placement(NamedTuple):
-    """Where a picture lies on the network's square, and how large it was: what the way back needs."""
+    """What the way back needs.
 
-    box: tuple[int, int, int, int]
-    original: tuple[int, int]
+    box: where the picture lies on the network's square. natural: the size that undoes a change of proportions.
+    original: the size of what is shown, in the picture's own pixels.
+    """
+
+    box: Box
+    natural: Size
+    original: Size
 
 
 @settings
@@ -24,7 +32,7 @@ class Preprocess:
 
     size: side of the network's square, in pixels.
     fit: "pad" shows the whole picture with paper around it, "crop" fills the square with its middle, "stretch"
-        changes its proportions.
+        changes its proportions, and restores them in the result.
     paper: grey level, 0..255, of padding and of what shows through transparency.
     """
 
@@ -34,36 +42,46 @@ class Preprocess:
 
     def forward(self, image: Image.Image) -> tuple[Tensor, Placement]:
         """Return a picture (RGB or RGBA) as float32 (3, size, size) in -1..1, and where it lies."""
-        small, box = self._shrink(image)
+        part, placement = self._place(image.size)
+        left, top, right, bottom = placement.box
+        if (part, (right - left, bottom - top)) != ((0, 0, *image.size), image.size):
+            image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
         square = Image.new("RGB", (self.size, self.size), (self.paper,) * 3)
-        square.paste(small.convert("RGB"), box[:2], small if small.mode == "RGBA" else None)
+        square.paste(image.convert("RGB"), (left, top), image if image.mode == "RGBA" else None)
         pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
-        return pixels.float() / 127.5 - 1, Placement(box, image.size)
+        return pixels.float() / 127.5 - 1, placement
 
     def inverse(self, tensor: Tensor, placement: Placement, *, keep_size: bool = False) -> Image.Image:
-        """Return the picture (RGB) of a tensor (3, size, size), in the proportions of the original.
+        """Return the picture (RGB) of a tensor (3, size, size), in the proportions of what was shown of the original.
 
         Args:
             tensor: values are clipped to -1..1 and rounded to 8 bits.
             placement: from `forward`.
-            keep_size: enlarge to the original's size.
+            keep_size: enlarge (or shrink) to the size that this part had in the original.
         """
         picture = to_picture(tensor).crop(placement.box)
-        return picture.resize(placement.original, Image.Resampling.LANCZOS) if keep_size else picture
+        size = placement.original if keep_size else placement.natural
+        return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
-    def _shrink(self, image: Image.Image) -> tuple[Image.Image, tuple[int, int, int, int]]:
-        size = self.size
+    def _place(self, original: Size) -> tuple[Box, Placement]:
+        """Return which part of a picture is shown, and where. No side is ever 0, however long the other is."""
+        width, height = original
+        side = self.size
         if self.fit == "crop":
-            return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS), (0, 0, size, size)
-        scale = size / max(image.size)
-        width, height = (size, size) if self.fit == "stretch" else (max(1, round(n * scale)) for n in image.size)
-        left, top = (size - width) // 2, (size - height) // 2
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        return image, (left, top, left + width, top + height)
+            short = min(original)
+            left, top = (width - short) // 2, (height - short) // 2
+            part = (left, top, left + short, top + short)
+            return part, Placement((0, 0, side, side), (side, side), (short, short))
+        scale = side / max(original)
+        fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+        if self.fit == "stretch":
+            return (0, 0, width, height), Placement((0, 0, side, side), fitted, original)
+        left, top = (side - fitted[0]) // 2, (side - fitted[1]) // 2
+        box = (left, top, left + fitted[0], top + fitted[1])
+        return (0, 0, width, height), Placement(box, fitted, original)
 
 
 def to_picture(tensor: Tensor) -> Image.Image:
-    """Return (3, H, W) in -1..1 as an RGB picture; values outside are clipped."""
+    """Return (3, H, W) in -1..1 as an RGB picture; values outside are clipped, halves go to the even level."""
     pixels = ((tensor.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())

@@ -38,7 +38,9 @@ def read_header(path: Path) -> dict[str, str]:
         ModelError: the file is missing, or no safetensors file.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: no such model file", hint="name a .safetensors file, or leave out -m for the built-in")
+        raise ModelError(
+            f"{path}: no such model file", hint="name a .safetensors file, or leave out -m for the built-in"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}

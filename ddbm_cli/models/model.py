@@ -89,7 +89,7 @@ class TranslationModel:
         return plan if nfe is None else plan.within(nfe)
 
     def translate(self, source: Tensor, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:
-        """Translate a batch (B, C, H, W) of float32 in -1..1; yield every network call, return the result on the CPU."""
+        """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU."""
         denoise = clipped(self.denoiser) if self.card.clip else self.denoiser
         bridge = Bridge(plan.path, source.to(self.device), noise)
         result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
@@ -110,7 +110,9 @@ def assemble(card: ModelCard) -> Denoiser:
             sees_source=card.sees_source,
         )
     except UsageError as error:
-        raise ModelError(f"model '{card.name}': {error.message}", hint="upgrade ddbm-cli, or get the file anew") from None
+        raise ModelError(
+            f"model '{card.name}': {error.message}", hint="upgrade ddbm-cli, or get the file anew"
+        ) from None
 
 
 def load_model(reference: str | Path | None = None, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
@@ -130,7 +132,7 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
     card, weights = checkpoint.read_model(path)
     denoiser = assemble(card)
     _fill(denoiser.network, weights, path.name)
-    denoiser.to(device=where, dtype=_dtype(dtype, where), memory_format=torch.channels_last)
+    denoiser.to(device=where, dtype=_dtype(dtype, where))
     return TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
 
 

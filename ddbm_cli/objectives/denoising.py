@@ -1,6 +1,6 @@
 """What training minimises: the error of the estimated target, each time's error counted alike.
 
-    loss = | D(x_t, t, x_T) - x_0 |^2 / out(t)^2,    x_t = a x_T + b x_0 + c eps             (DDBM arXiv:2309.16948, eq. 10)
+    loss = | D(x_t, t, x_T) - x_0 |^2 / out(t)^2,    x_t = a x_T + b x_0 + c eps     (DDBM arXiv:2309.16948, eq. 10)
 
 1 / out^2 undoes the scale that the prediction gives to the network's output, so the network's own error is measured.
 """
@@ -19,5 +19,5 @@ def denoising_loss(denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, ep
     """
     x_t = denoiser.path.training_state(x0, source, eps, t)
     weight = denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
-    error = (denoiser(x_t, t, source) - x0).square().flatten(1).mean(1)
+    error: Tensor = (denoiser(x_t, t, source) - x0).square().flatten(1).mean(1)
     return weight.to(error) * error

@@ -57,7 +57,7 @@ class Path:
         return 1e-4
 
     @property
-    def alpha_T(self) -> float:  # noqa: N802 - the name in the papers
+    def alpha_T(self) -> float:
         """Scale of the reference process at the source; 1 unless it shrinks its signal, as VP does."""
         return 1.0
 
@@ -114,7 +114,7 @@ class Path:
         return da * source + db * x0 + dc * self.eps(x, x0, source, t)
 
     def reverse_drift(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
-        """Return the drift of the reverse SDE, velocity - g^2 score / 2, with g^2 / c in one piece so that c may be 0."""
+        """Return the drift of the reverse SDE, velocity - g^2 score / 2; g^2 / c is one piece, so that c may be 0."""
         (_, b, c), (_, db, dc) = self.coefficients(t), self.derivatives(t)
         return self.velocity(x, x0, source, t) + (dc - c * db / b) * self.eps(x, x0, source, t)
 
@@ -130,7 +130,7 @@ class Path:
 
 
 def _differentiate(path: Path, t: Tensor) -> Coefficients:
-    _, slopes = torch.func.jvp(lambda s: tuple(path.coefficients(s)), (t,), (torch.ones_like(t),))
+    slopes = torch.func.jvp(lambda s: tuple(path.coefficients(s)), (t,), (torch.ones_like(t),))[1]
     return Coefficients(*slopes)
 
 

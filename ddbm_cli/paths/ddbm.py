@@ -2,7 +2,9 @@
 
 With the reference process x_t = alpha_t x_0 + sigma_t eps and SNR = alpha^2 / sigma^2,
 
-    a = (SNR_T / SNR_t) (alpha_t / alpha_T),   b = alpha_t (1 - SNR_T / SNR_t),   c^2 = sigma_t^2 (1 - SNR_T / SNR_t)  (1)
+    a = (SNR_T / SNR_t) (alpha_t / alpha_T)
+    b = alpha_t (1 - SNR_T / SNR_t)
+    c^2 = sigma_t^2 (1 - SNR_T / SNR_t)                                    (1)
 """
 
 import math

@@ -1,8 +1,8 @@
 """Source-free paths (a = 0): the diffusion processes that make pictures from noise.
 
-    VE      b = 1, c = t                                             (EDM, arXiv:2206.00364)
-    VP      b = exp(-B/2), c = sqrt(1 - exp(-B)), B = beta_d t^2 / 2 + beta_min t  (arXiv:2011.13456)
-    cosine  b = cos(pi t / 2), c = sin(pi t / 2)                     (arXiv:2102.09672 without its offset)
+VE      b = 1, c = t                                             (EDM, arXiv:2206.00364)
+VP      b = exp(-B/2), c = sqrt(1 - exp(-B)), B = beta_d t^2 / 2 + beta_min t  (arXiv:2011.13456)
+cosine  b = cos(pi t / 2), c = sin(pi t / 2)                     (arXiv:2102.09672 without its offset)
 """
 
 import math

@@ -1,7 +1,7 @@
 """Time grids: where a sampler stops on its way from t_max to the target.
 
-    gap     how far before t_max the first time lies; a bridge is singular at t_max itself
-    t_min   the last time with noise; the path's own where not given
+gap     how far before t_max the first time lies; a bridge is singular at t_max itself
+t_min   the last time with noise; the path's own where not given
 """
 
 from abc import ABC, abstractmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """Before the first image: what will be done. `facts` are the resolved settings, in order, to be shown as a header."""
+    """Before the first image: what will be done. `facts` are the resolved settings, in order, shown as a header."""
 
     total: int
     kept: int = 0
@@ -34,7 +34,7 @@ class Evaluated:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """One image is finished and complete on disk. `record` is its line in `--json` output."""
+    """One image is finished and complete on disk. `record` adds facts to its line in `--json` output."""
 
     source: Path
     output: Path
@@ -43,11 +43,19 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """An output was there already; `differs` if it was made with other settings, or by something else."""
+    """An output was there already; `differs` says how, if it was made in another way, or by something else."""
 
     source: Path
     output: Path
-    differs: bool = False
+    differs: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intended:
+    """In a dry run: what would be made."""
+
+    source: Path
+    output: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,4 +78,4 @@ class Finished:
     output: Path | None = None
 
 
-Event = Planned | BatchStarted | Evaluated | Written | Kept | Failed | Finished
+Event = Planned | BatchStarted | Evaluated | Written | Kept | Intended | Failed | Finished

@@ -1,11 +1,11 @@
 """Train a bridge on a folder of pairs; a run is a folder, and going on with it is the default.
 
-    RUN/config.json            the resolved request
-    RUN/state.safetensors      what resumes the run
-    RUN/model.safetensors      averaged weights with their card, ready for `ddbm translate -m`
-    RUN/best.safetensors       the same, at the lowest validation loss
-    RUN/results.csv            a row for each validation
-    RUN/samples/step_N.png     source | result | truth, for some held-out pairs
+RUN/config.json            the resolved request
+RUN/state.safetensors      what resumes the run
+RUN/model.safetensors      averaged weights with their card, ready for `ddbm translate -m`
+RUN/best.safetensors       the same, at the lowest validation loss
+RUN/results.csv            a row for each validation
+RUN/samples/step_N.png     source | result | truth, for some held-out pairs
 """
 
 import csv
@@ -112,7 +112,7 @@ def run(
     batches = _batches(request, pairs, preprocess)
     card = _card(request, batches)
     torch.manual_seed(request.recipe.seed)
-    denoiser = assemble(card).to(device, memory_format=torch.channels_last)
+    denoiser = assemble(card).to(device)
     _claim(request, write=not dry_run)
     held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed)
     judge = _Judge(request, card, held_out)
@@ -196,8 +196,8 @@ class _Judge:
         law = build(TIME_DISTRIBUTIONS, self._request.times, what="time distribution")
         times = law.times(denoiser.path, (torch.arange(count) + 0.5) / count)
         eps = NoiseSource(0, [f"validation {index}" for index in range(count)])(self._target)
-        parts = zip(*(tensor.to(device).split(16) for tensor in (self._target, self._source, times, eps)), strict=True)
-        return float(torch.cat([denoising_loss(denoiser, *part) for part in parts]).mean())
+        columns = [torch.split(tensor.to(device), 16) for tensor in (self._target, self._source, times, eps)]
+        return float(torch.cat([denoising_loss(denoiser, *part) for part in zip(*columns, strict=True)]).mean())
 
     def _translate(self, denoiser: Denoiser) -> Tensor:
         model = TranslationModel(self._card, denoiser)
@@ -307,7 +307,7 @@ def _facts(
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
     facts = {
-        "Data": f"{len(pairs.train)} pairs to train on, {len(pairs.val)} held out, {len(pairs.unpaired)} files unpaired",
+        "Data": f"{len(pairs.train)} pairs to train on, {len(pairs.val)} held out, {len(pairs.unpaired)} unpaired files",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",

@@ -4,8 +4,10 @@ Each output carries the settings that it was made with. A finished one is kept w
 interrupted folder goes on where it stopped; one made with other settings is kept too, and said, until `overwrite`.
 """
 
+import hashlib
 import json
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -14,28 +16,47 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
+import pydantic
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli import __version__
 from ddbm_cli.errors import DdbmError, ImageError, UsageError
-from ddbm_cli.imaging.files import Job, Jobs, plan_jobs
-from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, read_text, write_atomically
+from ddbm_cli.imaging.files import STANDARD, Job, Jobs, plan_jobs
+from ddbm_cli.imaging.io import (
+    LOSSY,
+    encode_picture,
+    format_of,
+    open_picture,
+    read_file,
+    read_text,
+    write_atomically,
+)
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import TranslationModel, load_model
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
-from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Planned, Written
+from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
 
-BATCH_SIZES = {"cpu": 8, "mps": 8, "cuda": 32}
 TEXT_KEY = "ddbm"
 """Where an output's settings stand in its file, as JSON."""
+
+BATCH_SIZES = {"cuda": 32}
+BATCH_SIZE = 8
+BATCH_SIDE = 128
+"""Batches that are used for pictures up to this side; of larger ones there are fewer, of the same number of pixels."""
+
+WORKERS = max(2, min(8, os.cpu_count() or 2))
+"""Threads that read, and as many that write."""
 
 
 @settings
 class TranslateRequest:
-    """What to translate, and how; None leaves a choice to the model's card."""
+    """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
+
+    source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
+    """
 
     source: str
     output: Path | None = None
@@ -57,6 +78,20 @@ class TranslateRequest:
     dry_run: bool = False
 
 
+def request(**given: Any) -> TranslateRequest:
+    """Return the request for what is given.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    try:
+        return TranslateRequest(**given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm translate --help") from None
+
+
 @dataclass
 class _Tally:
     """What became of the pictures so far."""
@@ -68,95 +103,94 @@ class _Tally:
 
     def finished(self, output: Path | None) -> Finished:
         seconds = time.monotonic() - self.began
-        return Finished(
-            written=self.written, kept=self.kept, failed=self.failed, seconds=seconds, output=output
-        )
+        return Finished(written=self.written, kept=self.kept, failed=self.failed, seconds=seconds, output=output)
 
 
-def run(request: TranslateRequest) -> Iterator[Event]:
+def run(request: TranslateRequest, *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> Iterator[Event]:
     """Translate a file, a folder or a pattern; yields what happens. A bad picture costs only itself.
+
+    Args:
+        request: what to do.
+        stdin, stdout: the streams that "-" stands for.
 
     Raises:
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
         ModelError: the model cannot be had.
     """
-    jobs = plan_jobs(
-        request.source, request.output, recursive=request.recursive, format=request.format, suffix="ddbm"
-    )
+    _check_budget(request)
+    jobs = _plan_jobs(request)
+    _see_that_it_can_be_written(jobs, make=False)
+    piped = stdin.read() if stdin and request.source == STANDARD else b""
     model = load_model(request.model, device=request.device, dtype=request.dtype)
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
-    made_by = _made_by(request, model, plan)
+    if request.output is None:
+        jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
     tally = _Tally()
-    open_jobs: list[Job] = []
-    kept: list[Kept] = []
-    for job in jobs.jobs:
-        if request.overwrite or not job.output.exists():
-            open_jobs.append(job)
-        else:
-            same = read_text(job.output).get(TEXT_KEY) == json.dumps(made_by | {"name": job.name})
-            kept.append(Kept(source=job.source, output=job.output, differs=not same))
+    work = _Work(request, model, plan, tally, piped, stdout)
+    kept, todo = work.sort(jobs.jobs)
     tally.kept = len(kept)
-    facts = _facts(model, plan, jobs, request)
-    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts)
+    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=_facts(work, jobs))
     yield from kept
     if request.dry_run:
-        for job in open_jobs:
-            yield Written(source=job.source, output=job.output, record={"status": "planned"})
+        yield from (Intended(source=job.source, output=job.output) for job in todo)
         return
-    if open_jobs:
-        _see_that_it_can_be_written(jobs.folder)
-        yield from _Pipeline(request, model, plan, made_by, tally).run(open_jobs)
-    yield tally.finished(jobs.folder)
-
-
-def translate_stream(request: TranslateRequest, stream: BinaryIO, write: BinaryIO) -> Iterator[Event]:
-    """Translate one picture from a stream to a stream, such as standard input and output.
-
-    Raises:
-        ImageError, ModelError, UsageError: as `run`, but for the one picture.
-    """
-    tally = _Tally()
-    image = open_picture(stream, name="standard input")
-    model = load_model(request.model, device=request.device, dtype=request.dtype)
-    plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
-    yield Planned(total=1, facts=_plan_facts(model, plan, request))
-    tensor, placement = _preprocess(request, model).forward(image)
-    result = yield from _sample(model, plan, tensor[None], ["-"], request.seed)
-    picture = _preprocess(request, model).inverse(result[0], placement, keep_size=request.keep_size)
-    text = {TEXT_KEY: json.dumps(_made_by(request, model, plan) | {"name": "-"})}
-    write.write(encode_picture(picture, request.format or "png", quality=request.quality, text=text))
-    write.flush()
-    tally.written = 1
-    yield tally.finished(None)
+    if todo:
+        _see_that_it_can_be_written(jobs, make=True)
+        yield from work.run(todo)
+    yield tally.finished(_where(jobs))
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A picture that has been read, ready for the network."""
+    """A picture that has been read, ready for the network; `digest` is the sha256 of its file."""
 
     job: Job
     tensor: Tensor
     placement: Placement
+    digest: str
 
 
-class _Pipeline:
-    """Reads ahead and writes behind the network, with a bounded number of pictures in memory."""
+_Reading = Future[_Loaded]
+_Saving = Future[dict[str, Any]]
+
+
+class _Work:
+    """Reads ahead of the network and writes behind it, with a bounded number of pictures in memory."""
 
     def __init__(
-        self, request: TranslateRequest, model: TranslationModel, plan: Plan, made_by: dict[str, Any], tally: _Tally
+        self,
+        request: TranslateRequest,
+        model: TranslationModel,
+        plan: Plan,
+        tally: _Tally,
+        piped: bytes,
+        stdout: BinaryIO | None,
     ) -> None:
-        self._request = request
-        self._model = model
-        self._plan = plan
-        self._made_by = made_by
+        self.request = request
+        self.model = model
+        self.plan = plan
+        own = model.card.preprocess
+        self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
+        self.batch_size = request.batch_size or _auto_batch_size(model)
         self._tally = tally
-        self._preprocess = _preprocess(request, model)
-        self._batch_size = request.batch_size or BATCH_SIZES.get(model.device.type, 8)
+        self._piped = piped
+        self._stdout = stdout
+
+    def sort(self, jobs: Sequence[Job]) -> tuple[list[Kept], list[Job]]:
+        """Part the finished from those still to do."""
+        kept: list[Kept] = []
+        todo: list[Job] = []
+        for job in jobs:
+            if self.request.overwrite or _is_pipe(job.output) or not job.output.exists():
+                todo.append(job)
+            else:
+                kept.append(Kept(source=job.source, output=job.output, differs=self._difference(job)))
+        return kept, todo
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Translate all jobs in their order."""
-        saving: deque[tuple[Job, Future[None]]] = deque()
-        with ThreadPoolExecutor(2, "read") as readers, ThreadPoolExecutor(2, "write") as writers:
+        saving: deque[tuple[Job, _Saving]] = deque()
+        with ThreadPoolExecutor(WORKERS, "read") as readers, ThreadPoolExecutor(WORKERS, "write") as writers:
             try:
                 batch: list[_Loaded] = []
                 for job, reading in self._read_ahead(jobs, readers):
@@ -164,74 +198,146 @@ class _Pipeline:
                         batch.append(reading.result())
                     except ImageError as error:
                         yield self._failed(job, error)
-                    if len(batch) == self._batch_size:
+                    if len(batch) >= self.batch_size:
                         yield from self._translate(batch, writers, saving)
                         batch = []
-                        yield from self._written(saving, leave=2 * self._batch_size)
-                if batch:
-                    yield from self._translate(batch, writers, saving)
+                        yield from self._written(saving, leave=2 * self.batch_size)
+                yield from self._translate(batch, writers, saving)
                 yield from self._written(saving, leave=0)
             finally:
+                # What has gone through the network is still written; what was only read ahead is not awaited.
                 readers.shutdown(cancel_futures=True)
 
-    def _read_ahead(
-        self, jobs: Sequence[Job], readers: ThreadPoolExecutor
-    ) -> Iterator[tuple[Job, "Future[_Loaded]"]]:
-        ahead: deque[tuple[Job, Future[_Loaded]]] = deque()
+    def _read_ahead(self, jobs: Sequence[Job], readers: ThreadPoolExecutor) -> Iterator[tuple[Job, _Reading]]:
+        ahead: deque[tuple[Job, _Reading]] = deque()
         for job in jobs:
             ahead.append((job, readers.submit(self._load, job)))
-            if len(ahead) > 2 * self._batch_size:
+            if len(ahead) > 2 * self.batch_size:
                 yield ahead.popleft()
-        yield from ahead
+        while ahead:
+            yield ahead.popleft()
 
     def _load(self, job: Job) -> _Loaded:
-        tensor, placement = self._preprocess.forward(open_picture(job.source))
-        return _Loaded(job, tensor, placement)
+        piped = _is_pipe(job.source)
+        body, name = (self._piped, "standard input") if piped else (read_file(job.source), str(job.source))
+        tensor, placement = self.preprocess.forward(open_picture(body, name=name))
+        return _Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest())
 
     def _translate(
-        self, batch: list[_Loaded], writers: ThreadPoolExecutor, saving: deque[tuple[Job, "Future[None]"]]
+        self, batch: list[_Loaded], writers: ThreadPoolExecutor, saving: deque[tuple[Job, _Saving]]
     ) -> Iterator[Event]:
-        yield BatchStarted(images=len(batch), nfe=self._plan.nfe)
-        try:
+        waiting = batch
+        while waiting:
+            batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
+            yield BatchStarted(images=len(batch), nfe=self.plan.nfe)
             results = yield from self._sample(batch)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise DdbmError("one picture alone does not fit into memory", hint="use --device cpu") from None
-            torch.cuda.empty_cache()
-            self._batch_size = max(1, len(batch) // 2)
-            for first in range(0, len(batch), self._batch_size):
-                yield from self._translate(batch[first : first + self._batch_size], writers, saving)
-            return
-        for loaded, result in zip(batch, results, strict=True):
-            saving.append((loaded.job, writers.submit(self._save, loaded, result)))
+            if results is None:
+                waiting = batch + waiting
+                self._shrink(len(batch))
+                continue
+            for loaded, result in zip(batch, results, strict=True):
+                saving.append((loaded.job, writers.submit(self._save, loaded, result)))
 
-    def _sample(self, batch: list[_Loaded]) -> Generator[Event, None, Tensor]:
+    def _sample(self, batch: list[_Loaded]) -> Generator[Event, None, Tensor | None]:
+        """Return the translated batch, None if it did not fit into memory."""
         source = torch.stack([loaded.tensor for loaded in batch])
-        names = [loaded.job.name for loaded in batch]
-        return (yield from _sample(self._model, self._plan, source, names, self._request.seed))
+        noise = NoiseSource(self.request.seed, [_stream_name(loaded.job) for loaded in batch])
+        calls = self.model.translate(source, noise, self.plan)
+        try:
+            while True:
+                yield Evaluated(nfe=next(calls).nfe)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        return None
 
-    def _save(self, loaded: _Loaded, result: Tensor) -> None:
-        job, request = loaded.job, self._request
-        picture = self._preprocess.inverse(result, loaded.placement, keep_size=request.keep_size)
-        text = {TEXT_KEY: json.dumps(self._made_by | {"name": job.name})}
+    def _shrink(self, tried: int) -> None:
+        """Halve the batches; called when the failed one's memory is free again."""
+        if tried == 1:
+            size = self.preprocess.size
+            raise DdbmError(
+                f"out of memory with one picture of {size}x{size} on {self.model.device}",
+                hint="use --dtype bf16, another --device, or a smaller model",
+            )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.batch_size = tried // 2
+
+    def _save(self, loaded: _Loaded, result: Tensor) -> dict[str, Any]:
+        """Write a result, and return what is said of it."""
+        job = loaded.job
+        if not bool(result.isfinite().all()):
+            raise ImageError(f"{job.source}: the network's numbers ran out of range", hint="use --dtype fp32")
+        format = self._format(job)
+        record = {
+            "tool": f"ddbm {__version__}",
+            "source": _stream_name(job).rpartition("/")[2],
+            "source_sha256": loaded.digest,
+            **self.made_by(format),
+        }
+        picture = self.preprocess.inverse(result, loaded.placement, keep_size=self.request.keep_size)
+        text = {TEXT_KEY: json.dumps(record)}
+        body = encode_picture(picture, format, quality=self.request.quality, text=text)
+        if _is_pipe(job.output):
+            if self._stdout:
+                self._stdout.write(body)
+                self._stdout.flush()
+            return record
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImageError(f"{job.output.parent}: cannot be made ({error.strerror})", hint="check the path") from None
-        format = format_of(job.output) or "png"
-        write_atomically(job.output, encode_picture(picture, format, quality=request.quality, text=text))
+        write_atomically(job.output, body)
+        return record
 
-    def _written(self, saving: deque[tuple[Job, "Future[None]"]], *, leave: int) -> Iterator[Event]:
+    def made_by(self, format: str) -> dict[str, Any]:
+        """Return all that decides an output, but its own picture and the version of this program."""
+        settings = {
+            "model": self.model.name,
+            "model_sha256": self.model.digest,
+            **self.plan.describe(),
+            "nfe": self.plan.nfe,
+            "seed": self.request.seed,
+            "dtype": _word(self.model.dtype),
+            "fit": self.preprocess.fit,
+            "keep_size": self.request.keep_size,
+        }
+        return settings | ({"quality": self.request.quality} if format in LOSSY else {})
+
+    def _difference(self, job: Job) -> str:
+        """Return how a finished output was made otherwise than it would be now, "" for not at all."""
+        try:
+            found = json.loads(read_text(job.output)[TEXT_KEY])
+            found["model_sha256"]
+        except (KeyError, TypeError, json.JSONDecodeError):
+            return "not made by this command"
+        wanted = json.loads(json.dumps(self.made_by(self._format(job))))
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
+        if not _is_pipe(job.source):
+            try:
+                if found.get("source_sha256") != hashlib.sha256(read_file(job.source)).hexdigest():
+                    return "another source picture"
+            except ImageError:
+                return "its source cannot be read"
+        return ""
+
+    def _format(self, job: Job) -> str:
+        return self.request.format or format_of(job.output) or "png"
+
+    def _written(self, saving: deque[tuple[Job, _Saving]], *, leave: int) -> Iterator[Event]:
         """Tell of pictures that are on disk; wait until at most `leave` are not."""
         while saving and (len(saving) > leave or saving[0][1].done()):
             job, future = saving.popleft()
             try:
-                future.result()
+                record = future.result()
             except ImageError as error:
                 yield self._failed(job, error)
                 continue
             self._tally.written += 1
-            record = {"name": job.name, "seed": self._request.seed, "nfe": self._plan.nfe}
             yield Written(source=job.source, output=job.output, record=record)
 
     def _failed(self, job: Job, error: ImageError) -> Failed:
@@ -239,57 +345,77 @@ class _Pipeline:
         return Failed(source=job.source, message=error.message, hint=error.hint)
 
 
-def _sample(
-    model: TranslationModel, plan: Plan, source: Tensor, names: Sequence[str], seed: int
-) -> Generator[Event, None, Tensor]:
-    steps = model.translate(source, NoiseSource(seed, names), plan)
-    try:
-        while True:
-            yield Evaluated(nfe=next(steps).nfe)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+def _check_budget(request: TranslateRequest) -> None:
+    """See at once what would be found out only after a large model has been loaded."""
+    for option, value, what in (("--nfe", request.nfe, "network evaluations"), ("--steps", request.steps, "steps")):
+        if value is not None and value < 1:
+            raise UsageError(f"{value} {what} make no picture", hint=f"give {option} 1 or more")
+    if request.nfe is not None and request.steps is not None:
+        raise UsageError("--steps and --nfe are two ways to say one thing", hint="give one of them")
 
 
-def _preprocess(request: TranslateRequest, model: TranslationModel) -> Preprocess:
-    own = model.card.preprocess
-    return own if request.fit is None else replace(own, fit=request.fit)
+def _plan_jobs(request: TranslateRequest, suffix: str = "ddbm") -> Jobs:
+    return plan_jobs(request.source, request.output, recursive=request.recursive, format=request.format, suffix=suffix)
 
 
-def _made_by(request: TranslateRequest, model: TranslationModel, plan: Plan) -> dict[str, Any]:
-    """Return all that decides the pixels of an output, but its own name."""
-    return {
-        "model": model.name,
-        "sha256": model.digest,
-        **plan.describe(),
-        "nfe": plan.nfe,
-        "seed": request.seed,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "keep_size": request.keep_size,
-        "fit": request.fit,
-        "version": __version__,
-    }
+def _auto_batch_size(model: TranslationModel) -> int:
+    most = BATCH_SIZES.get(model.device.type, BATCH_SIZE)
+    return max(1, min(most, most * BATCH_SIDE**2 // model.card.preprocess.size**2))
 
 
-def _plan_facts(model: TranslationModel, plan: Plan, request: TranslateRequest) -> dict[str, str]:
-    size, dtype = model.card.preprocess.size, str(model.dtype).removeprefix("torch.")
+def _is_pipe(path: Path) -> bool:
+    return str(path) == STANDARD
+
+
+def _stream_name(job: Job) -> str:
+    """Return the name that seeds a picture's noise; a file name that is no text is spelled out."""
+    return job.name.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "allocate memory" in text
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _facts(work: _Work, jobs: Jobs) -> dict[str, str]:
+    model, plan, size = work.model, work.plan, work.preprocess.size
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
+    ignored = f", {jobs.ignored} other files ignored" if jobs.ignored else ""
+    keeps = work.request.keep_size
     return {
-        "Model": f"{model.name} ({words}) on {model.device}, {dtype}",
-        "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {plan.nfe} NFE, seed {request.seed}",
+        "Model": f"{model.name} ({words}) on {model.device}, {_word(model.dtype)}",
+        "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {plan.nfe} NFE,"
+        f" seed {work.request.seed}",
+        "Input": f"{len(jobs.jobs)} {'picture' if len(jobs.jobs) == 1 else 'pictures'}{ignored}",
+        "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",
     }
 
 
-def _facts(model: TranslationModel, plan: Plan, jobs: Jobs, request: TranslateRequest) -> dict[str, str]:
-    ignored = f" ({jobs.ignored} other files ignored)" if jobs.ignored else ""
-    return _plan_facts(model, plan, request) | {"Input": f"{len(jobs.jobs)} pictures{ignored}", "Output": str(jobs.folder)}
+def _where(jobs: Jobs) -> Path:
+    return jobs.folder if len(jobs.jobs) > 1 else jobs.jobs[0].output
 
 
-def _see_that_it_can_be_written(folder: Path) -> None:
+def _see_that_it_can_be_written(jobs: Jobs, *, make: bool) -> None:
+    """See that outputs can be written to their folder, which is made, or only looked for."""
+    folder = jobs.folder
+    if _is_pipe(jobs.jobs[0].output):
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".ddbm-{os.getpid()}.tmp"
-        probe.touch()
-        probe.unlink()
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".ddbm-{os.getpid()}.tmp"
+            probe.touch()
+            probe.unlink()
+            return
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(0, f"{there} is a file")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(0, "no permission")
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror})", hint="choose another output, or change its permissions"

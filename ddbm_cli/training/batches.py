@@ -111,7 +111,7 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
 
 @lru_cache(maxsize=2)
 def _permutation(count: int, seed: int, epoch: int) -> list[int]:
-    return torch.randperm(count, generator=generator(seed, "order", epoch)).tolist()  # type: ignore[no-any-return]
+    return torch.randperm(count, generator=generator(seed, "order", epoch)).tolist()
 
 
 def _augment(both: Tensor, random: torch.Generator, kinds: Sequence[str], *, paper: float) -> Tensor:

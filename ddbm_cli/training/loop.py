@@ -5,10 +5,10 @@ of the weights is what samples and what is shipped (EDM, arXiv:2206.00364, App. 
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -130,8 +130,7 @@ class Fit:
     @property
     def averaged(self) -> Denoiser:
         """The denoiser with averaged weights: what samples well."""
-        module: Denoiser = self.average.module
-        return module.eval()
+        return cast(Denoiser, self.average.module).eval()
 
     def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Stepped | Validated | Saved]:
         """Train to the end of the recipe, or until `stop` says so between two steps; the state is saved then.
@@ -189,6 +188,6 @@ class Fit:
         return {"step": self.step, "seconds": self.seconds, "best": self.best}
 
     @torch.no_grad()
-    def _average(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+    def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
         decay = min(self.recipe.ema, (1 + int(updates)) / (10 + int(updates)))
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)

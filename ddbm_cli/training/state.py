@@ -30,9 +30,7 @@ def save_state(
     write_tensors(path, tensors, {"format": "pt", HEADER_KEY: json.dumps(facts)})
 
 
-def load_state(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
+def load_state(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Fill network, average and optimiser from a file, and return its facts.
 
     Raises:
@@ -49,9 +47,13 @@ def load_state(
             f"{path}: cannot resume from it ({str(error).splitlines()[0]})",
             hint="resume with the settings that the run began with, or start anew in another folder",
         ) from None
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer.").items():
         index, _, moment = name.partition(".")
+        if tensor.ndim > 0:
+            # A fused step walks weights and moments through memory side by side: they must lie there alike.
+            tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
         state.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return facts

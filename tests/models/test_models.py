@@ -112,9 +112,7 @@ def test_results_do_not_depend_on_the_batch(model, sampler):
     together = finish(model.translate(source, NoiseSource(0, names), plan))
     order = [3, 1, 4, 0, 2]
     mixed = finish(model.translate(source[order], NoiseSource(0, [names[i] for i in order]), plan))
-    alone = torch.cat(
-        [finish(model.translate(source[i : i + 1], NoiseSource(0, [names[i]]), plan)) for i in range(5)]
-    )
+    alone = torch.cat([finish(model.translate(source[i : i + 1], NoiseSource(0, [names[i]]), plan)) for i in range(5)])
     for other in (mixed[[order.index(i) for i in range(5)]], alone):
         assert (((together.clamp(-1, 1) - other.clamp(-1, 1)) * 127.5).abs() < 0.5).all()
         assert torch.allclose(together, other, atol=2e-4)

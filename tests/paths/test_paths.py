@@ -1,6 +1,7 @@
 """Laws of all paths, and their golden values."""
 
 import dataclasses
+
 import pytest
 import torch
 from safetensors.torch import load_file

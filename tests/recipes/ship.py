@@ -1,6 +1,6 @@
 """Measure a trained model on all held-out pairs, write the numbers into its card, and put it into the package.
 
-    python -m tests.recipes.ship RUN/model.safetensors PAIRS
+python -m tests.recipes.ship RUN/model.safetensors PAIRS
 """
 
 import dataclasses
@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddbm_cli.imaging.io import open_picture, save_picture
+from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.pairs import Pair, find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
-from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.samplers import NoiseSource, finish

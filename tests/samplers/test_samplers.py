@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import pytest
@@ -39,7 +40,13 @@ from ddbm_cli.settings import build
 from tests.exact import GaussianPairs
 
 PATHS = [VPBridge(), VEBridge(sigma_max=3.0), BrownianBridge(), VP(), Cosine()]
-DETERMINISTIC = [(Euler(), 1), (Implicit(), 1), (HybridHeun(churn=0.0), 2), (Multistep(order=2), 2), (Multistep(order=3), 2)]
+DETERMINISTIC = [
+    (Euler(), 1),
+    (Implicit(), 1),
+    (HybridHeun(churn=0.0), 2),
+    (Multistep(order=2), 2),
+    (Multistep(order=3), 2),
+]
 
 
 def fields(kind):
@@ -176,7 +183,7 @@ def test_without_churn_the_hybrid_is_the_ode():
     source = pairs.sources(1, 1, 3, 3)
     times = Karras().times(path, 4)
     x = source
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(times):
         slope = path.velocity(x, pairs.denoise(x, t, source), source, t)
         end = x + slope * (s - t)
         if s > 0:
@@ -283,9 +290,7 @@ def test_every_field_of_a_sampler_changes_the_result(name, field):
     assert not torch.allclose(*results)
 
 
-@pytest.mark.parametrize(
-    ("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in fields(kind)]
-)
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in fields(kind)])
 def test_every_field_of_a_grid_changes_the_times(name, field):
     kind = GRIDS[name]
     changed = kind(**{field: {"t_min": 0.03}.get(field, 0.02)})

@@ -1,0 +1,95 @@
+"""Options that commands share, each written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddbm_cli.errors import UsageError
+
+MODEL, SAMPLING, IMAGE, FILES, SPEED, PRINTED = "Model", "Sampling", "Picture", "Files", "Speed", "What is printed"
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m", "--model", metavar="FILE", help="A .safetensors file; built-in if left out.", rich_help_panel=MODEL
+    ),
+]
+Device = Annotated[
+    str, typer.Option("-d", "--device", metavar="NAME", help="auto, cpu, cuda:1, mps.", rich_help_panel=MODEL)
+]
+Dtype = Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, fp16, bf16.", rich_help_panel=MODEL)]
+
+Sampler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME:FIELD=VALUE",
+        help="heun:churn=0.33, dbim:eta=0, dbim-2, dbim-3, ode, euler, sde ...",
+        rich_help_panel=SAMPLING,
+    ),
+]
+Grid = Annotated[
+    str | None,
+    typer.Option(metavar="NAME:FIELD=VALUE", help="Times: karras:rho=7, uniform, log-snr.", rich_help_panel=SAMPLING),
+]
+NFE = Annotated[
+    int | None, typer.Option(metavar="N", help="Budget of network evaluations a picture.", rich_help_panel=SAMPLING)
+]
+Steps = Annotated[int | None, typer.Option(metavar="N", help="Steps, in place of --nfe.", rich_help_panel=SAMPLING)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "-s", "--seed", metavar="N", help="With a picture's name, decides its noise.", rich_help_panel=SAMPLING
+    ),
+]
+
+Fit = Annotated[
+    str | None,
+    typer.Option(metavar="HOW", help="pad, crop or stretch to the model's square.", rich_help_panel=IMAGE),
+]
+KeepSize = Annotated[
+    bool, typer.Option("--keep-size", help="Bring results to the input's size.", rich_help_panel=IMAGE)
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "-f",
+        "--format",
+        metavar="NAME",
+        help="png, jpg, webp, tiff, avif; the input's by default.",
+        rich_help_panel=IMAGE,
+    ),
+]
+Quality = Annotated[int, typer.Option(metavar="1..100", help="Of jpg, webp, avif.", rich_help_panel=IMAGE)]
+
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="PATH", help="The same as OUTPUT.", rich_help_panel=FILES)
+]
+Recursive = Annotated[
+    bool, typer.Option("-r", "--recursive", help="Sub-folders too, mirrored in the output.", rich_help_panel=FILES)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Make outputs anew that are there.", rich_help_panel=FILES)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.", rich_help_panel=FILES)]
+BatchSize = Annotated[
+    str, typer.Option("-b", "--batch-size", metavar="N", help="Pictures at once; auto.", rich_help_panel=SPEED)
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Results and errors only.", rich_help_panel=PRINTED)]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON record a line on standard output.", rich_help_panel=PRINTED)
+]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Lines in place of bars.", rich_help_panel=PRINTED)]
+
+
+def number(option: str, value: str) -> int | None:
+    """Return the number that an option gives, None for "auto".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise UsageError(f"{option} {value}: not a number of pictures", hint=f"give {option} 1 or more, or auto")
+    return int(value)
