@@ -134,7 +134,7 @@ def test_a_pipe(folder, model):
     (folder / "out.png").write_bytes(out)
     assert code == 0 and Image.open(folder / "out.png").size == (16, 16) and "NFE" in err
     code, out, err = ddbm("translate", "-", "-m", model, stdin=b"words")
-    assert code == 3 and out == b"" and "standard input" in err
+    assert code == 1 and out == b"" and "standard input" in err
 
 
 def test_a_traceback_is_for_those_who_ask(folder):

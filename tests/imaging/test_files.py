@@ -40,7 +40,7 @@ def test_an_output_folder_inside_the_input_is_no_input(folder):
 def test_names_that_would_meet_keep_their_extension(folder):
     Path("in/a.png").touch()
     got = pairs(plan_jobs("in", Path("out"), format="png"))
-    assert got == [("a.jpg", "out/a.jpg.png"), ("a.png", "out/a.png.png"), ("b.png", "out/b.png")]
+    assert got == [("a.jpg", "out/a.jpg.png"), ("a.png", "out/a.png"), ("b.png", "out/b.png")]
 
 
 def test_formats_that_cannot_be_written_become_png(folder):

@@ -4,6 +4,7 @@ python -m tests.recipes.ship RUN/model.safetensors PAIRS
 """
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.imaging.io import open_picture
-from ddbm_cli.imaging.pairs import Pair, find_pairs
+from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
@@ -24,9 +25,16 @@ SETTINGS = {
     "nfe_20_eta_1": {"sampler": "implicit:eta=1", "grid": "log-snr:gap=1e-4", "nfe": 20},
 }
 ASSETS = builtin_path().parent
+SHOWN = {
+    "ink": {"1f98a": "fox", "1f6d6": "hut", "1f37a": "beer-mug", "1f36a": "cookie", "1f55d": "clock",
+            "1f611": "face", "1f482": "guardsman"},
+    "pencil": {"1f339": "rose", "1f353": "strawberry", "1f407": "rabbit", "1f950": "croissant", "1f3bb": "violin",
+               "1fab4": "potted-plant", "1f6f7": "sled"},
+}  # fmt: skip
+"""Held-out objects whose sketches come with the package, and which the README shows."""
 
 
-def load(pairs: list[Pair], preprocess: Preprocess) -> tuple[Tensor, Tensor]:
+def load(pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> tuple[Tensor, Tensor]:
     """Return sources and targets (N, 3, H, W)."""
     sides = ([preprocess.forward(open_picture(p))[0] for p in column] for column in zip(*pairs, strict=True))
     source, target = (torch.stack(side) for side in sides)
@@ -58,12 +66,25 @@ def measure(model: TranslationModel, pairs: Path) -> dict[str, dict[str, float]]
     return scores
 
 
+def show(model: TranslationModel, pairs: Path) -> None:
+    """Put the sketches into the package, and draw them beside results and truth."""
+    names = [f"{name}-{style}.png" for style, objects in SHOWN.items() for name in objects.values()]
+    shown = [(pairs / style / "val", stem) for style, objects in SHOWN.items() for stem in objects]
+    files = [(folder / "A" / f"{stem}.png", folder / "B" / f"{stem}.png") for folder, stem in shown]
+    (ASSETS / "sketches").mkdir(parents=True, exist_ok=True)
+    for name, (sketch, _) in zip(names, files, strict=True):
+        shutil.copyfile(sketch, ASSETS / "sketches" / name)
+    source, target = load(files, model.card.preprocess)
+    save_picture(contact_sheet([source, translate(model, source, names), target], columns=5), ASSETS / "grid.png")
+
+
 def ship(file: Path, pairs: Path) -> None:
     """Measure, write card and weights to the package, and draw the README's grid."""
     model = load_model(file, device="cpu")
     scores = measure(model, pairs)
     card, weights = read_model(file)
     write_model(builtin_path(), dataclasses.replace(card, scores=scores), weights)
+    show(model, pairs)
     sys.stdout.write(f"{builtin_path()}\n{scores}\n")
 
 

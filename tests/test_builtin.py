@@ -1,0 +1,55 @@
+"""The built-in model: complete, described, offline, and doing its work."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+import ddbm_cli
+from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.models import builtin_path, load_model
+from ddbm_cli.samplers import NoiseSource, finish
+
+ROOT = Path(__file__).parent.parent
+SKETCHES = Path(ddbm_cli.__file__).parent / "assets" / "sketches"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(device="cpu")
+
+
+def test_it_is_small_and_its_sketches_are_there():
+    assert builtin_path().stat().st_size <= 16e6
+    names = [path.stem for path in SKETCHES.glob("*.png")]
+    assert 12 <= len(names) <= 16 and (SKETCHES / "LICENSE").exists()
+    assert {name.rsplit("-", 1)[1] for name in names} == {"ink", "pencil"}
+
+
+def test_its_card_tells_what_a_user_must_know(model):
+    card = model.card
+    assert card.licence == "MIT" and "Fluent Emoji" in card.data and card.limits != "not stated"
+    assert card.training["steps"] > 0 and card.training["seconds"] > 0
+    assert {"ink", "pencil"} <= card.scores.keys()
+
+
+def test_the_registry_names_its_file_and_digest():
+    table = tomllib.loads((ROOT / "weights.toml").read_text())["sketch-to-3d-64"]
+    body = (ROOT / table["file"]).read_bytes()
+    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_it_colours_its_sketches_on_white_paper(model):
+    sources = [model.card.preprocess.forward(open_picture(path))[0] for path in sorted(SKETCHES.glob("*.png"))]
+    source = torch.stack(sources)
+    names = [str(index) for index in range(len(source))]
+    result = finish(model.translate(source, NoiseSource(0, names), model.plan())).clamp(-1, 1)
+    border = torch.cat([result[..., 0, :], result[..., -1, :]], dim=-1)
+    assert border.mean() > 0.95, "paper stays white"
+    darker = (result.mean(1) < 0.8).float().mean((1, 2)) - (source.mean(1) < 0.8).float().mean((1, 2))
+    assert (darker > 0.03).float().mean() > 0.8, "shapes are filled"
+    pencil = torch.tensor([path.stem.endswith("pencil") for path in sorted(SKETCHES.glob("*.png"))])
+    colour = (result.amax(1) - result.amin(1)).mean((1, 2))
+    assert colour[pencil].mean() > 0.05, "with colour"
