@@ -26,6 +26,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, s
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, header)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(0o644)  # the library writes for the owner alone, and models are for sharing
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -250,7 +250,8 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
         preprocess=Preprocess(size=request.size),
         defaults={
             "sampler": {"name": "implicit", "eta": 0.0},
-            "grid": {"name": "uniform" if path.noise_free else "log-snr"},
+            # Steps that are finer towards the target, and a first one close to the source, where colours are decided.
+            "grid": {"name": "karras", "rho": 3.0, "gap": 1e-4},
             "start": {"name": start},
             "steps": 9,
         },
@@ -307,7 +308,7 @@ def _facts(
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
     facts = {
-        "Data": f"{len(pairs.train)} pairs to train on, {len(pairs.val)} held out, {len(pairs.unpaired)} unpaired files",
+        "Data": f"{len(pairs.train)} pairs to train on, {len(pairs.val)} held out, {len(pairs.unpaired)} unpaired",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",

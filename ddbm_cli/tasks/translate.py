@@ -169,6 +169,7 @@ class _Work:
         self.request = request
         self.model = model
         self.plan = plan
+        self.nfe = plan.nfe  # counted anew whenever it is asked for
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
         self.batch_size = request.batch_size or _auto_batch_size(model)
@@ -229,7 +230,7 @@ class _Work:
         waiting = batch
         while waiting:
             batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
-            yield BatchStarted(images=len(batch), nfe=self.plan.nfe)
+            yield BatchStarted(images=len(batch), nfe=self.nfe)
             results = yield from self._sample(batch)
             if results is None:
                 waiting = batch + waiting
@@ -298,7 +299,7 @@ class _Work:
             "model": self.model.name,
             "model_sha256": self.model.digest,
             **self.plan.describe(),
-            "nfe": self.plan.nfe,
+            "nfe": self.nfe,
             "seed": self.request.seed,
             "dtype": _word(self.model.dtype),
             "fit": self.preprocess.fit,
@@ -388,7 +389,7 @@ def _facts(work: _Work, jobs: Jobs) -> dict[str, str]:
     keeps = work.request.keep_size
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {_word(model.dtype)}",
-        "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {plan.nfe} NFE,"
+        "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {work.nfe} NFE,"
         f" seed {work.request.seed}",
         "Input": f"{len(jobs.jobs)} {'picture' if len(jobs.jobs) == 1 else 'pictures'}{ignored}",
         "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",

@@ -6,61 +6,78 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from tests.tiny import picture, write_pairs, write_tiny
+from ddbm_cli import __version__
+from ddbm_cli.cli import main as main_module
+from ddbm_cli.models.card import HEADER_KEY
+from tests.tiny import picture, tiny_card, write_pairs, write_tiny
 
 
-def ddbm(*arguments, stdin=None, **environment):
-    """Run the command; return (exit code, standard output, standard error) as bytes and text."""
-    done = subprocess.run(
+def shell(*arguments, **options):
+    """Start the command as a process of its own."""
+    return subprocess.Popen(
         [sys.executable, "-m", "ddbm_cli", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        **options,
     )
-    return done.returncode, done.stdout, done.stderr.decode()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "in").mkdir()
-    for index in range(3):
-        picture(index, 40).save(tmp_path / "in" / f"{index}.png")
-    return tmp_path
-
-
-def test_paths_go_to_standard_output_and_words_to_standard_error(folder, model):
+def test_paths_go_to_standard_output_and_words_to_standard_error(ddbm, folder, model):
     code, out, err = ddbm("translate", folder / "in", folder / "out", "-m", model)
     assert code == 0 and out.decode().split() == [str(folder / "out" / f"{i}.png") for i in range(3)]
     assert "4 NFE" in err and "licence MIT" in err and "3 written" in err and "\x1b" not in err
     assert "Traceback" not in err
 
 
-def test_quiet_says_nothing(folder, model):
+def test_quiet_says_nothing(ddbm, folder, model):
     code, out, err = ddbm("translate", folder / "in", folder / "out", "-m", model, "-q")
     assert code == 0 and err == "" and len(out.splitlines()) == 3
 
 
-def test_json_is_a_record_a_line(folder, model):
+def test_input_and_output_may_be_options(ddbm, folder, model):
+    code, out, _ = ddbm("translate", "-i", folder / "in", "-o", folder / "out", "-m", model)
+    assert code == 0 and len(out.splitlines()) == 3
+    code, _, err = ddbm("translate", folder / "in", folder / "out", "-o", folder / "out")
+    assert code == 2 and "OUTPUT is given twice" in err
+
+
+def test_json_is_a_record_a_line(ddbm, folder, model):
     (folder / "in" / "bad.png").write_text("words")
     code, out, _ = ddbm("translate", folder / "in", folder / "out", "-m", model, "--json")
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 3
-    assert [record["status"] for record in records].count("written") == 3
+    written = [record for record in records if record["status"] == "written"]
+    assert [record["output"] for record in written] == [str(folder / "out" / f"{i}.png") for i in range(3)]
+    assert all(record["seed"] == 0 and record["nfe"] == 4 and record["model"] == "tiny" for record in written)
+    assert [record["input"] for record in records if record["status"] == "failed"] == [str(folder / "in" / "bad.png")]
     assert records[-1] == {"status": "finished", "written": 3, "kept": 0, "failed": 1}
 
 
-def test_every_kind_of_bad_picture_is_named_and_the_others_are_done(folder, model):
+def test_a_dry_run_names_what_would_be_made(ddbm, folder, model):
+    code, out, _ = ddbm("translate", folder / "in", folder / "out", "-m", model, "--dry-run", "--json")
+    outputs = [json.loads(line)["output"] for line in out.splitlines()]
+    assert code == 0 and outputs == [str(folder / "out" / f"{i}.png") for i in range(3)]
+    assert not (folder / "out").exists()
+
+
+def test_what_is_finished_is_kept_and_what_differs_is_named(ddbm, folder, model):
+    arguments = ["translate", folder / "in", folder / "out", "-m", model]
+    ddbm(*arguments)
+    code, out, err = ddbm(*arguments)
+    assert code == 0 and out == b"" and "3 kept" in err
+    code, out, err = ddbm(*arguments, "--seed", "1")
+    assert code == 0 and out == b"" and "another seed" in err and "--overwrite" in err
+    assert len(ddbm(*arguments, "--seed", "1", "--overwrite")[1].splitlines()) == 3
+
+
+def test_every_kind_of_bad_picture_is_named_and_the_others_are_done(ddbm, folder, model):
     """Text named .png, a cut JPEG, an empty file, and shapes at their limits."""
     source = folder / "in"
     (source / "text.png").write_text("words")
@@ -74,12 +91,16 @@ def test_every_kind_of_bad_picture_is_named_and_the_others_are_done(folder, mode
     for name in ("text.png", "cut.jpg", "empty.png"):
         assert err.count(name) == 1
     assert err.count("Error:") == err.count("Try:") == 3 and "Traceback" not in err
+    assert Image.open(folder / "out" / "line.png").size == (16, 1)
+    code, out, _ = ddbm("translate", source, folder / "out", "-m", model)
+    assert code == 3 and out == b""
 
 
-def test_when_all_pictures_are_bad_nothing_is_done(tmp_path, model):
+def test_when_all_pictures_are_bad_nothing_is_done(ddbm, tmp_path, model):
     (tmp_path / "bad.png").write_text("words")
-    code, out, err = ddbm("translate", tmp_path / "bad.png", tmp_path / "out.png", "-m", model)
-    assert code == 1 and out == b"" and "bad.png" in err
+    code, out, err = ddbm("translate", tmp_path / "bad.png", tmp_path / "out.png", "-m", model, "-q")
+    assert code == 1 and out == b"" and "bad.png" in err and len(err.splitlines()) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
 
 
 @pytest.mark.parametrize(
@@ -88,18 +109,25 @@ def test_when_all_pictures_are_bad_nothing_is_done(tmp_path, model):
         (["--sampler", "nonsense"], 2, "unknown sampler 'nonsense'"),
         (["--sampler", "dbim:nonsense=1"], 2, "has no field 'nonsense'"),
         (["--sampler", "dbim:eta=7"], 2, "eta = '7' does not fit"),
+        (["--grid", "nonsense"], 2, "unknown grid 'nonsense'"),
         (["--nfe", "0"], 2, "0 network evaluations"),
+        (["--nfe", "x"], 2, "--nfe"),
         (["--nfe", "5", "--steps", "5"], 2, "two ways to say one thing"),
         (["--steps", "0"], 2, "0 steps"),
+        (["--seed", "-1"], 2, "--seed -1"),
         (["--fit", "sideways"], 2, "--fit sideways"),
+        (["--quality", "0"], 2, "--quality 0"),
+        (["-b", "0"], 2, "--batch-size 0"),
+        (["-b", "some"], 2, "--batch-size some"),
         (["--device", "abacus"], 2, "device 'abacus'"),
         (["--dtype", "fp7"], 2, "unknown dtype"),
         (["--format", "xyz"], 2, "unknown format"),
+        (["--nonsense"], 2, "--nonsense"),
         (["-m", "missing.safetensors"], 4, "no such model file"),
     ],
     ids=str,
 )
-def test_bad_options_get_one_line_and_one_remedy(folder, model, options, code, words):
+def test_bad_options_get_one_line_and_one_remedy(ddbm, folder, model, options, code, words):
     given = options if "-m" in options else ["-m", model, *options]
     got, out, err = ddbm("translate", folder / "in", folder / "out", *given)
     assert got == code and out == b"" and words in err
@@ -107,69 +135,148 @@ def test_bad_options_get_one_line_and_one_remedy(folder, model, options, code, w
     assert not (folder / "out").exists()
 
 
-def test_a_weights_file_without_a_card_is_explained(folder):
-    import torch
-    from safetensors.torch import save_file
+def test_a_missing_input_is_explained(ddbm, folder, model):
+    for source in (folder / "none", folder / "*.gif", folder):
+        code, out, err = ddbm("translate", source, folder / "out", "-m", model)
+        assert code == 2 and out == b"" and len(err.strip().splitlines()) == 2 and str(source) in err
+    code, _, err = ddbm("translate")
+    assert code == 2 and "no input" in err
 
-    save_file({"x": torch.zeros(1)}, folder / "bare.safetensors")
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({}, "no model card"),
+        ({HEADER_KEY: "{"}, "not readable"),
+        ({HEADER_KEY: '{"format": 99}'}, "format 99"),
+        (tiny_card(network={"name": "nonsense"}).header(), "nonsense"),
+        (tiny_card().header(), "tensors do not fit"),
+    ],
+    ids=["none", "broken", "newer", "unknown network", "other tensors"],
+)
+def test_a_weights_file_that_does_not_describe_itself_is_explained(ddbm, folder, header, words):
+    save_file({"x": torch.zeros(1)}, folder / "bare.safetensors", header)
     code, _, err = ddbm("translate", folder / "in", folder / "out", "-m", folder / "bare.safetensors")
-    assert code == 4 and "no model card" in err and len(err.strip().splitlines()) == 2
+    assert code == 4 and words in err and len(err.strip().splitlines()) == 2
 
 
-def test_an_output_that_cannot_be_written_is_one_error(folder, model):
+def test_an_output_that_cannot_be_written_is_one_error(ddbm, folder, model):
     (folder / "file").touch()
     code, _, err = ddbm("translate", folder / "in", folder / "file" / "out", "-m", model, "-q")
     assert code == 2 and "cannot be written" in err and len(err.strip().splitlines()) == 2
 
 
-def test_unknown_options_and_missing_input_are_usage_errors():
-    assert ddbm("translate", "--nonsense")[0] == 2
-    code, _, err = ddbm("translate")
-    assert code == 2 and "no input" in err
+def test_inputs_are_not_overwritten(ddbm, folder, model):
+    before = {path.name: path.read_bytes() for path in (folder / "in").iterdir()}
+    for source, output in (("in", "in"), ("in/1.png", "in/1.png"), ("in/*.png", "in")):
+        code, _, err = ddbm("translate", folder / source, folder / output, "-m", model, "--overwrite")
+        assert code == 2 and "overwrite an input" in err
+    assert {path.name: path.read_bytes() for path in (folder / "in").iterdir()} == before
 
 
-def test_a_pipe(folder, model):
+def test_a_pipe(ddbm, folder, model):
     body = (folder / "in" / "1.png").read_bytes()
     code, out, err = ddbm("translate", "-", "-", "-m", model, stdin=body)
     (folder / "out.png").write_bytes(out)
     assert code == 0 and Image.open(folder / "out.png").size == (16, 16) and "NFE" in err
-    code, out, err = ddbm("translate", "-", "-m", model, stdin=b"words")
-    assert code == 1 and out == b"" and "standard input" in err
+    code, out, _ = ddbm("translate", folder / "in" / "1.png", "-", "-m", model, "-f", "webp", "-q")
+    assert code == 0 and out[:4] == b"RIFF"
+    code, out, _ = ddbm("translate", "-", folder / "x.png", "-m", model, stdin=body)
+    assert code == 0 and out.decode().strip() == str(folder / "x.png")
+    code, out, err = ddbm("translate", "-", "-m", model, "-q", stdin=b"words")
+    assert code == 1 and out == b"" and "standard input" in err and len(err.splitlines()) == 2
+    code, out, err = ddbm("translate", "-", "-m", model, stdin=b"")
+    assert code == 1 and "empty" in err
+    code, out, err = ddbm("translate", folder / "in", "-", "-m", model)
+    assert code == 2 and "a folder cannot go to standard output" in err
+    code, out, err = ddbm("translate", "-", "-", "-m", model, "--json", stdin=body)
+    assert code == 2 and out == b"" and "--json" in err
 
 
-def test_a_traceback_is_for_those_who_ask(folder):
+def test_a_traceback_is_for_those_who_ask(ddbm, folder):
     arguments = ["translate", folder / "in", folder / "out", "-m", "missing.safetensors"]
     assert "Traceback" in ddbm("--debug", *arguments)[2]
     assert "Traceback" in ddbm(*arguments, DDBM_DEBUG="1")[2]
 
 
-def test_interrupted_and_given_again_the_pictures_are_the_same(tmp_path, model):
+def test_the_unexpected_is_one_line_and_a_way_to_the_traceback(ddbm, folder, model, monkeypatch):
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("a\nlong\nstory")
+
+    monkeypatch.setattr("ddbm_cli.tasks.translate.load_model", broken)
+    code, out, err = ddbm("translate", folder / "in", folder / "out", "-m", model)
+    assert code == 1 and out == b"" and "ZeroDivisionError: a long story" in err and "--debug" in err
+    assert len(err.splitlines()) == 2
+
+
+def test_version_and_help(ddbm):
+    assert ddbm("--version")[1].decode() == f"ddbm {__version__}\n"
+    for arguments in ([], ["--help"], ["-h"]):
+        code, out, err = ddbm(*arguments)
+        assert code == 0 and b"translate" in out and b"train" in out and b"data" in out and err == ""
+    code, out, _ = ddbm("translate", "--help")
+    assert code == 0 and b"Sampling:" in out and b"--nfe" in out and b"ddbm translate sketches/" in out
+    code, out, _ = ddbm("data")
+    assert code == 0 and b"edges" in out
+    code, _, err = ddbm("translat")
+    assert code == 2 and "'translate'" in err
+
+
+def test_every_option_says_what_it_is_for(ddbm):
+    import typer
+
+    commands = typer.main.get_command(main_module.app).commands
+    for name in ("translate", "train"):
+        for parameter in commands[name].params:
+            assert parameter.help or parameter.hidden, parameter.name
+
+
+def test_interrupted_and_given_again_the_pictures_are_the_same(ddbm, tmp_path, model):
     (tmp_path / "in").mkdir()
-    for index in range(40):
+    for index in range(16):
         picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")
-    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "2", "--steps", "60"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ddbm_cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-    )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(Path(tmp_path).glob("out/*.png")):
-        time.sleep(0.02)
+    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "--steps", "30"]
+    process = shell(*arguments)
+    process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert process.returncode == 130 and 0 < len(made) < 40
-    assert "give the same command again" in err and "Traceback" not in err
+    assert process.returncode == 130 and 0 < len(made) < 16
+    assert b"give the same command again" in err and b"Traceback" not in err
     assert not [name for name in made if name.startswith(".")]
     assert ddbm(*arguments)[0] == 0
     again = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert len(again) == 40 and all(again[name] == body for name, body in made.items())
+    assert len(again) == 16 and all(again[name] == body for name, body in made.items())
+    ddbm("translate", tmp_path / "in", tmp_path / "whole", *arguments[3:])
+    assert again == {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
 
 
-def test_train_then_translate(tmp_path):
+def test_a_reader_that_goes_is_no_error_worth_words(tmp_path, model):
+    (tmp_path / "in").mkdir()
+    for index in range(30):
+        picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")
+    process = shell("translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "-q")
+    process.stdout.readline()
+    process.stdout.close()
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.returncode == 1 and process.stderr.read() == b""
+
+
+def test_file_names_that_are_no_text_come_through(ddbm, folder, model):
+    name = os.fsencode(folder / "in") + b"/caf\xe9.png"
+    try:
+        os.rename(folder / "in" / "0.png", name)  # noqa: PTH104 - a name of bytes
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    code, out, _ = ddbm("translate", folder / "in", folder / "out", "-m", model)
+    assert code == 0 and os.fsencode(folder / "out") + b"/caf\xe9.png" in out.splitlines()
+    code, out, _ = ddbm("translate", folder / "in", folder / "other", "-m", model, "--json")
+    assert code == 0 and all(json.loads(line) for line in out.splitlines())
+
+
+def test_train_then_translate(ddbm, tmp_path):
     """The whole way by the shell: pairs, a run, a stop, a resumption, pictures."""
     write_pairs(tmp_path / "pairs", 8)
     run = tmp_path / "run"
@@ -187,7 +294,7 @@ def test_train_then_translate(tmp_path):
     assert code == 2 and "no such folder" in err
 
 
-def test_edges_then_train(tmp_path):
+def test_edges_then_train(ddbm, tmp_path):
     (tmp_path / "pictures").mkdir()
     for index in range(3):
         picture(index, 64).save(tmp_path / "pictures" / f"{index}.png")
@@ -197,7 +304,8 @@ def test_edges_then_train(tmp_path):
     assert code == 0 and "pairs to train on" in err and not (tmp_path / "run").exists()
 
 
-def test_version_and_module():
-    from ddbm_cli import __version__
-
-    assert ddbm("--version")[1].decode() == f"ddbm {__version__}\n"
+def test_the_module_is_the_command(folder):
+    write_tiny(folder / "tiny.safetensors")
+    process = shell("translate", folder / "in", folder / "out", "-m", folder / "tiny.safetensors", "-q")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and len(out.splitlines()) == 3 and err == b""

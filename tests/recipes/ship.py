@@ -4,6 +4,7 @@ python -m tests.recipes.ship RUN/model.safetensors PAIRS
 """
 
 import dataclasses
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,20 +12,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
-from ddbm_cli.models.checkpoint import read_model
+from ddbm_cli.models.checkpoint import digest, read_model
 from ddbm_cli.samplers import NoiseSource, finish
 
 STYLES = ("ink", "pencil")
-SETTINGS = {
-    "nfe_2": {"sampler": "implicit", "grid": "log-snr:gap=1e-4", "nfe": 2},
-    "nfe_10": {"nfe": 10},
-    "nfe_20_eta_1": {"sampler": "implicit:eta=1", "grid": "log-snr:gap=1e-4", "nfe": 20},
-}
+SETTINGS = {"nfe_2": {"nfe": 2}, "nfe_10": {"nfe": 10}}
 ASSETS = builtin_path().parent
+ROOT = Path(__file__).parent.parent.parent
 SHOWN = {
     "ink": {"1f98a": "fox", "1f6d6": "hut", "1f37a": "beer-mug", "1f36a": "cookie", "1f55d": "clock",
             "1f611": "face", "1f482": "guardsman"},
@@ -85,7 +84,17 @@ def ship(file: Path, pairs: Path) -> None:
     card, weights = read_model(file)
     write_model(builtin_path(), dataclasses.replace(card, scores=scores), weights)
     show(model, pairs)
+    register(builtin_path())
     sys.stdout.write(f"{builtin_path()}\n{scores}\n")
+
+
+def register(file: Path) -> None:
+    """Write size and digest of the file into its table of the registry."""
+    registry = ROOT / "weights.toml"
+    text = registry.read_text()
+    for key, value in (("size", str(file.stat().st_size)), ("sha256", f'"{digest(file)}"')):
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    registry.write_text(text)
 
 
 if __name__ == "__main__":
