@@ -231,7 +231,7 @@ class _Work:
         while waiting:
             batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
             yield BatchStarted(images=len(batch), nfe=self.nfe)
-            results = yield from self._sample(batch)
+            results = yield from self._sample(batch, saving)
             if results is None:
                 waiting = batch + waiting
                 self._shrink(len(batch))
@@ -239,7 +239,9 @@ class _Work:
             for loaded, result in zip(batch, results, strict=True):
                 saving.append((loaded.job, writers.submit(self._save, loaded, result)))
 
-    def _sample(self, batch: list[_Loaded]) -> Generator[Event, None, Tensor | None]:
+    def _sample(
+        self, batch: list[_Loaded], saving: deque[tuple[Job, _Saving]]
+    ) -> Generator[Event, None, Tensor | None]:
         """Return the translated batch, None if it did not fit into memory."""
         source = torch.stack([loaded.tensor for loaded in batch])
         noise = NoiseSource(self.request.seed, [_stream_name(loaded.job) for loaded in batch])
@@ -247,6 +249,7 @@ class _Work:
         try:
             while True:
                 yield Evaluated(nfe=next(calls).nfe)
+                yield from self._written(saving, leave=len(saving))
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         except RuntimeError as error:

@@ -102,7 +102,7 @@ def test_records_carry_all_that_the_lines_say(capsys):
 
 
 def test_a_record_is_one_line_whatever_it_holds(capsys):
-    event = Written(source=Path("a\nb.png"), output=Path(os.fsdecode(b"\xe9.png")), record={})
+    event = Written(source=Path("a\nb.png"), output=Path("é.png"), record={})
     _, out, _ = show(capsys, Planned(total=1), event, finished(1), json=True)
     assert json.loads(out.splitlines()[0])["input"] == "a\nb.png" and len(out.splitlines()) == 2
 
