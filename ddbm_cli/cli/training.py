@@ -55,7 +55,7 @@ def render(
         transient=True,
         disable=quiet or not progress or not console.is_terminal,
     )
-    run, loss, seconds_before, step_before = "", 0.0, 0.0, 0
+    run, loss = "", 0.0
     with bar:
         task = bar.add_task("steps", total=None, note="")
         for event in events:
@@ -64,16 +64,13 @@ def render(
                 sys.stdout.write("\n")
                 sys.stdout.flush()
             if isinstance(event, Planned):
-                run, step_before = event.facts["Run"], event.kept
+                run = event.facts["Run"]
                 for name, fact in event.facts.items():
                     console.print(f"[bold]{name:8}[/] {fact}", highlight=False, soft_wrap=True)
                 bar.update(task, total=event.total, completed=event.kept)
             elif isinstance(event, Stepped):
                 loss = event.loss if not loss else 0.98 * loss + 0.02 * event.loss
-                rate = (event.step - step_before) / max(event.seconds - seconds_before, 1e-9)
-                if step_before == 0 or event.step - step_before > 200:
-                    step_before, seconds_before = event.step, event.seconds
-                bar.update(task, completed=event.step, note=f"loss {loss:.3f}  {rate:.2f} steps/s")
+                bar.update(task, completed=event.step, note=f"loss {loss:.3f}")
             elif isinstance(event, Validated):
                 scores = "  ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
                 mark = "  best so far" if event.best else ""

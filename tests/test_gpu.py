@@ -1,0 +1,57 @@
+"""What only a GPU can show. Run with: python -m pytest -m gpu"""
+
+import pytest
+import torch
+
+from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.models import load_model
+from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.tasks.train import request, run
+from ddbm_cli.tasks.translate import TranslateRequest
+from ddbm_cli.tasks.translate import run as translate
+from ddbm_cli.training import Stepped
+from tests.tiny import picture, write_pairs
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("sampler", [None, "dbim:eta=1", "heun", "dbim-3"])
+def test_the_gpu_gives_the_cpus_picture(sampler):
+    """The noise is the same, so in float32 the pictures are, but for rounding."""
+    source = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    results = []
+    for device in ("cpu", "cuda"):
+        model = load_model(device=device, dtype="fp32")
+        results.append(finish(model.translate(source, NoiseSource(0, list("abc")), model.plan(sampler))))
+    assert (results[0] - results[1]).abs().mean() < 1e-2
+
+
+def test_bfloat16_is_close_to_float32():
+    source = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    results = []
+    for dtype in ("fp32", "bf16"):
+        model = load_model(device="cuda", dtype=dtype)
+        results.append(finish(model.translate(source, NoiseSource(0, list("ab")), model.plan())))
+    assert (results[0] - results[1]).abs().mean() < 0.05
+
+
+def test_a_folder_on_the_gpu(tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in range(40):
+        picture(index, 64).save(tmp_path / "in" / f"{index}.png")
+    list(translate(TranslateRequest(source=str(tmp_path / "in"), output=tmp_path / "out", device="cuda")))
+    assert len([open_picture(path) for path in (tmp_path / "out").iterdir()]) == 40
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_on_the_gpu_learns(tmp_path, precision):
+    write_pairs(tmp_path / "pairs", 12)
+    network = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+    recipe = {"steps": 200, "batch_size": 4, "learning_rate": 5e-3, "precision": precision, "warmup": 2}
+    given = {"data": [tmp_path / "pairs"], "output": tmp_path / "run", "network": network, "size": 16}
+    events = run(request({**given, "augment": (), "device": "cuda", "recipe": recipe}))
+    losses = [event.loss for event in events if isinstance(event, Stepped)]
+    assert sum(losses[-20:]) < 0.85 * sum(losses[:20])
