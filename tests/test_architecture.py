@@ -20,7 +20,7 @@ LAYERS = [
     {"objectives", "models"},
     {"samplers"},
     {"denoisers"},
-    {"paths", "networks", "imaging"},
+    {"paths", "networks", "imaging", "registry"},
     {"settings"},
     {"errors"},
 ]
@@ -32,7 +32,7 @@ ONLY_IN = {
     "rich": {"cli"},
     "PIL": {"imaging"},
     "safetensors": {"models", "training"},
-    "huggingface_hub": {"models"},
+    "huggingface_hub": {"registry"},
     "diffusers": {"networks"},
 }
 

@@ -71,7 +71,8 @@ class Batches:
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Yield the batches from `step` on; the next one is made while the present one is used."""
-        with ThreadPoolExecutor(1) as ahead:
+        # A team of threads of its own would fight the step's team for the same cores.
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as ahead:
             coming = ahead.submit(self.__getitem__, step)
             while True:
                 step += 1

@@ -91,10 +91,10 @@ def ship(file: Path, pairs: Path) -> None:
 def register(file: Path) -> None:
     """Write size and digest of the file into its table of the registry."""
     registry = ROOT / "weights.toml"
-    text = registry.read_text()
+    before, heading, table = registry.read_text().partition(f"[{file.stem}]\n")
     for key, value in (("size", str(file.stat().st_size)), ("sha256", f'"{digest(file)}"')):
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
-    registry.write_text(text)
+        table = re.sub(rf"^{key} = .*$", f"{key} = {value}", table, count=1, flags=re.MULTILINE)
+    registry.write_text(before + heading + table)
 
 
 if __name__ == "__main__":
