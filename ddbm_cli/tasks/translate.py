@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
+import numpy as np
 import pydantic
 import torch
 from pydantic import Field
@@ -272,7 +273,7 @@ class _Work:
     def _save(self, loaded: _Loaded, result: Tensor) -> dict[str, Any]:
         """Write a result, and return what is said of it."""
         job = loaded.job
-        if not bool(result.isfinite().all()):
+        if not np.isfinite(result.numpy()).all():
             raise ImageError(f"{job.source}: the network's numbers ran out of range", hint="use --dtype fp32")
         format = self._format(job)
         record = {
