@@ -55,9 +55,9 @@ def render(
         transient=True,
         disable=quiet or not progress or not console.is_terminal,
     )
-    run, loss = "", 0.0
-    with bar:
-        task = bar.add_task("steps", total=None, note="")
+    run, loss, began = "", 0.0, None
+    task = bar.add_task("steps", total=None, note="")
+    try:
         for event in events:
             if json:
                 sys.stdout.write(json_module.dumps({"event": type(event).__name__.lower()} | vars(event), default=str))
@@ -68,15 +68,20 @@ def render(
                 for name, fact in event.facts.items():
                     console.print(f"[bold]{name:8}[/] {fact}", highlight=False, soft_wrap=True)
                 bar.update(task, total=event.total, completed=event.kept)
+                bar.start()
             elif isinstance(event, Stepped):
                 loss = event.loss if not loss else 0.98 * loss + 0.02 * event.loss
-                bar.update(task, completed=event.step, note=f"loss {loss:.3f}")
+                began = began or event
+                pace = (event.step - began.step) / max(event.seconds - began.seconds, 1e-9)
+                bar.update(task, completed=event.step, note=f"loss {loss:.3f} · {pace:.1f} steps/s")
             elif isinstance(event, Validated):
                 scores = "  ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
                 mark = "  best so far" if event.best else ""
                 console.print(f"step {event.step}: held out: {scores}{mark}", highlight=False)
             elif isinstance(event, Saved):
                 console.print(f"step {event.step}: saved", highlight=False, style="dim")
+    finally:
+        bar.stop()
     if not json:
         sys.stdout.write(f"{run}/model.safetensors\n")
     if stopped():

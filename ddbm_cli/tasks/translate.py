@@ -382,6 +382,10 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "allocate memory" in text
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -389,13 +393,13 @@ def _word(dtype: torch.dtype) -> str:
 def _facts(work: _Work, jobs: Jobs) -> dict[str, str]:
     model, plan, size = work.model, work.plan, work.preprocess.size
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
-    ignored = f", {jobs.ignored} other files ignored" if jobs.ignored else ""
+    ignored = f", {_count(jobs.ignored, 'other file')} ignored" if jobs.ignored else ""
     keeps = work.request.keep_size
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {_word(model.dtype)}",
         "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {work.nfe} NFE,"
         f" seed {work.request.seed}",
-        "Input": f"{len(jobs.jobs)} {'picture' if len(jobs.jobs) == 1 else 'pictures'}{ignored}",
+        "Input": f"{_count(len(jobs.jobs), 'picture')}{ignored}",
         "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",
     }
 

@@ -139,9 +139,11 @@ class Fit:
             DdbmError: the loss is no longer a number.
         """
         began = time.monotonic() - self.seconds
+        saved = self.step
         for batch in self.batches.from_step(self.step):
             done = self.step >= self.recipe.steps or stop()
-            if done or (self.step and self.step % self.recipe.save_every == 0):
+            if done or (self.step > saved and self.step % self.recipe.save_every == 0):
+                saved = self.step
                 save_state(self.state, self.denoiser, self.average, self.optimizer, self._facts())
                 yield Saved(step=self.step, path=self.state)
             if done:
