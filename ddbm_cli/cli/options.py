@@ -30,7 +30,9 @@ Sampler = Annotated[
 ]
 Grid = Annotated[
     str | None,
-    typer.Option(metavar="NAME:FIELD=VALUE", help="Times: karras:rho=7, uniform, log-snr.", rich_help_panel=SAMPLING),
+    typer.Option(
+        metavar="NAME:FIELD=VALUE", help="Times: karras:rho=7, uniform, log-snr, arcsine.", rich_help_panel=SAMPLING
+    ),
 ]
 NFE = Annotated[
     int | None, typer.Option(metavar="N", help="Budget of network evaluations a picture.", rich_help_panel=SAMPLING)

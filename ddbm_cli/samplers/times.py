@@ -78,3 +78,24 @@ class LogSNR(TimeGrid):
             below = path.log_snr(middle) < wanted
             low, high = torch.where(below, low, middle), torch.where(below, middle, high)
         return torch.cat([ends[:1], low[1:-1], ends[1:]])
+
+
+@settings
+class Arcsine(TimeGrid):
+    """Equal steps in arcsin(sqrt(t / t_max)) from t_max - gap to t_min: the quantiles of the arcsine law.
+
+    Small steps near the source, where a bridge decides about large areas, and near the target's details.
+    """
+
+    name: ClassVar[str] = "arcsine"
+
+    gap: Annotated[float, Field(ge=0)] = 1e-3
+    t_min: Annotated[float, Field(gt=0)] | None = None
+
+    def times(self, path: Path, steps: int) -> Tensor:
+        ends = torch.tensor([path.t_max - self.gap, self.t_min or path.t_min], dtype=torch.float64)
+        first, last = torch.asin(torch.sqrt(ends / path.t_max))
+        inner = (
+            path.t_max * torch.sin(torch.linspace(0, 1, steps + 1, dtype=torch.float64) * (last - first) + first) ** 2
+        )
+        return torch.cat([ends[:1], inner[1:-1], ends[1:]])

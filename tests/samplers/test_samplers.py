@@ -16,6 +16,7 @@ from ddbm_cli.samplers import (
     ALIASES,
     GRIDS,
     SAMPLERS,
+    Arcsine,
     Booted,
     Bridge,
     Euler,
@@ -310,6 +311,14 @@ def test_log_snr_steps_are_equal():
     times = LogSNR(gap=0.01, t_min=0.01).times(VPBridge(), 8)
     gaps = VPBridge().log_snr(times).diff()
     assert torch.allclose(gaps, gaps.mean().expand(8), rtol=1e-9)
+
+
+def test_arcsine_times_are_quantiles_of_its_law():
+    """So as many steps as training looks at lie in every stretch of the way."""
+    path, shares = VPBridge(), torch.linspace(1, 0, 9, dtype=torch.float64)
+    times = Arcsine(gap=1e-12, t_min=1e-12).times(path, 8)
+    law = torch.sin(torch.pi / 2 * shares) ** 2
+    assert torch.allclose(times, law * path.t_max, atol=1e-5)
 
 
 def test_priors_start_from_noise_of_the_path():
