@@ -10,7 +10,9 @@ import typer
 
 from ddbm_cli import __version__
 from ddbm_cli.cli import console, data
+from ddbm_cli.cli.doctor import doctor
 from ddbm_cli.cli.help import Command, Group
+from ddbm_cli.cli.show import show
 from ddbm_cli.cli.train import train
 from ddbm_cli.cli.translate import translate
 from ddbm_cli.errors import DdbmError
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.command(cls=Command)(translate)
 app.command(cls=Command)(train)
+app.command(cls=Command)(show)
+app.command(cls=Command)(doctor)
 app.add_typer(data.app, name="data", cls=Group)
 
 

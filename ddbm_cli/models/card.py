@@ -53,14 +53,18 @@ class ModelCard:
 
     def header(self) -> dict[str, str]:
         """Return the metadata of a safetensors file that carries this card."""
-        body = pydantic.TypeAdapter(ModelCard).dump_python(self, mode="json")
         return {
             "format": "pt",
-            HEADER_KEY: json.dumps(body, sort_keys=True),
+            HEADER_KEY: json.dumps(describe_card(self), sort_keys=True),
             "modelspec.title": self.name,
             "modelspec.description": self.task,
             "modelspec.license": self.licence,
         }
+
+
+def describe_card(card: ModelCard) -> dict[str, Any]:
+    """Return the card's JSON form."""
+    return dict(pydantic.TypeAdapter(ModelCard).dump_python(card, mode="json"))
 
 
 def read_card(header: Mapping[str, str], *, file: str) -> ModelCard:

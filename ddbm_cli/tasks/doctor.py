@@ -1,0 +1,160 @@
+"""Whether this machine can do the work: checks, each with what was found and what to do about a fault."""
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ddbm_cli import __version__
+from ddbm_cli.errors import DdbmError
+from ddbm_cli.models import builtin_path, load_model
+from ddbm_cli.models.checkpoint import digest
+from ddbm_cli.models.model import DTYPES, choose_device
+from ddbm_cli.registry import read_registry
+from ddbm_cli.samplers import NoiseSource, finish
+
+LEAST_FREE = 4 * 2**30
+"""Bytes that a public model and its converted copy may need."""
+
+CONV = (16, 128, 32)
+"""Batch, channels and side of the convolution whose speed is told."""
+
+SECONDS = 0.3
+"""How long that is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One check; `hint` says what to do where it is not `well`. A fault that is not `grave` only limits."""
+
+    name: str
+    well: bool
+    found: str
+    hint: str = ""
+    grave: bool = True
+
+
+def run(device: str = "auto") -> Iterator[Checked]:
+    """Check, one thing after the other.
+
+    Raises:
+        UsageError: no such device.
+    """
+    where = choose_device(device)
+    yield Checked(name="Program", well=True, found=f"ddbm {__version__}, Python {platform.python_version()}")
+    yield _device(where)
+    yield from _dtypes(where)
+    yield _registry()
+    yield _builtin_file()
+    yield _builtin_run(str(where))
+
+
+def _device(device: torch.device) -> Checked:
+    found = f"torch {torch.__version__}, {device}"
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        free, _ = torch.cuda.mem_get_info(device)
+        return Checked(
+            name="Device",
+            well=True,
+            found=f"{found}: {facts.name}, {free / 2**30:.1f} of {facts.total_memory / 2**30:.1f} GiB free",
+        )
+    if device.type == "cpu":
+        found += f", {torch.get_num_threads()} threads"
+        if shutil.which("nvidia-smi"):
+            return Checked(
+                name="Device",
+                well=False,
+                found=f"{found}; there is a GPU, but this torch cannot use it",
+                hint="install torch's CUDA build, or a driver that is new enough for it",
+                grave=False,
+            )
+    return Checked(name="Device", well=True, found=found)
+
+
+def _dtypes(device: torch.device) -> Iterator[Checked]:
+    for word, dtype in DTYPES.items():
+        try:
+            rate = _convolution(device, dtype)
+        except (RuntimeError, NotImplementedError) as error:
+            yield Checked(
+                name=word,
+                well=False,
+                found=f"does not work here ({str(error).splitlines()[0]})",
+                hint=f"leave out --dtype {word}",
+                grave=dtype == torch.float32,
+            )
+        else:
+            yield Checked(name=word, well=True, found=f"convolves {rate / 1e9:,.4g} GFLOP/s")
+
+
+def _convolution(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second of a 3x3 convolution, the best of some runs."""
+    batch, channels, side = CONV
+    layer = torch.nn.Conv2d(channels, channels, 3, padding=1, device=device, dtype=dtype)
+    x = torch.randn(batch, channels, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    work = 2 * 9 * batch * channels**2 * side**2
+    best, began = float("inf"), time.perf_counter()
+    with torch.inference_mode():
+        layer(x)
+        while time.perf_counter() - began < SECONDS:
+            start = time.perf_counter()
+            float(layer(x)[0, 0, 0, 0])  # waits for a GPU
+            best = min(best, time.perf_counter() - start)
+    return work / best
+
+
+def _registry() -> Checked:
+    return _guarded("Registry", lambda: f"{len(read_registry())} models")
+
+
+def _builtin_file() -> Checked:
+    def check() -> str:
+        entry = next(entry for entry in read_registry().values() if entry.builtin)
+        if digest(builtin_path()) != entry.sha256:
+            raise DdbmError(f"{entry.name} is not the file that was shipped", hint="install ddbm-cli anew")
+        return f"{entry.name}, as it was shipped"
+
+    return _guarded("Built-in", check)
+
+
+def _builtin_run(device: str) -> Checked:
+    def check() -> str:
+        model = load_model(device=device)
+        size = model.card.preprocess.size
+        source = torch.ones(4, 3, size, size)
+        source[:, :, size // 4 : -size // 4, size // 4] = -1
+        began = time.perf_counter()
+        result = finish(model.translate(source, NoiseSource(0, ["0", "1", "2", "3"]), plan := model.plan()))
+        seconds = time.perf_counter() - began
+        if not bool(result.isfinite().all()) or float(result.abs().max()) > 2:
+            raise DdbmError("the built-in model's numbers are out of range", hint="try --dtype fp32, and --device cpu")
+        return f"4 pictures of {size}x{size} in {seconds:.2f} s, {plan.nfe} NFE, {model.device}"
+
+    return _guarded("Run", check)
+
+
+def _guarded(name: str, check: Callable[[], str]) -> Checked:
+    try:
+        return Checked(name=name, well=True, found=check())
+    except DdbmError as error:
+        return Checked(name=name, well=False, found=error.message, hint=error.hint)
+
+
+def _space(folder: Path) -> Checked:
+    """Whether models find room in a folder, which need not be there yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    found = f"{folder}, {free / 2**30:.1f} GiB free"
+    if not os.access(there, os.W_OK):
+        return Checked(
+            name="Cache", well=False, found=f"{folder} cannot be written", hint="set HF_HOME to a folder that can"
+        )
+    hint = "make room, or set HF_HOME to a larger disk"
+    return Checked(name="Cache", well=free > LEAST_FREE, found=found, hint=hint, grave=False)

@@ -1,0 +1,73 @@
+"""What a file says of itself: a model's card, or the settings that a picture was made with."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.imaging.io import format_of, read_text
+from ddbm_cli.models.card import describe_card, read_card
+from ddbm_cli.models.checkpoint import digest, read_header
+from ddbm_cli.samplers import GRIDS, SAMPLERS
+from ddbm_cli.settings import build, spell
+from ddbm_cli.tasks.translate import TEXT_KEY
+
+DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def show(file: Path) -> dict[str, Any]:
+    """Return a model's card with its file's facts, or a picture's settings.
+
+    Raises:
+        ModelError: no such file, no safetensors file, or one without a card.
+        ImageError: a picture without settings.
+    """
+    if file.is_file() and format_of(file):
+        return picture_settings(file)
+    card = describe_card(read_card(read_header(file), file=file.name))
+    return {"file": file.name, "bytes": file.stat().st_size, "sha256": digest(file), **card}
+
+
+def picture_settings(file: Path) -> dict[str, Any]:
+    """Return the settings in a picture that this program made.
+
+    Raises:
+        ImageError: there are none.
+    """
+    try:
+        found = json.loads(read_text(file)[TEXT_KEY])
+        found["sampler"]["name"], found["grid"]["name"]
+        return dict(found)
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ImageError(
+            f"{file}: tells nothing of how it was made", hint="only pictures written by ddbm carry their settings"
+        ) from None
+
+
+def command(file: Path) -> str:
+    """Return the shell line that makes a picture again, from a source of the same name.
+
+    Raises:
+        UsageError: the file is a model.
+        ImageError: the picture does not say how it was made.
+    """
+    if not format_of(file):
+        raise UsageError(f"{file}: --command is for pictures", hint=f"show its card with: ddbm show {file}")
+    made = picture_settings(file)
+    options = {
+        "--model": made["model"],
+        "--sampler": spell(build(SAMPLERS, made["sampler"], what="sampler")),
+        "--grid": spell(build(GRIDS, made["grid"], what="grid")),
+        "--steps": made["steps"],
+        "--seed": made["seed"],
+        "--dtype": DTYPES.get(made["dtype"], "auto"),
+        "--fit": made["fit"],
+    }
+    if "quality" in made:
+        options["--quality"] = made["quality"]
+    if format_of(Path(made["source"])) != format_of(file):
+        options["--format"] = format_of(file)
+    words = ["ddbm", "translate", made["source"]]
+    words += [str(part) for pair in options.items() for part in pair]
+    return shlex.join(words + (["--keep-size"] if made["keep_size"] else []))
