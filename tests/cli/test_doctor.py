@@ -1,0 +1,58 @@
+"""`ddbm doctor`: a sound machine passes, and each fault is named with what to do about it."""
+
+import json
+
+import pytest
+
+from ddbm_cli.tasks import doctor
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+
+
+def checks(ddbm, *options, **environment):
+    code, out, _ = ddbm("doctor", "--device", "cpu", "--json", *options, **environment)
+    return code, {record["name"]: record for record in map(json.loads, out.splitlines())}
+
+
+def test_a_sound_machine_passes(ddbm):
+    code, found = checks(ddbm)
+    assert code == 0 and {"Device", "fp32", "Registry", "Built-in", "Run"} <= found.keys()
+    assert "4 pictures of 64x64" in found["Run"]["found"] and "cpu" in found["Device"]["found"]
+    assert all(each["hint"] for each in found.values() if not each["well"])
+
+
+def test_people_get_a_line_for_each_check_and_one_for_what_to_do(ddbm, tmp_path):
+    (tmp_path / "broken.toml").write_text("[model\n")
+    code, out, _ = ddbm("doctor", "--device", "cpu", DDBM_WEIGHTS=str(tmp_path / "broken.toml"))
+    lines = out.decode().splitlines()
+    assert code == 1 and "\x1b" not in out.decode()
+    place = next(number for number, line in enumerate(lines) if line.startswith("!!  Registry"))
+    assert "broken.toml" in lines[place] and lines[place + 1].strip().startswith("Try: ")
+
+
+def test_a_number_type_that_fails_only_limits(ddbm, monkeypatch):
+    real = doctor._convolution
+
+    def fail(device, dtype):
+        if str(dtype) == "torch.float16":
+            raise RuntimeError("not implemented for 'Half'")
+        return real(device, dtype)
+
+    monkeypatch.setattr(doctor, "_convolution", fail)
+    code, found = checks(ddbm)
+    assert code == 0 and not found["fp16"]["well"] and "Half" in found["fp16"]["found"]
+    assert found["fp32"]["well"] and found["bf16"]["well"]
+
+
+def test_a_damaged_built_in_model_is_noticed(ddbm, monkeypatch):
+    monkeypatch.setattr(doctor, "digest", lambda path: "0" * 64)
+    code, found = checks(ddbm)
+    assert code == 1 and not found["Built-in"]["well"] and "install" in found["Built-in"]["hint"]
+
+
+def test_an_unknown_device_is_wrong_usage(ddbm):
+    code, _, err = ddbm("doctor", "--device", "abacus")
+    assert code == 2 and "abacus" in err and len(err.splitlines()) == 2
