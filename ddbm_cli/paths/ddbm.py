@@ -15,29 +15,15 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.paths.diffusion import VE
 from ddbm_cli.settings import settings
 
 
 @settings
-class VEBridge(Path):
-    """Brownian motion with sigma_t = t, pinned at T = sigma_max.
-
-    sigma_max: T, and the noise level of the reference process there; 80 in the paper for edges, 20 for DIODE.
-    sigma_min: the noise level where sampling may stop; 0.002 for sigma_max 80.
-    """
+class VEBridge(VE):
+    """Brownian motion with sigma_t = t, pinned at T = sigma_max; 80 in the paper for edges, 20 for DIODE."""
 
     name: ClassVar[str] = "ve-bridge"
-
-    sigma_max: Annotated[float, Field(gt=0)] = 80.0
-    sigma_min: Annotated[float, Field(gt=0)] = 0.002
-
-    @property
-    def t_max(self) -> float:
-        return self.sigma_max
-
-    @property
-    def t_min(self) -> float:
-        return self.sigma_min
 
     def coefficients(self, t: Tensor) -> Coefficients:
         a = (t / self.sigma_max) ** 2
