@@ -24,6 +24,9 @@ REPO = r"[\w.-]+/[\w.-]+"
 COMMIT = r"[0-9a-f]{40}"
 MAIN = "main"
 
+BUILTIN = PACKAGE / "assets" / "sketch-to-3d-64.safetensors"
+"""The model that is used when none is named."""
+
 
 @dataclass(frozen=True)
 class HubFile:

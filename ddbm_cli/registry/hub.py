@@ -21,19 +21,13 @@ from huggingface_hub.utils import WeakFileLock, validate_repo_id  # type: ignore
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entries import HubFile
+from ddbm_cli.registry.events import Pulling
 from ddbm_cli.registry.explain import AGAIN, explained
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import MAIN_FILE, SUFFIX, HubRepo, is_commit, pick
 from ddbm_cli.registry.transfer import PASSING, HTTPError, download, held, patiently
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pulling:
-    """Bytes of a download are on the disk: `done` of `total`, None if that is unknown."""
-
-    file: str
-    done: int
-    total: int | None
+SHA256 = "[0-9a-f]{64}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,21 +99,39 @@ def cached(file: HubFile) -> Record | None:
     return here
 
 
+def kept(file: HubFile) -> tuple[Path, str] | None:
+    """Return where a file lies in the cache, unseen whether it is good, and the sha256 that it should have.
+
+    The digest is "" where neither the registry nor a record nor the cache tells.
+    """
+    _see_that_it_is_safe(file)
+    known = records.read(file.key)
+    path = _in_cache(file, known)
+    if path is None:
+        return None
+    etag = path.resolve().name
+    recorded = known.sha256 if known and known.path == str(path) else ""
+    return path, file.sha256 or recorded or (etag if re.fullmatch(SHA256, etag) else "")
+
+
 def expected(file: HubFile) -> str:
     """Return the sha256 that a file must have: the registry's, else a fixed one's first download; "" for any."""
     known = records.read(file.key) if file.fixed and not file.sha256 else None
     return known.sha256 if known else file.sha256
 
 
-def ask(file: HubFile) -> Announced:
-    """Return what the hub says of a file, without fetching it.
+def missing(file: HubFile) -> int | None:
+    """Return the bytes that a pull would fetch, None if the hub does not say; 0 is known without a request.
 
     Raises:
-        ModelError: it cannot be had.
+        ModelError: the file cannot be had.
     """
-    _see_that_it_is_safe(file)
+    if cached(file):
+        return 0
     with explained(str(file), file.repo):
-        return _ask(file)
+        found = _ask(file)
+        _see_that_it_is_wanted(file, found.etag, expected(file))
+        return None if found.size is None else found.size - held(_partial(file, found))
 
 
 def model_file_here(repo: HubRepo) -> HubFile | None:
@@ -188,7 +200,7 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
         if blob.exists() and not _agrees(blob, records.digest(blob), found.etag):
             blob.unlink()
         if not blob.exists():
-            partial = blob.with_name(f"{found.etag}.incomplete")
+            partial = _partial(file, found)
             yield from _complete(file, found, partial)
             partial.replace(blob)
         _link(blob, pointer)
@@ -229,7 +241,7 @@ def _complete(file: HubFile, found: Announced, partial: Path) -> Generator[Pulli
 
 def _agrees(path: Path, sha256: str, etag: str) -> bool:
     """Return whether bytes are those of an etag: a sha256, or git's digest of a small file; others tell nothing."""
-    if re.fullmatch(r"[0-9a-f]{64}", etag):
+    if re.fullmatch(SHA256, etag):
         return sha256 == etag
     if is_commit(etag):
         git = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
@@ -240,7 +252,7 @@ def _agrees(path: Path, sha256: str, etag: str) -> bool:
 
 def _see_that_it_is_wanted(file: HubFile, etag: str, want: str) -> None:
     """See before a download that it would be of the file that is wanted, where the etag can tell."""
-    if want and re.fullmatch(r"[0-9a-f]{64}", etag) and etag != want:
+    if want and re.fullmatch(SHA256, etag) and etag != want:
         raise _changed(file)
 
 
@@ -270,6 +282,11 @@ def _is_passing(error: Exception) -> bool:
 
 def _folder(file: HubFile) -> Path:
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=file.repo, repo_type="model")
+
+
+def _partial(file: HubFile, found: Announced) -> Path:
+    """Return where a download grows: the etag in its name makes sure that it goes on with the same bytes."""
+    return _folder(file) / "blobs" / f"{found.etag}.incomplete"
 
 
 def _snapshots(file: HubFile) -> Path:
