@@ -172,8 +172,8 @@ def _handler(hub):
                 if not self.headers.get("Authorization"):
                     return self._error(401, "Unauthorized")
                 if name in hub.repos:
-                    return self._json({"error": "You already created this model repo"}, 409)
-                hub.add(name, {}, private=bool(asked.get("private")))
+                    return self._json({"error": "it is there", "url": f"{hub.endpoint}/{name}"}, 409)
+                hub.add(name, {}, private=bool(asked.get("private")) or asked.get("visibility") == "private")
                 return self._json({"url": f"{hub.endpoint}/{name}", "id": name, "name": name})
             if path == "/api/validate-yaml":
                 return self._json({"errors": [], "warnings": []})

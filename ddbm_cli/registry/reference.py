@@ -52,9 +52,9 @@ def parse(text: str) -> Reference:
         if text in entries:
             return entries[text]
         local = Path(text).expanduser()
-        if local.is_dir():
+        if text and local.is_dir():
             return model_in(local)
-        if local.exists():
+        if text and local.exists():
             return local
         if _looks_local(text):
             raise ModelError(f"{text}: no such model file", hint="check the path, or see: ddbm weights list")
