@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.hub import Hub
+
 HERE = Path(__file__).parent
 
 
@@ -30,3 +32,22 @@ def golden_weights() -> Path:
 def _one_thread() -> None:
     """Small tensors are faster on one thread, and the tests share the machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub on loopback, and an empty cache and home of our own; nothing waits before it tries again."""
+    from huggingface_hub import constants
+
+    with Hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr("ddbm_cli.registry.transfer.time.sleep", lambda seconds: None)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setenv("DDBM_HOME", str(tmp_path / "home"))
+        yield server

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ddbm_cli.cli.downloads import Downloads, human
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ddbm_cli.tasks.events import Event
+    from ddbm_cli.tasks.weights import WeightsEvent as Event
 
 ALL_DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130
 
@@ -70,6 +72,8 @@ class _Renderer:
         self._quiet = quiet
         self._json = json
         self._bars = bars
+        self._downloads = Downloads()
+        self._downloading = ""
         self._total = 0
         self._done = 0
         self._differing: list[str] = []
@@ -80,6 +84,8 @@ class _Renderer:
         stream = iter(events)
         try:
             for event in stream:
+                if type(event).__name__ != "Pulling":
+                    self._downloads.close()  # two things that move would spoil each other
                 getattr(self, f"_{type(event).__name__.lower()}")(event)
             self._name_differing()
         except KeyboardInterrupt:
@@ -93,6 +99,7 @@ class _Renderer:
         return self._code
 
     def _close(self) -> None:
+        self._downloads.close()
         if self._bars:
             self._bars.close()
         for message, hint in self._failures:
@@ -121,6 +128,38 @@ class _Renderer:
             self._bars.picture()
         elif text:
             self._note(f"[{self._done}/{self._total}] {text}")
+
+    def _pulling(self, event: Any) -> None:
+        if self._bars:
+            self._downloads.show(event)
+        elif event.file != self._downloading:
+            self._downloading = event.file
+            self._fact("Fetching", f"{event.file}, {human(event.total)}")
+
+    def _importing(self, event: Any) -> None:
+        self._fact("Convert", f"{event.name}, once; this takes a while")
+
+    def _pulled(self, event: Any) -> None:
+        self._fact("Here", f"{event.name}, {'checked' if event.fresh else 'as it was'}")
+        self._model("pulled" if event.fresh else "kept", event, line=event.path)
+
+    def _topull(self, event: Any) -> None:
+        words = f"{human(event.bytes)} to fetch" if event.bytes != 0 else "here, nothing to fetch"
+        more = ", to be converted once" if event.converts else ""
+        self._model("intended", event, line=f"{event.name}: {words}{more} ({event.source})")
+
+    def _verified(self, event: Any) -> None:
+        self._model("verified", event, line=f"{event.name}: good: {event.path} (against {event.against})")
+
+    def _removed(self, event: Any) -> None:
+        self._model("removed", event, line=f"{event.name}: {human(event.freed)} freed")
+
+    def _model(self, status: str, event: Any, *, line: Any) -> None:
+        if self._json:
+            emit({"status": status, **vars(event)})
+        else:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
 
     def _planned(self, event: Any) -> None:
         self._total, self._done = event.total, event.kept
@@ -161,7 +200,7 @@ class _Renderer:
 
     def _finished(self, event: Any) -> None:
         self._close()
-        parts = [f"{event.written} written"]
+        parts = [f"{event.written} {event.word}"]
         parts += [f"{event.kept} kept"] if event.kept else []
         parts += [f"{event.failed} failed"] if event.failed else []
         self._fact("Done", f"{', '.join(parts)} in {event.seconds:.1f} s")

@@ -12,7 +12,7 @@ MODEL, SAMPLING, IMAGE, FILES, SPEED, PRINTED = "Model", "Sampling", "Picture", 
 Model = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", metavar="FILE", help="A .safetensors file; built-in if left out.", rich_help_panel=MODEL
+        "-m", "--model", metavar="NAME", help="As in weights list, org/repo, a file or folder.", rich_help_panel=MODEL
     ),
 ]
 Device = Annotated[

@@ -2,6 +2,16 @@
 
 from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.checkpoint import write_model
-from ddbm_cli.models.model import TranslationModel, assemble, builtin_path, load_model
+from ddbm_cli.models.locate import builtin_path, locate, locating
+from ddbm_cli.models.model import TranslationModel, assemble, load_model
 
-__all__ = ["ModelCard", "TranslationModel", "assemble", "builtin_path", "load_model", "write_model"]
+__all__ = [
+    "ModelCard",
+    "TranslationModel",
+    "assemble",
+    "builtin_path",
+    "load_model",
+    "locate",
+    "locating",
+    "write_model",
+]

@@ -13,13 +13,11 @@ import pydantic
 
 from ddbm_cli.errors import ModelError
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.registry.header import HEADER_KEY
 from ddbm_cli.settings import settings
 
 FORMAT = 1
 """Version of the card; a file with a higher one was written by a later release."""
-
-HEADER_KEY = "ddbm.card"
-"""Where the card's JSON stands among a safetensors file's metadata."""
 
 
 @settings

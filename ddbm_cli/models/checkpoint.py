@@ -1,6 +1,5 @@
 """Model files: one safetensors file, the card in its header."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,9 @@ from torch import Tensor
 
 from ddbm_cli.errors import ModelError
 from ddbm_cli.models.card import ModelCard, read_card
+from ddbm_cli.registry.records import digest
+
+__all__ = ["digest", "read_header", "read_model", "write_model", "write_tensors"]
 
 
 def write_model(path: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
@@ -60,9 +62,3 @@ def read_model(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
         return card, load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: its tensors are not readable ({error})", hint="get the file anew") from None
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

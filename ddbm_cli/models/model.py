@@ -11,6 +11,7 @@ from ddbm_cli.denoisers import PREDICTIONS, Denoiser, clipped
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.locate import locate
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import (
@@ -119,7 +120,8 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
     """Load a model onto a device.
 
     Args:
-        reference: a .safetensors file; None is the built-in model.
+        reference: a registry name, a repository on the hub, a folder or a file, as `locate` takes it; None is the
+            built-in model.
         device: "auto" (a GPU where there is one), or torch's name: "cpu", "cuda:1", "mps".
         dtype: "auto" (bfloat16 on GPUs that have it, float32 elsewhere), "fp32", "fp16" or "bf16".
 
@@ -127,18 +129,13 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
         ModelError: the file cannot be had, is damaged, or weights and card disagree.
         UsageError: no such device or dtype.
     """
-    path = Path(reference) if reference is not None else builtin_path()
+    path = locate(reference)
     where = choose_device(device)
     card, weights = checkpoint.read_model(path)
     denoiser = assemble(card)
     _fill(denoiser.network, weights, path.name)
     denoiser.to(device=where, dtype=_dtype(dtype, where))
     return TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
-
-
-def builtin_path() -> Path:
-    """Return the built-in model's file."""
-    return Path(__file__).parent.parent / "assets" / "sketch-to-3d-64.safetensors"
 
 
 def _expand(sampler: str | Mapping[str, Any]) -> str | Mapping[str, Any]:

@@ -1,8 +1,9 @@
 """Which models there are, and where their files are: `weights.toml`, references, the hub.
 
-Nothing here imports torch, so that listing models starts fast.
+Nothing here imports torch, and only `hub` the hub's library, so that listing models starts fast.
 """
 
-from ddbm_cli.registry.entries import Entry, read_registry
+from ddbm_cli.registry.entries import Entry, HubFile, read_registry
+from ddbm_cli.registry.reference import HubRepo, Reference, parse
 
-__all__ = ["Entry", "read_registry"]
+__all__ = ["Entry", "HubFile", "HubRepo", "Reference", "parse", "read_registry"]

@@ -6,7 +6,7 @@ folder. A later table replaces an earlier one of the same name.
 
 import os
 import tomllib
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +14,41 @@ import pydantic
 from pydantic import Field
 
 from ddbm_cli.errors import UsageError
+from ddbm_cli.registry.header import read_card_body
 from ddbm_cli.settings import settings
 
 FILE_NAME = "weights.toml"
 PACKAGE = Path(__file__).parent.parent
+
+REPO = r"[\w.-]+/[\w.-]+"
+COMMIT = r"[0-9a-f]{40}"
+MAIN = "main"
+
+BUILTIN = PACKAGE / "assets" / "sketch-to-3d-64.safetensors"
+"""The model that is used when none is named."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository on the hub.
+
+    revision: a branch, a tag or a commit. sha256: what the file must be, in hex, "" where that is not known.
+    fixed: it is one file for good, so its first download is held against later ones; else the revision may move on.
+    """
+
+    repo: str
+    file: str
+    revision: str = MAIN
+    sha256: str = ""
+    fixed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.repo}{'' if self.revision == MAIN else f'@{self.revision}'}:{self.file}"
+
+    @property
+    def key(self) -> str:
+        """The name of its record."""
+        return f"{self.repo}@{self.revision}:{self.file}"
 
 
 @settings
@@ -26,21 +57,22 @@ class Entry:
 
     name, task: as in its card. file: its path in the hub's repository, or in this package for a built-in one.
     repo, revision: the hub's repository, "owner/name", and a branch, tag or commit of it; no repo for a built-in one.
-    size: of the file, in bytes, where known. sha256: in hex; "" where none is published: then what the hub says of the
-    file at the first download is recorded and held against later ones.
+    size: of the file, in bytes, where known. sha256: in hex; "" where none is published: then the first download is
+    recorded and held against later ones. parameters: how many numbers the network has, where known.
     licence, licence_source: words. importer: how to read a file that has no card; "" for a file of our own.
     card: for imported files, all of `ModelCard` that the file does not say. note: words, what could not be checked.
     fingerprint: figures of the self-check after an import, where recorded.
     origin: the registry file that the entry stands in.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     task: str
-    file: str
-    repo: str = ""
-    revision: str = "main"
+    file: Annotated[str, Field(min_length=1)]
+    repo: Annotated[str, Field(pattern=f"^({REPO})?$")] = ""
+    revision: Annotated[str, Field(min_length=1)] = MAIN
     size: Annotated[int, Field(ge=1)] | None = None
     sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    parameters: Annotated[int, Field(ge=1)] | None = None
     licence: str = "not stated"
     licence_source: str = ""
     importer: str = ""
@@ -48,12 +80,35 @@ class Entry:
     note: str = ""
     fingerprint: dict[str, Any] = field(default_factory=dict)
     builtin: bool = False
-    origin: Path = PACKAGE
+    origin: Path = PACKAGE / FILE_NAME
 
     @property
     def builtin_file(self) -> Path:
         """The file in this package."""
         return PACKAGE.parent / self.file
+
+    @property
+    def hub_file(self) -> HubFile:
+        """The file on the hub."""
+        return HubFile(self.repo, self.file, self.revision, self.sha256, fixed=True)
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in a word."""
+        return "this package" if self.builtin else self.repo
+
+    @property
+    def about_bytes(self) -> int | None:
+        """The size of the file: as stated, else that of the network's numbers at 4 bytes each; None if unknown."""
+        return self.size or (4 * self.parameters if self.parameters else None)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the card as plain values: the registry's, or the one in the built-in file.
+
+        Raises:
+            ModelError: the built-in file is damaged.
+        """
+        return read_card_body(self.builtin_file) if self.builtin else self.card
 
 
 def read_registry() -> dict[str, Entry]:
@@ -63,7 +118,7 @@ def read_registry() -> dict[str, Entry]:
         UsageError: a registry file is not readable, or a table in it is not well formed.
     """
     entries: dict[str, Entry] = {}
-    for path in _files():
+    for path in registry_files():
         entries |= _read(path)
     return entries
 
@@ -74,25 +129,36 @@ def own_registry() -> Path:
     return inside if inside.exists() else PACKAGE.parent / FILE_NAME
 
 
-def _files() -> list[Path]:
-    named = os.environ.get("DDBM_WEIGHTS")
+def registry_files() -> list[Path]:
+    """Return the registry files in force, the package's own first."""
+    own, named, here = own_registry(), os.environ.get("DDBM_WEIGHTS"), Path.cwd() / FILE_NAME
     if named:
-        return [own_registry(), Path(named)]
-    here = Path.cwd() / FILE_NAME
-    return [own_registry(), here] if here.exists() and not here.samefile(own_registry()) else [own_registry()]
+        return [own, Path(named)]
+    return [own, here] if here.exists() and not here.samefile(own) else [own]
 
 
 def _read(path: Path) -> dict[str, Entry]:
+    remedy = "mend it, or unset DDBM_WEIGHTS" if os.environ.get("DDBM_WEIGHTS") else "mend it, or rename it"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a readable registry ({error})", hint="mend it, or unset DDBM_WEIGHTS") from None
-    entries = {}
-    for name, table in tables.items():
-        try:
-            entries[name] = pydantic.TypeAdapter(Entry).validate_python({"name": name, "origin": path, **table})
-        except (pydantic.ValidationError, TypeError) as error:
-            first = error.errors()[0] if isinstance(error, pydantic.ValidationError) else {"loc": (), "msg": str(error)}
-            place = ".".join(str(part) for part in (name, *first["loc"]))
-            raise UsageError(f"{path}: {place}: {first['msg']}", hint="see the tables of the package's own") from None
-    return entries
+        raise UsageError(f"{path}: not a readable registry ({error})", hint=remedy) from None
+    return {name: _entry(path, name, table, remedy) for name, table in tables.items()}
+
+
+def _entry(path: Path, name: str, table: Any, remedy: str) -> Entry:
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {name}: a registry holds tables, one for each model", hint=remedy)
+    try:
+        entry = pydantic.TypeAdapter(Entry).validate_python({"name": name, "origin": path, **table})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (name, *first["loc"]))
+        known = ", ".join(each for each in Entry.__dataclass_fields__ if each not in ("name", "origin"))
+        hint = f"a table may have: {known}" if first["type"] == "unexpected_keyword_argument" else remedy
+        raise UsageError(f"{path}: {place}: {first['msg']}", hint=hint) from None
+    if not entry.repo and not entry.builtin:
+        raise UsageError(f"{path}: {name}: it says not where its file is", hint='add repo = "owner/name"')
+    if entry.importer and not entry.card:
+        raise UsageError(f"{path}: {name}: a file to be imported needs a card", hint=f"add a table [{name}.card]")
+    return entry

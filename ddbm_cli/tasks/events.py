@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.registry.events import Importing, Pulling
+
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
@@ -69,13 +71,14 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """After the last image."""
+    """After the last image. word: what became of those that are counted as written."""
 
     written: int
     kept: int
     failed: int
     seconds: float
     output: Path | None = None
+    word: str = "written"
 
 
-Event = Planned | BatchStarted | Evaluated | Written | Kept | Intended | Failed | Finished
+Event = Pulling | Importing | Planned | BatchStarted | Evaluated | Written | Kept | Intended | Failed | Finished

@@ -35,7 +35,7 @@ from ddbm_cli.imaging.io import (
     write_atomically,
 )
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
-from ddbm_cli.models import TranslationModel, load_model
+from ddbm_cli.models import TranslationModel, load_model, locating
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
@@ -122,7 +122,8 @@ def run(request: TranslateRequest, *, stdin: BinaryIO | None = None, stdout: Bin
     jobs = _plan_jobs(request)
     _see_that_it_can_be_written(jobs, make=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
-    model = load_model(request.model, device=request.device, dtype=request.dtype)
+    file = yield from locating(request.model, fetch=not request.dry_run)
+    model = load_model(file, device=request.device, dtype=request.dtype)
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))

@@ -18,7 +18,7 @@ def ddbm(monkeypatch):
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["ddbm", *map(str, arguments)])
-            patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+            patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin), isatty=lambda: False))
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             patch.setattr("warnings.simplefilter", lambda *given: None)

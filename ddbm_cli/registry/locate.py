@@ -1,0 +1,182 @@
+"""Where the file of a model is: fetched and checked if it is not here, and converted if it has no card.
+
+A file without a card is converted once, into the cache of this program, under a name made of the digest of the file and
+the card that the registry gives it: another file, or another card, makes another conversion.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar
+
+from ddbm_cli.errors import ModelError
+from ddbm_cli.registry import records
+from ddbm_cli.registry.entries import BUILTIN, Entry, HubFile
+from ddbm_cli.registry.events import Importing, Pulling
+from ddbm_cli.registry.folders import cache_folder
+from ddbm_cli.registry.records import Record
+from ddbm_cli.registry.reference import FOREIGN, HubRepo, parse
+
+T = TypeVar("T")
+
+CONVERSION = 1
+"""Version of the conversion; a higher one makes the files anew."""
+
+Locating = Generator[Pulling | Importing, None, T]
+
+Convert = Callable[[Path, Path, Entry], object]
+"""Makes a model file, the second, of one that has no card, the first."""
+
+
+def locating(reference: str | Path | None, *, convert: Convert | None) -> Locating[Path]:
+    """Return the model file that a reference names, and yield what happens on the way.
+
+    Args:
+        reference: as a user writes it; None is the built-in model, a Path a file.
+        convert: for files without a card. None asks neither it nor the network: what is not here is an error.
+
+    Raises:
+        ModelError: the model cannot be had.
+        UsageError: a registry file is not readable.
+    """
+    if reference is None:
+        return BUILTIN
+    found = parse(reference) if isinstance(reference, str) else reference
+    if isinstance(found, Path):
+        return _with_card(found)
+    if isinstance(found, Entry) and found.builtin:
+        return found.builtin_file
+    name = str(reference)
+    if isinstance(found, Entry) and found.importer:
+        return (yield from _converted(found, name, convert))
+    file = hub_file(found, fetch=convert is not None)
+    if file is None:
+        raise not_here(name)
+    _with_card(Path(file.file), str(file))
+    return Path((yield from _fetched(file, name, fetch=convert is not None)).path)
+
+
+def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None:
+    """Return the file on the hub that is meant; for a repository, the one that is here, or that the hub lists."""
+    if isinstance(found, Entry):
+        return found.hub_file
+    if isinstance(found, HubFile):
+        return found
+    from ddbm_cli.registry import hub
+
+    return hub.model_file_here(found) or (hub.model_file(found) if fetch else None)
+
+
+def conversion(entry: Entry) -> Path | None:
+    """Return where the conversion of an entry's file is, or would be; None while the file is not known."""
+    known = records.read(entry.hub_file.key)
+    sha256 = entry.sha256 or (known.sha256 if known else "")
+    if not entry.importer or not sha256:
+        return None
+    facts = [CONVERSION, sha256, entry.name, entry.task, entry.licence, entry.importer, entry.card]
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return cache_folder() / "imported" / f"{entry.name}-{key}.safetensors"
+
+
+def conversions(entry: Entry) -> list[Path]:
+    """Return all conversions of an entry's file that are here, also those of an earlier file or card."""
+    return sorted((cache_folder() / "imported").glob(f"{entry.name}-{'[0-9a-f]' * 16}.safetensors"))
+
+
+def conversion_record(path: Path) -> Record | None:
+    """Return what is recorded of a conversion."""
+    return records.read(_key(path))
+
+
+def forget_conversion(path: Path) -> int:
+    """Remove a conversion; return the bytes freed."""
+    freed = path.stat().st_size if path.exists() else 0
+    path.unlink(missing_ok=True)
+    records.remove(_key(path))
+    return freed
+
+
+def at_a_glance(entry: Entry) -> str:
+    """Return whether a model is here, by the records alone: "yes", "to convert" if only its download is, or ""."""
+    if entry.builtin:
+        return "yes"
+    download = records.read(entry.hub_file.key)
+    if entry.importer:
+        path = conversion(entry)
+        record = conversion_record(path) if path else None
+        if record and record.stands():
+            return "yes"
+    if download and download.stands():
+        return "to convert" if entry.importer else "yes"
+    return ""
+
+
+def finish(steps: Generator[object, None, T]) -> T:
+    """Run a generator to its end, and return what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+
+def not_here(name: str) -> ModelError:
+    """Return the error for a model that could be fetched, and was not."""
+    return ModelError(f"model '{name}' is not here", hint=f"ddbm weights pull {name}")
+
+
+def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Path]:
+    path = conversion(entry)
+    record = conversion_record(path) if path else None
+    if path and record and record.checked():  # what it was made of need not be here
+        return path
+    if convert is None:
+        raise not_here(name)
+    source = yield from _fetched(entry.hub_file, name, fetch=True)
+    yield Importing(name=entry.name)
+    path = conversion(entry)
+    assert path is not None  # the download left a record
+    _convert(Path(source.path), path, entry, convert)
+    return path
+
+
+def _fetched(file: HubFile, name: str, *, fetch: bool) -> Locating[Record]:
+    from ddbm_cli.registry import hub
+
+    here = (yield from hub.pull(file)) if fetch else hub.cached(file)
+    if here is None:
+        raise not_here(name)
+    return here
+
+
+def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> None:
+    """Convert a file; the output gets its name only when all went well."""
+    temporary = output.with_name(f".{os.getpid()}-{output.name}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        convert(source, temporary, entry)
+        temporary.replace(output)
+        record = records.look(_key(output), output)
+        if record:
+            records.write(record)
+    except OSError as error:
+        raise ModelError(
+            f"{output}: cannot be written ({error.strerror or error})", hint="free some space, or set DDBM_HOME"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _with_card(path: Path, file: str = "") -> Path:
+    """Return the path, unless it is of a kind that never has a card."""
+    if path.suffix in FOREIGN:
+        raise ModelError(
+            f"{file or path}: weights without a card", hint=f"ddbm weights import {file or path} --like NAME"
+        )
+    return path
+
+
+def _key(path: Path) -> str:
+    return f"imported:{path.name}"

@@ -1,0 +1,220 @@
+"""Fetch, check and remove models; yields what happens.
+
+Only a pull needs torch, to convert what it fetched; the rest is quick.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddbm_cli.errors import DdbmError, ModelError, UsageError
+from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry, records
+from ddbm_cli.registry.entries import BUILTIN
+from ddbm_cli.registry.reference import FOREIGN
+from ddbm_cli.tasks.events import Event, Failed, Finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """A model is here, good, at `path`. fresh: it was not before."""
+
+    name: str
+    path: Path
+    fresh: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToPull:
+    """In a dry run: the bytes that a pull would fetch, None if the hub does not say, and whether it would convert."""
+
+    name: str
+    source: str
+    bytes: int | None
+    converts: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A file's digest was computed and is the right one. against: what it was held against."""
+
+    name: str
+    path: Path
+    sha256: str
+    against: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A model's files are gone; `freed` in bytes."""
+
+    name: str
+    freed: int
+
+
+WeightsEvent = Event | Pulled | ToPull | Verified | Removed
+
+
+def pull(names: list[str], *, accept_change: bool = False, dry_run: bool = False) -> Iterator[WeightsEvent]:
+    """Fetch models, check them, and convert those without a card; what is here and good is left alone.
+
+    Of several, one that cannot be had costs only itself.
+
+    Raises:
+        ModelError: none of them can be had.
+    """
+    began, done, kept, failed = time.monotonic(), 0, 0, 0
+    for left, name in zip(range(len(names) - 1, -1, -1), names, strict=True):
+        try:
+            if dry_run:
+                yield _to_pull(name, parse(name))
+                kept += 1
+                continue
+            pulled = yield from _pull(name, accept_change=accept_change)
+        except ModelError as error:
+            if not (done or kept or left):
+                raise
+            failed += 1
+            yield Failed(source=Path(name), message=error.message, hint=error.hint)
+        else:
+            done, kept = done + pulled.fresh, kept + (not pulled.fresh)
+            yield pulled
+    if not dry_run or failed:
+        yield Finished(written=done, kept=kept, failed=failed, seconds=time.monotonic() - began, word="fetched")
+
+
+def path(name: str) -> Path:
+    """Return the file of a model that is here, asking no server.
+
+    Raises:
+        ModelError: it is not here.
+    """
+    return locate.finish(locate.locating(name, convert=None))
+
+
+def verify(names: list[str]) -> Iterator[WeightsEvent]:
+    """Compute digests anew: of the models named, or of all of the registry that are here. A bad file is dropped.
+
+    Raises:
+        ModelError: a model that is named is not here.
+    """
+    began, good, bad = time.monotonic(), 0, 0
+    for name, reference in [(name, parse(name)) for name in names] or list(read_registry().items()):
+        files = list(_files(name, reference))
+        if names and not files:
+            raise locate.not_here(name)
+        for file in files:
+            try:
+                yield file.verify()
+                good += 1
+            except ModelError as error:
+                bad += 1
+                yield Failed(source=Path(name), message=error.message, hint=error.hint)
+    yield Finished(written=good, kept=0, failed=bad, seconds=time.monotonic() - began, word="good")
+
+
+def size(name: str) -> int:
+    """Return the bytes on the disk of a model that may be removed.
+
+    Raises:
+        UsageError: it is not ours to remove.
+        ModelError: it is not here.
+    """
+    files = list(_files(name, _removable(name)))
+    if not files:
+        raise ModelError(f"model '{name}' is not here", hint="ddbm weights list tells which are")
+    return sum(file.path.stat().st_size for file in files)
+
+
+def remove(names: list[str]) -> Iterator[WeightsEvent]:
+    """Remove models from the disk; the registry still knows them, and a pull brings them back."""
+    for name in names:
+        freed = sum(file.remove() for file in list(_files(name, _removable(name))))
+        yield Removed(name=name, freed=freed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file of a model: built in, from the hub, or converted; `wanted` is its sha256."""
+
+    name: str
+    path: Path
+    wanted: str
+    against: str
+    hub: HubFile | None = None
+
+    def verify(self) -> Verified:
+        found = records.digest(self.path)
+        if found == self.wanted:
+            return Verified(name=self.name, path=self.path, sha256=found, against=self.against)
+        message = f"{self.path}: damaged: its sha256 is not that of {self.against}"
+        if self.path == BUILTIN:
+            raise ModelError(message, hint="install ddbm-cli anew")
+        self.remove()
+        raise ModelError(f"{message}; it was removed", hint=f"ddbm weights pull {self.name}")
+
+    def remove(self) -> int:
+        return hub.remove(self.hub) if self.hub else locate.forget_conversion(self.path)
+
+
+def _files(name: str, reference: Reference) -> Iterator[_File]:
+    """Find the files of a model that are here."""
+    if isinstance(reference, Path):
+        raise UsageError(f"{name}: a file of your own, of which nothing is recorded", hint="name a model of the hub")
+    if isinstance(reference, Entry) and reference.builtin:
+        yield _File(name=name, path=reference.builtin_file, wanted=reference.sha256, against="the registry")
+        return
+    file = locate.hub_file(reference, fetch=False)
+    if file:
+        known = records.read(file.key)
+        kept = hub.kept(file)
+        if kept:
+            against = "the registry" if file.sha256 else "the first download" if known else "the hub's cache"
+            yield _File(name=name, path=kept[0], wanted=kept[1], against=against, hub=file)
+    for path in locate.conversions(reference) if isinstance(reference, Entry) else []:
+        record = locate.conversion_record(path)
+        yield _File(name=name, path=path, wanted=record.sha256 if record else "", against="its conversion")
+
+
+def _removable(name: str) -> Reference:
+    found = parse(name)
+    if isinstance(found, Entry) and found.builtin:
+        raise UsageError(f"'{name}' is built in", hint="it goes with: pip uninstall ddbm-cli")
+    return found
+
+
+def _pull(name: str, *, accept_change: bool) -> locate.Locating[Pulled]:
+    from ddbm_cli.models import locating
+
+    found = parse(name)
+    if isinstance(found, Path):
+        return Pulled(name=name, path=found, fresh=False)
+    if isinstance(found, Entry) and found.builtin:
+        return Pulled(name=name, path=found.builtin_file, fresh=False)
+    here = _glance(name)
+    file = locate.hub_file(found, fetch=True)
+    assert file is not None  # a repository without one is an error
+    if accept_change or (file.file.endswith(FOREIGN) and not isinstance(found, Entry)):
+        record = yield from hub.pull(file, accept_change=accept_change)
+        if not isinstance(found, Entry):
+            return Pulled(name=name, path=Path(record.path), fresh=here is None)
+    place = yield from locating(name)
+    return Pulled(name=name, path=place, fresh=here != place)
+
+
+def _glance(name: str) -> Path | None:
+    try:
+        return path(name)
+    except DdbmError:
+        return None
+
+
+def _to_pull(name: str, found: Reference) -> ToPull:
+    if isinstance(found, Path) or (isinstance(found, Entry) and found.builtin):
+        return ToPull(name=name, source="here", bytes=0, converts=False)
+    file = locate.hub_file(found, fetch=True)
+    assert file is not None  # a repository without one is an error
+    if _glance(name):
+        return ToPull(name=name, source=str(file), bytes=0, converts=False)
+    converts = isinstance(found, Entry) and bool(found.importer)
+    return ToPull(name=name, source=str(file), bytes=hub.missing(file), converts=converts)

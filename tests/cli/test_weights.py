@@ -1,0 +1,245 @@
+"""`ddbm weights` and every -m: what is said, what is written where, and the exit codes."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from ddbm_cli.cli.downloads import human
+from ddbm_cli.models import builtin_path
+from tests.hub import cut, wrong_bytes
+from tests.tiny import picture, write_tiny
+
+TABLES = """
+[plain]
+task = "a -> b"
+repo = "org/repo"
+file = "model.safetensors"
+licence = "CC0"
+
+[foreign]
+task = "a -> b"
+repo = "org/repo"
+file = "old.pt"
+importer = "ddbm"
+parameters = 12500
+
+[foreign.card]
+limits = "few"
+"""
+BODY = random.Random(0).randbytes(50_000)
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path, monkeypatch, hub):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DDBM_WEIGHTS", raising=False)
+    Path("weights.toml").write_text(TABLES)
+    model = write_tiny(tmp_path / "tiny.safetensors").read_bytes()
+    hub.add("org/repo", {"model.safetensors": model, "old.pt": BODY})
+
+
+@pytest.fixture
+def importer(monkeypatch):
+    """Stands in for the importer."""
+    import sys
+    from types import ModuleType
+
+    module = ModuleType("ddbm_cli.models.importers")
+    module.import_file = lambda source, output, entry: write_tiny(output, name=entry.name)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def records(out):
+    return [json.loads(line) for line in out.decode().splitlines()]
+
+
+def test_list(ddbm, hub):
+    code, out, err = ddbm("weights", "list")
+    lines = out.decode().splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0].split() == ["NAME", "TASK", "SIZE", "TYPE", "CACHED", "LICENCE", "SOURCE"]
+    names = ["sketch-to-3d-64", "edges2handbags-vp-64", "diode-vp-256", "plain", "foreign"]
+    assert [line.split()[0] for line in lines[1:]] == names
+    place = lines[0].index("CACHED")
+    assert [line[place:].split()[0] for line in lines[1:]] == ["yes", "-", "-", "-", "-"]
+    assert not hub.requests
+
+
+def test_list_says_what_is_here(ddbm, hub, importer):
+    ddbm("weights", "pull", "plain", "foreign")
+    found = {each["name"]: each for each in records(ddbm("weights", "list", "--json")[1])}
+    assert [found[name]["cached"] for name in ("plain", "foreign", "diode-vp-256")] == ["yes", "yes", False]
+    assert found["plain"]["licence"] == "CC0" and found["foreign"]["parameters"] == 12500
+
+
+def test_info(ddbm, hub):
+    code, out, _ = ddbm("weights", "info", "edges2handbags-vp-64")
+    text = out.decode()
+    assert code == 0
+    for words in (
+        "edges -> handbag photo",
+        "64x64 pixels",
+        "295.1 M parameters",
+        "heun:churn=0.33, grid karras:rho=7.0, start pinned, 40 steps",
+        "MIT (model card of the repository)",
+        "none published: the first download is recorded",
+        "could not be reached when this table was written",
+        "would fetch about 1.18 GB and convert it once",
+        "vp-bridge:beta_d=2.0,beta_min=0.1",
+    ):
+        assert words in text
+    assert "\x1b" not in text and not hub.requests
+    (record,) = records(ddbm("weights", "info", "diode-vp-256", "--json")[1])
+    assert record["card"]["network"]["channels"] == 256
+
+
+def test_info_of_the_built_in_model_reads_its_file(ddbm):
+    text = ddbm("weights", "info", "sketch-to-3d-64")[1].decode()
+    assert str(builtin_path()) in text and "Fluent Emoji" in text and "nfe 2 0.1142" in text
+
+
+def test_unknown_names_are_explained(ddbm):
+    code, out, err = ddbm("weights", "info", "diode-vp-265")
+    assert (code, out) == (4, b"")
+    assert "did you mean diode-vp-256?" in err
+    assert ddbm("weights", "info", "org/repo")[0] == 2
+
+
+def test_pull_fetches_once(ddbm, hub):
+    code, out, err = ddbm("weights", "pull", "plain")
+    path = Path(out.decode().strip())
+    assert code == 0 and path.read_bytes() == hub.repos["org/repo"].files["model.safetensors"]
+    assert "Fetching" in err and "1 fetched" in err and "\x1b" not in err
+    hub.requests.clear()
+    (record, last) = records(ddbm("weights", "pull", "plain", "--json", "-q")[1])
+    assert (record["status"], record["path"], last["status"]) == ("kept", str(path), "finished")
+    assert not hub.requests
+
+
+def test_pull_converts(ddbm, hub, importer):
+    code, out, err = ddbm("weights", "pull", "foreign")
+    path = Path(out.decode().strip())
+    assert code == 0 and path.name.startswith("foreign-") and "once" in err
+    assert ddbm("weights", "path", "foreign") == (0, out, "")
+    assert ddbm("weights", "pull", "foreign", "-q") == (0, out, "")
+
+
+def test_pull_may_say_only_what_it_would_do(ddbm, hub, importer):
+    code, out, err = ddbm("weights", "pull", "plain", "foreign", "sketch-to-3d-64", "--dry-run")
+    size = human(len(hub.repos["org/repo"].files["model.safetensors"]))
+    assert (code, err) == (0, "")
+    assert out.decode().splitlines() == [
+        f"plain: {size} to fetch (org/repo:model.safetensors)",
+        "foreign: 50 kB to fetch, to be converted once (org/repo:old.pt)",
+        "sketch-to-3d-64: here, nothing to fetch (here)",
+    ]
+    assert not hub.downloads()
+    hub.faults += [cut(20_000)] + [cut(0)] * 9
+    assert ddbm("weights", "pull", "foreign")[0] == 4
+    (record,) = records(ddbm("weights", "pull", "foreign", "--dry-run", "--json")[1])
+    assert record["bytes"] == 30_000  # the rest
+    ddbm("weights", "pull", "foreign")
+    assert records(ddbm("weights", "pull", "foreign", "--dry-run", "--json")[1])[0]["bytes"] == 0
+
+
+@pytest.mark.parametrize("names", [["org/none"], ["org/none", "./none"]])
+def test_pull_of_nothing_that_can_be_had(ddbm, hub, names):
+    code, out, err = ddbm("weights", "pull", *names)
+    assert (code, out) == (4, b"") and err.count("Error:") == len(names)
+
+
+def test_one_that_cannot_be_had_costs_only_itself(ddbm, hub):
+    code, out, err = ddbm("weights", "pull", "org/none", "plain")
+    assert code == 3 and len(out.splitlines()) == 1
+    assert "no repository 'org/none'" in err and "1 fetched, 1 failed" in err
+
+
+def test_a_changed_file_is_taken_only_when_it_is_accepted(ddbm, hub):
+    ddbm("weights", "pull", "plain")
+    ddbm("weights", "rm", "plain", "--yes")
+    hub.add("org/repo", {"model.safetensors": BODY})
+    code, _, err = ddbm("weights", "pull", "plain")
+    assert code == 4 and "--accept-change" in err
+    assert ddbm("weights", "pull", "plain", "--accept-change")[0] == 0
+    assert ddbm("weights", "pull", "plain")[0] == 0
+
+
+def test_path_says_only_what_is_here(ddbm, hub):
+    code, out, err = ddbm("weights", "path", "plain")
+    assert (code, out) == (4, b"") and "ddbm weights pull plain" in err
+    assert not hub.requests
+    assert ddbm("weights", "path", "sketch-to-3d-64")[1].decode().strip() == str(builtin_path())
+
+
+def test_verify(ddbm, hub, importer):
+    ddbm("weights", "pull", "plain", "foreign")
+    code, out, err = ddbm("weights", "verify")
+    assert code == 0 and len(out.splitlines()) == 4 and "4 good" in err  # foreign has its download and its conversion
+    assert ddbm("weights", "verify", "diode-vp-256")[0] == 4
+
+
+@pytest.mark.parametrize("name", ["plain", "foreign"])
+@pytest.mark.parametrize("hidden", [True, False])
+def test_verify_finds_what_is_damaged(ddbm, hub, importer, name, hidden):
+    """Also where size and time are as they were."""
+    import os
+
+    path = Path(ddbm("weights", "pull", name)[1].decode().strip())
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"?")
+    if hidden:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    code, _, err = ddbm("weights", "verify", name)
+    assert code == 3 and "damaged" in err and f"ddbm weights pull {name}" in err
+    assert not path.exists()
+    assert ddbm("weights", "pull", name)[1].decode().strip() == str(path)
+    assert ddbm("weights", "verify", name)[0] == 0
+
+
+def test_rm(ddbm, hub, importer):
+    ddbm("weights", "pull", "foreign")
+    code, out, err = ddbm("weights", "rm", "foreign", "--yes")
+    assert code == 0 and b"freed" in out
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("*.pt")) and not list(Path("home/cache").rglob("*.safetensors"))
+    code, _, err = ddbm("weights", "rm", "foreign", "--yes")
+    assert code == 4 and "is not here" in err
+    code, _, err = ddbm("weights", "rm", "sketch-to-3d-64", "--yes")
+    assert code == 2 and "built in" in err and builtin_path().exists()
+
+
+def test_rm_asks(ddbm, hub):
+    ddbm("weights", "pull", "plain")
+    code, _, err = ddbm("weights", "rm", "plain")
+    assert code == 2 and "--yes" in err
+    assert ddbm("weights", "path", "plain")[0] == 0
+
+
+@pytest.mark.parametrize("reference", ["plain", "org/repo", "hf://org/repo/model.safetensors", "tiny.safetensors"])
+def test_translate_takes_any_reference(ddbm, hub, reference):
+    picture(0).save("in.png")
+    code, _, err = ddbm("translate", "in.png", "out.png", "-m", reference, "-d", "cpu")
+    assert code == 0 and Path("out.png").exists()
+    assert ("Fetching" in err) == (reference != "tiny.safetensors")
+
+
+def test_a_dry_run_of_translate_fetches_nothing(ddbm, hub):
+    picture(0).save("in.png")
+    code, _, err = ddbm("translate", "in.png", "out.png", "-m", "plain", "--dry-run")
+    assert code == 4 and "ddbm weights pull plain" in err and not hub.requests
+
+
+def test_wrong_bytes_are_never_translated_with(ddbm, hub):
+    picture(0).save("in.png")
+    hub.faults += [wrong_bytes()] * 2
+    code, _, err = ddbm("translate", "in.png", "out.png", "-m", "plain")
+    assert code == 4 and "wrong bytes" in err and not Path("out.png").exists()
+
+
+def test_bytes_are_said_as_people_say_them():
+    wanted = {0: "0 bytes", 999: "999 bytes", 1000: "1 kB", 12_324_440: "12.3 MB", 1_180_545_804: "1.18 GB"}
+    assert {size: human(size) for size in wanted} == wanted
+    assert human(999_900) == "1 MB" and human(None) == "of unknown size"

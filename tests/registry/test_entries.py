@@ -1,0 +1,173 @@
+"""The registry: its own tables are right, and a user's mistakes are explained."""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.models import ModelCard, assemble, builtin_path
+from ddbm_cli.models.checkpoint import digest
+from ddbm_cli.registry import read_registry
+from ddbm_cli.registry.entries import own_registry
+from ddbm_cli.registry.header import read_card_body
+from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS
+from ddbm_cli.settings import build
+from tests.tiny import write_tiny
+
+ROOT = Path(__file__).parent.parent.parent
+OWN = read_registry()
+IMPORTED = [name for name, entry in OWN.items() if entry.importer]
+
+
+def card(entry) -> ModelCard:
+    """The card that an importer would write."""
+    body = entry.card | {"preprocess": Preprocess(**entry.card["preprocess"])}
+    return ModelCard(name=entry.name, task=entry.task, licence=entry.licence, **body)
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_a_table_describes_the_network_of_its_key_list(name, golden):
+    """Every parameter, by name and shape; an entry without a key list may not be in the registry."""
+    listed = json.loads((golden / f"keys.{name}.json").read_text())
+    with torch.device("meta"):
+        network = assemble(card(OWN[name])).network
+    assert {key: list(tensor.shape) for key, tensor in network.state_dict().items()} == listed["keys"]
+    assert OWN[name].parameters == listed["parameters"] == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_a_table_agrees_with_the_options_of_the_released_model(name, golden):
+    config = json.loads((golden / f"keys.{name}.json").read_text())["config"]
+    made = OWN[name].card
+    assert made["preprocess"]["size"] == config["image_size"]
+    assert made["path"] == {"name": "vp-bridge", "beta_d": config["beta_d"], "beta_min": config["beta_min"]}
+    assert config["pred_mode"] == "vp" and config["condition_mode"] == "concat"
+    prediction = made["prediction"]
+    assert (prediction["sigma_data"], prediction["cov"]) == (config["sigma_data"], config["cov_xy"])
+    network = made["network"]
+    assert network["channels"] == config["num_channels"] and network["blocks"] == config["num_res_blocks"]
+    assert network["head_channels"] == config["num_head_channels"] and network["dropout"] == config["dropout"]
+    wanted = sorted(config["image_size"] // int(each) for each in config["attention_resolutions"].split(","))
+    assert network["attention"] == wanted
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_a_table_samples_as_its_authors_do(name):
+    """The hybrid sampler: 40 steps of rho 7, churn 0.33, which are 119 network evaluations (3 N - 1)."""
+    defaults, made = OWN[name].card["defaults"], card(OWN[name])
+    sampler = build(SAMPLERS, defaults["sampler"], what="sampler")
+    assert (sampler.churn, sampler.guidance) == (0.33, 1.0)
+    assert build(GRIDS, defaults["grid"], what="grid").rho == 7.0
+    assert build(STARTS, defaults["start"], what="start").name == "pinned"
+    assert defaults["steps"] == 40 and made.clip and made.sees_source
+
+
+def test_the_built_in_model_is_the_registered_one():
+    entry = OWN["sketch-to-3d-64"]
+    assert entry.builtin_file == builtin_path()
+    assert (entry.size, entry.sha256) == (builtin_path().stat().st_size, digest(builtin_path()))
+    assert entry.facts()["task"] == entry.task and entry.facts()["licence"] == entry.licence
+
+
+def test_an_entry_says_what_could_not_be_checked():
+    for entry in OWN.values():
+        assert entry.builtin or entry.sha256 or entry.note
+        assert entry.licence_source
+
+
+def test_the_registry_is_part_of_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {"weights.toml": "ddbm_cli/weights.toml"}
+    assert own_registry() == ROOT / "weights.toml"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write the user's registry."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DDBM_WEIGHTS", raising=False)
+
+    def write(text, name="weights.toml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+MINE = '[mine]\ntask = "a -> b"\nrepo = "me/mine"\nfile = "model.safetensors"\n'
+
+
+def test_a_users_tables_come_after_the_packages(own):
+    own(MINE + '["diode-vp-256"]\ntask = "other"\nrepo = "me/other"\nfile = "x.safetensors"\n')
+    entries = read_registry()
+    assert list(entries) == [*OWN, "mine"]
+    assert entries["diode-vp-256"].repo == "me/other"
+
+
+def test_a_named_registry_takes_the_place_of_the_folders(own, monkeypatch):
+    own(MINE)
+    other = own(MINE.replace("[mine]", "[theirs]"), "other.toml")
+    monkeypatch.setenv("DDBM_WEIGHTS", str(other))
+    assert list(read_registry()) == [*OWN, "theirs"]
+
+
+BROKEN = {
+    "no toml": ("[mine", "not a readable registry"),
+    "no table": ("mine = 3\n", "holds tables"),
+    "unknown field": (MINE + "colour = 3\n", r"mine\.colour: "),
+    "missing field": ("[mine]\nrepo = 'a/b'\nfile = 'x'\n", r"mine\.task"),
+    "bad digest": (MINE + "sha256 = 'abc'\n", r"mine\.sha256"),
+    "bad repo": (MINE.replace("me/mine", "mine"), r"mine\.repo"),
+    "no source": ("[mine]\ntask = 'x'\nfile = 'x'\n", "not where its file is"),
+    "no card": (MINE + "importer = 'ddbm'\n", "needs a card"),
+    "bad name": (MINE.replace("[mine]", "['a/b']"), "name"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_registry_is_explained(own, name):
+    text, message = BROKEN[name]
+    own(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        read_registry()
+    assert "weights.toml" in caught.value.message and caught.value.hint
+
+
+def test_a_named_registry_must_be_there(own, monkeypatch):
+    monkeypatch.setenv("DDBM_WEIGHTS", "nowhere.toml")
+    with pytest.raises(UsageError, match=r"nowhere\.toml"):
+        read_registry()
+
+
+def test_a_header_is_read_without_its_library(tmp_path):
+    file = write_tiny(tmp_path / "m.safetensors")
+    assert read_card_body(file)["name"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{}", b"\x02\0\0\0\0\0\0\0[]", (9).to_bytes(8, "little") + b"{" * 9],
+    ids=["empty", "long", "no metadata", "list", "no json"],
+)
+def test_a_file_without_a_card_is_refused(tmp_path, body):
+    (tmp_path / "m.safetensors").write_bytes(body)
+    with pytest.raises(ModelError, match="no model card"):
+        read_card_body(tmp_path / "m.safetensors")
+
+
+def test_a_missing_file_is_explained(tmp_path):
+    with pytest.raises(ModelError, match="not readable"):
+        read_card_body(tmp_path / "none.safetensors")
+
+
+def test_the_size_is_known_about():
+    entry = OWN["edges2handbags-vp-64"]
+    assert entry.about_bytes == 1_180_545_804
+    assert dataclasses.replace(entry, size=5).about_bytes == 5
+    assert dataclasses.replace(entry, parameters=None).about_bytes is None
