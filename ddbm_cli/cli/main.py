@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ddbm_cli import __version__
-from ddbm_cli.cli import console, data
+from ddbm_cli.cli import console, data, weights, weights_files
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.cli.train import train
 from ddbm_cli.cli.translate import translate
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.command(cls=Command)(translate)
 app.command(cls=Command)(train)
 app.add_typer(data.app, name="data", cls=Group)
+weights_files.add(weights.app)
+app.add_typer(weights.app, name="weights", cls=Group)
 
 
 def _version(asked: bool) -> None:
