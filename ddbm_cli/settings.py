@@ -26,7 +26,9 @@ T = TypeVar("T")
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen, keyword-only dataclass whose values are checked against its annotations."""
-    checked = checked_dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
+    checked = checked_dataclass(
+        frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+    )
     return typing.cast(type[T], checked(cls))
 
 

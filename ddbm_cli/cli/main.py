@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ddbm_cli import __version__
-from ddbm_cli.cli import console, data, weights
+from ddbm_cli.cli import console, data, weights, weights_files
 from ddbm_cli.cli.doctor import doctor
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.cli.show import show
@@ -29,6 +29,7 @@ app.command(cls=Command)(train)
 app.command(cls=Command)(show)
 app.command(cls=Command)(doctor)
 app.add_typer(data.app, name="data", cls=Group)
+weights_files.add(weights.app)
 app.add_typer(weights.app, name="weights", cls=Group)
 
 

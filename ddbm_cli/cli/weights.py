@@ -12,7 +12,7 @@ from ddbm_cli.errors import UsageError
 if TYPE_CHECKING:
     from ddbm_cli.registry import Entry
 
-HELP = "List, fetch and check pretrained models."
+HELP = "Get, check, import and share models."
 
 app = typer.Typer(no_args_is_help=True, help=HELP, cls=Group)
 
@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or org/repo[@
 
 @app.callback()
 def group() -> None:
-    """List, fetch and check pretrained models."""
+    """Get, check, import and share models."""
 
 
 @app.command("list", cls=Command)
@@ -154,6 +154,3 @@ def _entry(name: str) -> "Entry":
     if not isinstance(found, Entry):
         raise UsageError(f"'{name}' is not in the registry", hint="ddbm weights list tells which are")
     return found
-
-
-# The commands on files (import, export, push) are in weights_files.py, which adds them to this app.

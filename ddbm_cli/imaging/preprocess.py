@@ -40,7 +40,7 @@ class Preprocess:
     paper: grey level, 0..255, of padding and of what shows through transparency.
     """
 
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=2**14)]
     fit: Literal["pad", "crop", "stretch"] = "pad"
     paper: Annotated[int, Field(ge=0, le=255)] = 255
 

@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Any
 
 import pydantic
+from typing_extensions import TypedDict  # of typing, but pydantic wants this one before Python 3.12
 
 from ddbm_cli.errors import ModelError
 from ddbm_cli.imaging.preprocess import Preprocess
@@ -18,6 +19,15 @@ from ddbm_cli.settings import settings
 
 FORMAT = 1
 """Version of the card; a file with a higher one was written by a later release."""
+
+
+class Defaults(TypedDict):
+    """How to sample when the user does not say: three settings as {"name": ..., field: value}, and a number."""
+
+    sampler: dict[str, Any]
+    grid: dict[str, Any]
+    start: dict[str, Any]
+    steps: int
 
 
 @settings
@@ -39,7 +49,7 @@ class ModelCard:
     path: dict[str, Any]
     prediction: dict[str, Any]
     preprocess: Preprocess
-    defaults: dict[str, Any]
+    defaults: Defaults
     sees_source: bool = True
     clip: bool = True
     licence: str = "not stated"
@@ -79,7 +89,7 @@ def read_card(header: Mapping[str, str], *, file: str) -> ModelCard:
     try:
         body = json.loads(header[HEADER_KEY])
         version = body.get("format", 0)
-    except (json.JSONDecodeError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ModelError(f"{file}: the model card is not readable", hint="get the file anew") from None
     if not isinstance(version, int) or version > FORMAT:
         raise ModelError(

@@ -1,11 +1,18 @@
-"""Model files: one safetensors file, the card in its header."""
+"""Model files: one safetensors file, the card in its header.
 
+Tensors are read and written one by one, so a file costs its own size in memory and no second copy of it. Nothing that
+a file says is believed before it has been compared: its header has a limit, and shapes come before data.
+"""
+
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ddbm_cli.errors import ModelError
@@ -14,24 +21,90 @@ from ddbm_cli.registry.records import digest
 
 __all__ = ["digest", "read_header", "read_model", "write_model", "write_tensors"]
 
+MAX_HEADER = 2**22
+"""Bytes; the header of a network of ten thousand tensors has a quarter of it."""
 
-def write_model(path: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
-    """Write weights and card, atomically: the file is either the old one or the whole new one."""
-    write_tensors(path, weights, card.header())
+CODES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""The format's names of types."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
-    """Write a safetensors file atomically and durably."""
+def write_model(
+    path: Path, card: ModelCard, weights: Mapping[str, Tensor], *, dtype: torch.dtype | None = None
+) -> None:
+    """Write weights and card, atomically: the file is either the old one or the whole new one.
+
+    dtype: what the weights are converted to, one at a time; None keeps each as it is.
+    """
+    write_tensors(path, weights, card.header(), dtype=dtype)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str], *, dtype: torch.dtype | None = None
+) -> None:
+    """Write a safetensors file atomically and durably.
+
+    The library's own function wants all tensors in their final form at once, a second copy of a model that is being
+    converted or that lies with its channels last; here each has this form only while it is written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    types = {name: dtype if dtype and tensor.is_floating_point() else tensor.dtype for name, tensor in tensors.items()}
+    order = sorted(tensors, key=lambda name: (-types[name].itemsize, name))  # the wider first, so that all are aligned
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, header)
-        with temporary.open("rb+") as file:
+        with temporary.open("wb") as file:
+            file.write(_layout({name: (types[name], tensors[name].shape) for name in order}, header))
+            for name in order:
+                tensor = tensors[name].detach().to("cpu", types[name]).contiguous()
+                file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+            file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # the library writes for the owner alone, and models are for sharing
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _layout(tensors: Mapping[str, tuple[torch.dtype, torch.Size]], header: Mapping[str, str]) -> bytes:
+    """Return what stands before the data: the length of the table, and the table in JSON, filled up to whole words."""
+    table: dict[str, Any] = {"__metadata__": dict(header)}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + shape.numel() * dtype.itemsize
+        table[name] = {"dtype": CODES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    body = json.dumps(table, separators=(",", ":")).encode()
+    body += b" " * (-len(body) % 8)
+    return len(body).to_bytes(8, "little") + body
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, for `keys`, `metadata`, `get_slice` and `get_tensor`, which reads one tensor.
+
+    Raises:
+        ModelError: the file is missing, or no safetensors file, or its data cannot be read.
+    """
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: no such model file", hint="name a .safetensors file, or leave out -m for the built-in"
+        )
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if MAX_HEADER < length < path.stat().st_size:
+            raise ModelError(f"{path}: its header has {length} bytes, no model's has", hint="get the file anew")
+        # Mapped files count twice while they are copied: as the copy, and as pages of the file.
+        with safe_open(path, framework="pt", backend="pread") as opened:
+            yield opened
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error})", hint="get the file anew") from None
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -40,15 +113,8 @@ def read_header(path: Path) -> dict[str, str]:
     Raises:
         ModelError: the file is missing, or no safetensors file.
     """
-    if not path.is_file():
-        raise ModelError(
-            f"{path}: no such model file", hint="name a .safetensors file, or leave out -m for the built-in"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({error})", hint="get the file anew") from None
+    with open_tensors(path) as file:
+        return file.metadata() or {}
 
 
 def read_model(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
@@ -57,8 +123,6 @@ def read_model(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     Raises:
         ModelError: the file is missing, damaged, or has no card.
     """
-    card = read_card(read_header(path), file=path.name)
-    try:
-        return card, load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: its tensors are not readable ({error})", hint="get the file anew") from None
+    with open_tensors(path) as file:
+        card = read_card(file.metadata() or {}, file=path.name)
+        return card, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

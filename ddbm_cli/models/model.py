@@ -10,7 +10,7 @@ from torch import Tensor
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser, clipped
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models import checkpoint
-from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.locate import locate
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.paths import PATHS
@@ -116,6 +116,16 @@ def assemble(card: ModelCard) -> Denoiser:
         ) from None
 
 
+def outline(card: ModelCard) -> Denoiser:
+    """Return the denoiser that a card describes without memory for its weights, on the meta device.
+
+    Raises:
+        ModelError: as `assemble`.
+    """
+    with torch.device("meta"):
+        return assemble(card)
+
+
 def load_model(reference: str | Path | None = None, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
     """Load a model onto a device.
 
@@ -131,11 +141,17 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
     """
     path = locate(reference)
     where = choose_device(device)
-    card, weights = checkpoint.read_model(path)
-    denoiser = assemble(card)
-    _fill(denoiser.network, weights, path.name)
-    denoiser.to(device=where, dtype=_dtype(dtype, where))
-    return TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
+    with checkpoint.open_tensors(path) as file:
+        card = read_card(file.metadata() or {}, file=path.name)
+        denoiser = outline(card)
+        _compare(denoiser.network, file, path.name)
+        _fill(denoiser.network, file, path.name, where, _dtype(dtype, where))
+    model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
+    try:
+        model.plan()
+    except UsageError as error:
+        raise ModelError(f"{path.name}: model card: {error.message}", hint="get the file anew") from None
+    return model
 
 
 def _expand(sampler: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
@@ -149,17 +165,43 @@ def _expand(sampler: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
     return f"{full},{fields}" if ":" in full else f"{full}:{fields}"
 
 
-def _fill(network: torch.nn.Module, weights: Mapping[str, Tensor], file: str) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+def _compare(network: torch.nn.Module, file: Any, name: str) -> None:
+    """Raise unless the file has just the network's tensors; none is read for it."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
     if wanted != found:
-        odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        odd = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
         raise ModelError(
-            f"{file}: {len(odd)} tensors do not fit its card, first '{odd[0]}'"
+            f"{name}: {len(odd)} tensors do not fit its card, first '{odd[0]}'"
             f" (card {wanted.get(odd[0], 'has none')}, file {found.get(odd[0], 'has none')})",
             hint="get the file anew",
         )
-    network.load_state_dict(weights)
+
+
+def _fill(network: torch.nn.Module, file: Any, name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Give a network without memory its weights, one tensor at a time: there is never a second copy of them."""
+    weights: dict[str, Tensor] = {}
+    for key in network.state_dict():
+        read = file.get_tensor(key)
+        tensor = read.to(device, dtype)
+        if not is_finite(tensor):
+            raise ModelError(
+                f"{name}: '{key}' is not made of finite numbers in {_word(dtype)}",
+                hint="use --dtype fp32" if is_finite(read) else "get the file anew",
+            )
+        # Where they lie in memory is part of the network: pictures go through it with their channels last.
+        layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+        weights[key] = tensor.contiguous(memory_format=layout)
+    network.load_state_dict(weights, assign=True)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether all numbers are finite, without memory for an answer to each."""
+    return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
+
+
+def _word(dtype: torch.dtype) -> str:
+    return next(word for word, each in DTYPES.items() if each == dtype)
 
 
 def choose_device(name: str) -> torch.device:

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from ddbm_cli.networks.blocks import Attention, Conv, ResBlock, Stage, norm, silu, time_features, zero
 from ddbm_cli.settings import settings
 
+# No network is larger; a file that says so is damaged, or means ill.
+Width = Annotated[int, Field(ge=1, le=2**14)]
+Factor = Annotated[int, Field(ge=1, le=64)]
+
 
 @settings
 class ADMConfig:
@@ -27,16 +31,16 @@ class ADMConfig:
 
     name: ClassVar[str] = "adm"
 
-    in_channels: Annotated[int, Field(ge=1)] = 6
-    out_channels: Annotated[int, Field(ge=1)] = 3
-    channels: Annotated[int, Field(ge=2, multiple_of=2)] = 192
-    multipliers: Annotated[tuple[int, ...], Field(min_length=1)] = (1, 2, 3, 4)
-    blocks: Annotated[int, Field(ge=1)] = 3
+    in_channels: Width = 6
+    out_channels: Width = 3
+    channels: Annotated[int, Field(ge=2, le=2**14, multiple_of=2)] = 192
+    multipliers: Annotated[tuple[Factor, ...], Field(min_length=1, max_length=12)] = (1, 2, 3, 4)
+    blocks: Factor = 3
     attention: tuple[int, ...] = (2, 4, 8)
-    head_channels: Annotated[int, Field(ge=1)] = 64
+    head_channels: Width = 64
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    patch: Annotated[int, Field(ge=1)] = 1
-    classes: Annotated[int, Field(ge=1)] | None = None
+    patch: Factor = 1
+    classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
 
     def create(self) -> "ADM":
         """Return the network with fresh weights."""

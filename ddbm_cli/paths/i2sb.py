@@ -29,7 +29,7 @@ class I2SBBridge(Path):
 
     name: ClassVar[str] = "i2sb"
 
-    intervals: Annotated[int, Field(ge=4, multiple_of=2)] = 1000
+    intervals: Annotated[int, Field(ge=4, le=2**20, multiple_of=2)] = 1000
     beta_min: Annotated[float, Field(gt=0)] = 0.1
     beta_max: Annotated[float, Field(gt=0)] = 0.3
 

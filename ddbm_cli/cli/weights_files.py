@@ -1,0 +1,65 @@
+"""`ddbm weights import`, `export` and `push`: model files from others and for others; options in, results out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ddbm_cli.cli.help import Command
+
+Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="fp32, fp16 or bf16; as the weights are by default.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON record on standard output.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Give an app these commands."""
+    app.command("import", cls=Command)(import_)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .pt, .pth, .ckpt or .safetensors file.", show_default=False)],
+    like: Annotated[str | None, typer.Option(metavar="NAME", help="The model that it is: ddbm weights list.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="NAME.safetensors by default.")] = None,
+    dtype: Dtype = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Make a model file of others' weights.
+
+    The file is not trusted: no code in it is run, and names and shapes are compared with the model's card.
+
+    Examples:
+
+      ddbm weights import e2h_ema_0.9999_420000.pt --like edges2handbags-vp-64
+
+      ddbm weights import old.ckpt --like diode-vp-256 -o diode.safetensors --dtype fp16
+    """
+    from ddbm_cli.tasks.exchange import import_model
+
+    report = import_model(file, like=like, output=output, dtype=dtype, overwrite=overwrite)
+    facts = {
+        "Model": f"{report.card.name}, {report.parameters:,} parameters, {report.dtype}",
+        "From": f"{report.source}, {report.size_in:,} bytes",
+    }
+    _tell(facts, list(report.notes))
+    record = {"output": report.output, "model": report.card.name, "parameters": report.parameters}
+    record |= {"dtype": report.dtype, "bytes": report.size_out, "notes": report.notes}
+    _result(report.output, record, json=json)
+
+
+def _tell(facts: dict[str, str], notes: list[str]) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    for name, fact in facts.items():
+        console.print(f"[bold]{name:8}[/] {fact}", highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _result(output: Any, record: dict[str, Any], *, json: bool) -> None:
+    import json as json_module
+
+    sys.stdout.write(f"{json_module.dumps(record, default=str) if json else output}\n")

@@ -1,0 +1,129 @@
+"""Files of others -> model files of ours: weights under our names, the card of a registry's entry in the header.
+
+A file format is a module here: it turns what it finds into flat names and tensors. All of them are views of mapped
+files, so an import takes the memory of the file, once; `write_model` converts and writes tensor by tensor.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydantic
+import torch
+from torch import Tensor
+
+from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.models.card import ModelCard, read_card
+from ddbm_cli.models.checkpoint import read_header, write_model
+from ddbm_cli.models.importers import ddbm
+from ddbm_cli.models.importers.container import open_checkpoint
+from ddbm_cli.models.model import DTYPES, is_finite, outline
+from ddbm_cli.networks import NETWORKS
+from ddbm_cli.registry import Entry
+from ddbm_cli.registry.header import HEADER_KEY
+from ddbm_cli.settings import build
+
+IMPORTERS = {"ddbm": ddbm.read}
+"""The `importer` of a registry's entry -> how its files are read; an entry without one has our own names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What an import did.
+
+    size_in, size_out: of the files, in bytes. dtype: of the written weights, as in `--dtype`.
+    notes: sentences that a user should read.
+    """
+
+    source: Path
+    output: Path
+    card: ModelCard
+    parameters: int
+    size_in: int
+    size_out: int
+    dtype: str
+    notes: tuple[str, ...] = ()
+
+
+def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype: str | None = None) -> ImportReport:
+    """Write a foreign file's weights as a model file.
+
+    Args:
+        source: a PyTorch or safetensors file.
+        output: the model file; written whole or not at all.
+        entry: the registry's entry that knows what these weights are; None for files that carry a card.
+        dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
+
+    Raises:
+        ModelError: the file cannot be read, or its weights are not those of the card.
+        UsageError: neither entry nor file has a card, or there is no such dtype.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"unknown dtype '{dtype}'", hint=f"choose one of: {', '.join(DTYPES)}")
+    tensors, own_card = _open(source)
+    card = own_card if entry is None else card_of(entry)
+    if card is None:
+        raise UsageError(f"{source}: does not say what it is", hint="say whose weights they are: --like NAME")
+    config = build(NETWORKS, card.network, what="network")
+    shapes = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
+    weights, notes = _importer(entry)(tensors, config, shapes, file=source.name)
+    target = DTYPES[dtype] if dtype else _common(weights)
+    _see_that_they_fit(weights, target, source.name)
+    write_model(output, card, weights, dtype=target)
+    return ImportReport(
+        source=source,
+        output=output,
+        card=card,
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        size_in=source.stat().st_size,
+        size_out=output.stat().st_size,
+        dtype=next(word for word, each in DTYPES.items() if each == target),
+        notes=tuple(notes),
+    )
+
+
+def card_of(entry: Entry) -> ModelCard:
+    """Return the card that a registry's entry stands for.
+
+    Raises:
+        ModelError: the entry's card is not complete, or has a wrong value.
+    """
+    if entry.builtin:
+        return read_card(read_header(entry.builtin_file), file=entry.builtin_file.name)
+    body = {"name": entry.name, "task": entry.task, "licence": entry.licence, **entry.card}
+    try:
+        return pydantic.TypeAdapter(ModelCard).validate_python(body)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (entry.name, "card", *first["loc"]))
+        raise ModelError(f"{entry.origin}: {place}: {first['msg']}", hint="complete the model's card there") from None
+
+
+def _open(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
+    tensors = open_checkpoint(source)
+    header = read_header(source) if source.suffix == ".safetensors" else {}
+    return tensors, read_card(header, file=source.name) if HEADER_KEY in header else None
+
+
+def _importer(entry: Entry | None) -> ddbm.Importer:
+    name = entry.importer if entry is not None and entry.importer else "ddbm"
+    if name not in IMPORTERS:
+        raise ModelError(f"no importer '{name}' in this release", hint=f"there are: {', '.join(IMPORTERS)}")
+    return IMPORTERS[name]
+
+
+def _common(weights: dict[str, Tensor]) -> torch.dtype:
+    """Return the type that the weights have, the widest of several."""
+    widest = max((value.dtype for value in weights.values()), key=lambda dtype: dtype.itemsize)
+    return widest if widest in DTYPES.values() else torch.float32  # float64 has no use here
+
+
+def _see_that_they_fit(weights: dict[str, Tensor], dtype: torch.dtype, file: str) -> None:
+    for name, value in weights.items():
+        if not is_finite(value):
+            raise ModelError(f"{file}: '{name}' is not made of finite numbers", hint="get the file anew")
+        if value.dtype != dtype and not is_finite(value.to(dtype)):
+            raise ModelError(
+                f"{file}: '{name}' has numbers up to {float(value.abs().max()):.3g}, more than {dtype} can hold",
+                hint="use --dtype bf16, or fp32",
+            )
