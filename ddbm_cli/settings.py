@@ -11,6 +11,7 @@ A list in the shell form is joined by hyphens: adm:multipliers=1-2-2-3.
 """
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
@@ -69,7 +70,7 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: 
                 hint=f"its fields: {', '.join(known)}" if known else f"'{name}' takes no fields",
             )
         if isinstance(spec, str) and typing.get_origin(known[field]) is tuple:
-            fields[field] = fields[field].split("-")
+            fields[field] = re.split("(?<!e)-", fields[field])  # 1e-05 is one number
     try:
         return kind(**fields)
     except pydantic.ValidationError as error:

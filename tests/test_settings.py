@@ -5,11 +5,11 @@ import pytest
 from ddbm_cli.errors import UsageError
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.paths import PATHS
-from ddbm_cli.samplers import SAMPLERS, HybridHeun, Implicit
+from ddbm_cli.samplers import GRIDS, SAMPLERS, HybridHeun, Implicit, Listed
 from ddbm_cli.settings import build, describe, spell
 
 
-@pytest.mark.parametrize("registry", [PATHS, SAMPLERS, NETWORKS], ids=["paths", "samplers", "networks"])
+@pytest.mark.parametrize("registry", [PATHS, SAMPLERS, GRIDS, NETWORKS], ids=["paths", "samplers", "grids", "networks"])
 def test_the_json_form_builds_the_same_setting(registry):
     for kind in registry.values():
         assert build(registry, describe(kind()), what="setting") == kind()
@@ -24,6 +24,7 @@ def test_the_shell_form_builds_the_same_setting():
     assert build(NETWORKS, "adm:channels=32,multipliers=1-2", what="network") == ADMConfig(
         channels=32, multipliers=(1, 2)
     )
+    assert build(GRIDS, "listed:at=0.5-1e-03-1e-05", what="grid") == Listed(at=(0.5, 1e-3, 1e-5))
 
 
 @pytest.mark.parametrize(

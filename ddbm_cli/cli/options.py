@@ -31,7 +31,9 @@ Sampler = Annotated[
 Grid = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME:FIELD=VALUE", help="Times: karras:rho=7, uniform, log-snr, arcsine.", rich_help_panel=SAMPLING
+        metavar="NAME:FIELD=VALUE",
+        help="Times: karras:rho=7, uniform, log-snr, listed:at=0.9-0.5-0.1.",
+        rich_help_panel=SAMPLING,
     ),
 ]
 NFE = Annotated[

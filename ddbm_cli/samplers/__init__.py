@@ -8,12 +8,12 @@ from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource
 from ddbm_cli.samplers.plan import Plan
 from ddbm_cli.samplers.starts import Booted, Pinned, Prior
-from ddbm_cli.samplers.times import Arcsine, Karras, LogSNR, TimeGrid, Uniform
+from ddbm_cli.samplers.times import Karras, Listed, LogSNR, TimeGrid, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
     sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama)
 }
-GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Arcsine)}
+GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Listed)}
 STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior)}
 
 ALIASES = {
@@ -30,7 +30,6 @@ __all__ = [
     "GRIDS",
     "SAMPLERS",
     "STARTS",
-    "Arcsine",
     "Booted",
     "Bridge",
     "Euler",
@@ -39,6 +38,7 @@ __all__ = [
     "HybridHeun",
     "Implicit",
     "Karras",
+    "Listed",
     "LogSNR",
     "Multistep",
     "Noise",

@@ -5,14 +5,24 @@ t_min   the last time with noise; the path's own where not given
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from ddbm_cli.paths import Path
 from ddbm_cli.settings import settings
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _falling(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later >= earlier for earlier, later in pairwise(shares)):
+        raise ValueError("the times must fall")
+    return shares
 
 
 @settings
@@ -81,21 +91,25 @@ class LogSNR(TimeGrid):
 
 
 @settings
-class Arcsine(TimeGrid):
-    """Equal steps in arcsin(sqrt(t / t_max)) from t_max - gap to t_min: the quantiles of the arcsine law.
+class Listed(TimeGrid):
+    """Times that were chosen one by one, then 0; other numbers of steps interpolate them (as arXiv:2404.14507 does).
 
-    Small steps near the source, where a bridge decides about large areas, and near the target's details.
+    Interpolated is log(share / (1 - share)), so that times stay close together near both ends.
+
+    at: falling shares of t_max, each in (0, 1). The default stays close to the source, where a bridge decides about
+        large areas, leaps over the middle, where a small network turns noise into stains, and cleans up at the end.
     """
 
-    name: ClassVar[str] = "arcsine"
+    name: ClassVar[str] = "listed"
 
-    gap: Annotated[float, Field(ge=0)] = 1e-3
-    t_min: Annotated[float, Field(gt=0)] | None = None
+    at: Annotated[tuple[Share, ...], Field(min_length=2), AfterValidator(_falling)] = (
+        *(0.9999, 0.999, 0.96),
+        *(0.1, 0.03, 0.01, 0.003),
+    )
 
     def times(self, path: Path, steps: int) -> Tensor:
-        ends = torch.tensor([path.t_max - self.gap, self.t_min or path.t_min], dtype=torch.float64)
-        first, last = torch.asin(torch.sqrt(ends / path.t_max))
-        inner = (
-            path.t_max * torch.sin(torch.linspace(0, 1, steps + 1, dtype=torch.float64) * (last - first) + first) ** 2
-        )
-        return torch.cat([ends[:1], inner[1:-1], ends[1:]])
+        shares = np.array(self.at)
+        places = np.linspace(0, len(shares) - 1, steps)
+        log_odds = np.interp(places, np.arange(len(shares)), np.log(shares / (1 - shares)))
+        inner = torch.from_numpy(shares if steps == len(shares) else 1 / (1 + np.exp(-log_odds)))
+        return torch.cat([path.t_max * inner, torch.zeros(1, dtype=torch.float64)])

@@ -34,7 +34,7 @@ from ddbm_cli.models.model import choose_device
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss
 from ddbm_cli.paths import PATHS
-from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.samplers import GRIDS, SAMPLERS, NoiseSource, finish
 from ddbm_cli.settings import build, describe, settings
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.training import Batches, Fit, Recipe, Saved, Stepped, Validated
@@ -44,6 +44,16 @@ TrainEvent = Planned | Stepped | Validated | Saved
 VALIDATION_PAIRS = 64
 SHEET_PAIRS = 12
 MEASURED_PAIRS = 512
+
+
+@settings
+class Sampling:
+    """How the model is to be sampled where a user does not say, in shell forms; it goes into the card."""
+
+    sampler: str = "implicit"
+    # Steps that are finer towards the target, and a first one close to the source, where colours are decided.
+    grid: str = "karras:rho=3,gap=0.0001"
+    steps: Annotated[int, Field(ge=1)] = 9
 
 
 @settings
@@ -64,6 +74,7 @@ class TrainRequest:
     prediction: str = "preconditioned:clock=log-snr"
     times: str = "arcsine"
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[int, Field(ge=8)] = 64
     augment: tuple[str, ...] = ("flip", "shift")
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -145,8 +156,9 @@ def _read(path: Path, parse: Callable[[str], dict[str, Any]], *, hint: str) -> d
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**below, **above}
-    if "recipe" in below and "recipe" in above:
-        merged["recipe"] = {**below["recipe"], **above["recipe"]}
+    for table in ("recipe", "sampling"):
+        if table in below and table in above:
+            merged[table] = {**below[table], **above[table]}
     return merged
 
 
@@ -249,11 +261,10 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
         prediction=prediction,
         preprocess=Preprocess(size=request.size),
         defaults={
-            "sampler": {"name": "implicit", "eta": 0.0},
-            # Steps that are finer towards the target, and a first one close to the source, where colours are decided.
-            "grid": {"name": "karras", "rho": 3.0, "gap": 1e-4},
+            "sampler": describe(build(SAMPLERS, request.sampling.sampler, what="sampler")),
+            "grid": describe(build(GRIDS, request.sampling.grid, what="grid")),
             "start": {"name": start},
-            "steps": 9,
+            "steps": request.sampling.steps,
         },
         licence=request.licence,
         data=request.data_note,
@@ -276,7 +287,7 @@ def _weights(fit: Fit) -> dict[str, Tensor]:
 def _claim(request: TrainRequest, *, write: bool) -> None:
     """Write the resolved request, or see that the run in the folder has the same one.
 
-    Length, budget and device may differ: those a resumed run may change.
+    Length, budget, device and what only the card tells may differ: those a resumed run may change.
     """
     file = request.output / "config.json"
     body: dict[str, Any] = pydantic.TypeAdapter(TrainRequest).dump_python(request, mode="json")
@@ -297,7 +308,8 @@ def _claim(request: TrainRequest, *, write: bool) -> None:
 
 
 def _fixed(body: dict[str, Any]) -> dict[str, Any]:
-    loose = ("output", "hours", "device", "recipe", "data", "name", "task", "licence", "data_note", "limits")
+    card = ("name", "task", "licence", "data_note", "limits", "sampling")
+    loose = ("output", "hours", "device", "recipe", "data", *card)
     recipe = {name: body["recipe"][name] for name in ("batch_size", "seed", "precision")}
     return {**{name: value for name, value in body.items() if name not in loose}, **recipe}
 

@@ -21,7 +21,7 @@ from ddbm_cli.models.checkpoint import digest, read_model
 from ddbm_cli.samplers import NoiseSource, finish
 
 STYLES = ("ink", "pencil")
-SETTINGS = {"nfe_2": {"nfe": 2}, "nfe_10": {"nfe": 10}}
+SETTINGS = {"nfe_2": {"nfe": 2}, "nfe_8": {}, "nfe_10": {"nfe": 10}}
 ASSETS = builtin_path().parent
 ROOT = Path(__file__).parent.parent.parent
 SHOWN = {

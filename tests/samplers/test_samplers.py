@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -16,7 +17,6 @@ from ddbm_cli.samplers import (
     ALIASES,
     GRIDS,
     SAMPLERS,
-    Arcsine,
     Booted,
     Bridge,
     Euler,
@@ -24,6 +24,7 @@ from ddbm_cli.samplers import (
     HybridHeun,
     Implicit,
     Karras,
+    Listed,
     LogSNR,
     Multistep,
     NoiseSource,
@@ -294,7 +295,7 @@ def test_every_field_of_a_sampler_changes_the_result(name, field):
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in fields(kind)])
 def test_every_field_of_a_grid_changes_the_times(name, field):
     kind = GRIDS[name]
-    changed = kind(**{field: {"t_min": 0.03}.get(field, 0.02)})
+    changed = kind(**{field: {"t_min": 0.03, "at": (0.9, 0.1)}.get(field, 0.02)})
     assert not torch.allclose(kind().times(VPBridge(), 6), changed.times(VPBridge(), 6))
 
 
@@ -313,12 +314,20 @@ def test_log_snr_steps_are_equal():
     assert torch.allclose(gaps, gaps.mean().expand(8), rtol=1e-9)
 
 
-def test_arcsine_times_are_quantiles_of_its_law():
-    """So as many steps as training looks at lie in every stretch of the way."""
-    path, shares = VPBridge(), torch.linspace(1, 0, 9, dtype=torch.float64)
-    times = Arcsine(gap=1e-12, t_min=1e-12).times(path, 8)
-    law = torch.sin(torch.pi / 2 * shares) ** 2
-    assert torch.allclose(times, law * path.t_max, atol=1e-5)
+def test_listed_times_are_taken_as_they_are():
+    assert Listed(at=(0.9, 0.5, 0.01)).times(VE(sigma_max=80.0), 3).tolist() == [72.0, 40.0, 0.8, 0.0]
+
+
+def test_other_numbers_of_steps_interpolate_the_list():
+    times = Listed(at=(0.99, 0.5)).times(VPBridge(), 3)
+    between = math.sqrt(99.0)  # the odds half way, on their logarithmic scale, from 99 to 1
+    assert times.tolist() == pytest.approx([0.99, between / (1 + between), 0.5, 0.0])
+
+
+@pytest.mark.parametrize("at", [(0.5, 0.9), (0.9,), (1.0, 0.5), (0.5, 0.0)])
+def test_listed_times_fall_from_1_to_0(at):
+    with pytest.raises(ValueError):
+        Listed(at=at)
 
 
 def test_priors_start_from_noise_of_the_path():
