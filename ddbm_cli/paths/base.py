@@ -33,6 +33,14 @@ class Coefficients(NamedTuple):
     b: Tensor
     c: Tensor
 
+    def mean(self, x0: Tensor, source: Tensor) -> Tensor:
+        """Return a x_T + b x_0, the state without its noise."""
+        return self.a * source + self.b * x0
+
+    def eps(self, x: Tensor, x0: Tensor, source: Tensor) -> Tensor:
+        """Return the noise in the state, equation (2)."""
+        return (x - self.mean(x0, source)) / self.c
+
 
 @settings
 class Path:
@@ -88,14 +96,13 @@ class Path:
 
     def mean(self, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
         """Return a x_T + b x_0, the state at t without its noise."""
-        a, b, _ = self.coefficients(t)
-        return a * source + b * x0
+        return self.coefficients(t).mean(x0, source)
 
     def eps(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
         """Return the noise in the state, equation (2); 0 on a noise-free path."""
         if self.noise_free:
             return torch.zeros_like(x)
-        return (x - self.mean(x0, source, t)) / self.coefficients(t).c
+        return self.coefficients(t).eps(x, x0, source)
 
     def score(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
         """Return grad log q(x_t | x_0, x_T), equation (3)."""

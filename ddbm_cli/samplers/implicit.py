@@ -38,7 +38,8 @@ class Implicit(Sampler):
             return then.b * x0 + then.a / now.a * (x - now.b * x0)
         kept_at_most = (then.c * now.b / (now.c * then.b)) ** 2
         omega = self.eta * then.c * torch.sqrt(1 - kept_at_most)
-        state = path.mean(x0, bridge.source, s) + (then.c**2 - omega**2).sqrt() * path.eps(x, x0, bridge.source, t)
+        eps = now.eps(x, x0, bridge.source)
+        state = then.mean(x0, bridge.source) + (then.c**2 - omega**2).sqrt() * eps
         if self.eta == 0 or interval.last:
             return state
         return state + omega * bridge.noise(x)
