@@ -235,7 +235,7 @@ def test_interrupted_and_given_again_the_pictures_are_the_same(ddbm, tmp_path, m
     (tmp_path / "in").mkdir()
     for index in range(16):
         picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")
-    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "--steps", "90"]
+    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "--steps", "50"]
     process = shell(*arguments)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
