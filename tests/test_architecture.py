@@ -20,7 +20,7 @@ LAYERS = [
     {"objectives", "models"},
     {"samplers"},
     {"denoisers"},
-    {"paths", "networks", "imaging", "registry"},
+    {"paths", "networks", "imaging", "registry", "comparison"},
     {"settings"},
     {"errors"},
 ]
@@ -33,6 +33,7 @@ ONLY_IN = {
     "PIL": {"imaging"},
     "safetensors": {"models", "training"},
     "huggingface_hub": {"registry"},
+    "jinja2": {"comparison"},
     "diffusers": {"networks"},
 }
 

@@ -182,6 +182,9 @@ class _Renderer:
         self._step(f"{event.source} -> {event.output}")
         self._result("written", event, **event.record)
 
+    def _made(self, event: Any) -> None:
+        self._step(event.text)
+
     def _intended(self, event: Any) -> None:
         self._result("intended", event)
 

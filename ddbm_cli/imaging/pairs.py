@@ -88,13 +88,14 @@ def _layout(root: Path) -> tuple[tuple[Path, Path], tuple[Path, Path] | None]:
 
 
 def _match(sources: Path, targets: Path) -> tuple[list[Pair], list[Path]]:
-    first, second = _by_stem(sources), _by_stem(targets)
+    first, second = by_stem(sources), by_stem(targets)
     pairs = [Pair(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
     alone = [(first.get(name) or second[name]) for name in sorted(first.keys() ^ second.keys())]
     return pairs, alone
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Return the pictures in a folder and below it, by their path without extension."""
     files = (
         path
         for path in sorted(folder.rglob("*"))

@@ -17,6 +17,7 @@ GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform
 STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior)}
 
 ALIASES = {
+    "ddbm": "heun:churn=0.33",
     "dbim": "implicit",
     "dbim-2": "multistep:order=2",
     "dbim-3": "multistep:order=3",

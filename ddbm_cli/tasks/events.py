@@ -44,6 +44,13 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Made:
+    """One part of a larger result is done, which is no output of its own."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kept:
     """An output was there already; `differs` says how, if it was made in another way, or by something else."""
 
@@ -81,4 +88,4 @@ class Finished:
     word: str = "written"
 
 
-Event = Pulling | Importing | Planned | BatchStarted | Evaluated | Written | Kept | Intended | Failed | Finished
+Event = Pulling | Importing | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Finished

@@ -45,8 +45,11 @@ def picture_settings(file: Path) -> dict[str, Any]:
         ) from None
 
 
-def command(file: Path) -> str:
+def command(file: Path, *, model: str | None = None) -> str:
     """Return the shell line that makes a picture again, from a source of the same name.
+
+    Args:
+        file: the picture. model: how the model is named on the line; by its own name if not given.
 
     Raises:
         UsageError: the file is a model.
@@ -56,7 +59,7 @@ def command(file: Path) -> str:
         raise UsageError(f"{file}: --command is for pictures", hint=f"show its card with: ddbm show {file}")
     made = picture_settings(file)
     options = {
-        "--model": made["model"],
+        "--model": model or made["model"],
         "--sampler": spell(build(SAMPLERS, made["sampler"], what="sampler")),
         "--grid": spell(build(GRIDS, made["grid"], what="grid")),
         "--steps": made["steps"],

@@ -107,12 +107,19 @@ class _Tally:
         return Finished(written=self.written, kept=self.kept, failed=self.failed, seconds=seconds, output=output)
 
 
-def run(request: TranslateRequest, *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> Iterator[Event]:
+def run(
+    request: TranslateRequest,
+    *,
+    stdin: BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
+    model: TranslationModel | None = None,
+) -> Iterator[Event]:
     """Translate a file, a folder or a pattern; yields what happens. A bad picture costs only itself.
 
     Args:
         request: what to do.
         stdin, stdout: the streams that "-" stands for.
+        model: the request's model, if it is loaded already.
 
     Raises:
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
@@ -122,8 +129,9 @@ def run(request: TranslateRequest, *, stdin: BinaryIO | None = None, stdout: Bin
     jobs = _plan_jobs(request)
     _see_that_it_can_be_written(jobs, make=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
-    file = yield from locating(request.model, fetch=not request.dry_run)
-    model = load_model(file, device=request.device, dtype=request.dtype)
+    if model is None:
+        file = yield from locating(request.model, fetch=not request.dry_run)
+        model = load_model(file, device=request.device, dtype=request.dtype)
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))

@@ -1,0 +1,180 @@
+"""Compare methods on the same pictures, and write what came out as a page or a table.
+
+The half-done work stands beside the output until that is written, so an interrupted comparison goes on where it
+stopped. A method that cannot run costs its own column.
+"""
+
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import torch
+from pydantic import Field
+
+from ddbm_cli import __version__
+from ddbm_cli.comparison import Comparison, Method, Outcome, parse_methods
+from ddbm_cli.comparison.page import as_html
+from ddbm_cli.comparison.tables import as_csv, as_json, as_markdown, rows
+from ddbm_cli.errors import UsageError
+from ddbm_cli.imaging.files import STANDARD, Job, plan_jobs
+from ddbm_cli.imaging.io import write_atomically
+from ddbm_cli.models import builtin_path
+from ddbm_cli.settings import settings
+from ddbm_cli.tasks.bench import Bench
+from ddbm_cli.tasks.events import Event, Finished, Planned, Written
+from ddbm_cli.tasks.scores import METRICS
+
+DEFAULT_METHODS = ("default", "ddbm:119", "dbim:20", "dbim-3:20")
+"""The built-in model as its card says, and as the papers sample."""
+
+WRITERS = {".html": as_html, ".json": as_json, ".csv": as_csv, ".md": as_markdown}
+
+FEW = 50
+"""Pictures of which a mean still moves with every one."""
+
+
+@settings
+class CompareRequest:
+    """What to compare, and where to tell of it.
+
+    source: a file, folder or pattern; None is the sketches that come with the package.
+    methods: in the form of `comparison.method`. targets: a folder with the truth of the same names, or a file.
+    outputs: files; their endings say what they become: .html, .md, .json, .csv.
+    nfe, seconds: the budget of a picture, for methods that name none. trajectories: inputs whose way is shown.
+    """
+
+    source: str | None = None
+    targets: Path | None = None
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    outputs: tuple[Path, ...] = (Path("comparison.html"),)
+    model: str | None = None
+    nfe: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    recursive: bool = False
+    trajectories: Annotated[int, Field(ge=0)] = 16
+    overwrite: bool = False
+
+
+def request(**given: Any) -> CompareRequest:
+    """Return the request for what is given; what is None is left to its default.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    try:
+        return CompareRequest(**{name: value for name, value in given.items() if value is not None})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm compare --help") from None
+
+
+def run(request: CompareRequest) -> Iterator[Event]:
+    """Run all methods on all inputs and write the comparison; yields what happens.
+
+    Raises:
+        UsageError: no such method, no input, or an output that cannot be written.
+    """
+    began = time.monotonic()
+    _check(request)
+    methods = parse_methods(request.methods, model=request.model, nfe=request.nfe)
+    source = request.source or str(builtin_path().parent / "sketches")
+    parts = request.outputs[0].with_name(f".{request.outputs[0].name}.parts")
+    jobs = plan_jobs(source, parts, recursive=request.recursive, format="png").jobs
+    common = {name: getattr(request, name) for name in ("seed", "device", "dtype", "batch_size", "recursive")}
+    bench = Bench(
+        jobs,
+        parts,
+        targets=request.targets,
+        common={"source": source, **common},
+        seconds=request.seconds,
+        trajectories=request.trajectories,
+    )
+    yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=_facts(request, source, jobs, methods))
+    outcomes: list[Outcome] = []
+    for method in methods:
+        outcome = yield from bench.outcome(method)
+        outcomes.append(outcome)
+    comparison = Comparison(
+        inputs=tuple(bench.inputs()),
+        outcomes=_told_apart(outcomes),
+        metrics=METRICS if bench.targets else {},
+        facts=_machine(request, bench.device),
+        warnings=tuple(_warnings(outcomes, inputs=len(jobs), targets=len(bench.targets))),
+    )
+    for output in request.outputs:
+        write_atomically(output, WRITERS[output.suffix.lower()](comparison))
+        yield Written(source=Path(source), output=output, record={"rows": rows(comparison)})
+    shutil.rmtree(parts, ignore_errors=True)
+    yield Finished(
+        written=len(request.outputs),
+        kept=0,
+        failed=sum(len(outcome.failed) + bool(outcome.error) for outcome in outcomes),
+        seconds=time.monotonic() - began,
+        output=request.outputs[0],
+    )
+
+
+def _check(request: CompareRequest) -> None:
+    for output in request.outputs:
+        if output.suffix.lower() not in WRITERS:
+            raise UsageError(f"{output}: unknown kind of report", hint=f"end it with one of: {', '.join(WRITERS)}")
+        if output.exists() and not request.overwrite:
+            raise UsageError(f"{output} is there already", hint="name another with -o, or add --overwrite")
+    if request.source == STANDARD:
+        raise UsageError("a comparison cannot read standard input", hint="name files or a folder")
+    if request.nfe is not None and request.seconds is not None:
+        raise UsageError("--nfe and --seconds are two budgets", hint="give one of them")
+
+
+def _facts(request: CompareRequest, source: str, jobs: list[Job], methods: list[Method]) -> dict[str, str]:
+    budget = f"{request.nfe} NFE" if request.nfe else f"{request.seconds} s" if request.seconds else "each its own"
+    return {
+        "Input": f"{len(jobs)} pictures of {source}",
+        "Methods": ", ".join(method.label for method in methods),
+        "Budget": f"{budget} a picture, seed {request.seed}",
+        "Output": ", ".join(map(str, request.outputs)),
+    }
+
+
+def _machine(request: CompareRequest, device: str) -> dict[str, str]:
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{device} ({name}), {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "seed": str(request.seed),
+        "program": f"ddbm {__version__}, Python {platform.python_version()}",
+    }
+
+
+def _told_apart(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
+    """Add the model's name to labels that several methods share."""
+    labels = [outcome.label for outcome in outcomes]
+    return tuple(
+        replace(each, label=f"{each.label}, {each.model}") if labels.count(each.label) > 1 else each
+        for each in outcomes
+    )
+
+
+def _warnings(outcomes: list[Outcome], *, inputs: int, targets: int) -> Iterator[str]:
+    ran = [outcome for outcome in outcomes if not outcome.error]
+    for first, second in pairwise(sorted(ran, key=lambda outcome: outcome.steps)):
+        if first.steps == second.steps and first.nfe != second.nfe:
+            yield f"{first.label} and {second.label} take equal steps, but not equal work: compare their NFE."
+    if len({outcome.nfe for outcome in ran}) > 1:
+        yield "The methods differ in network evaluations: --nfe gives all the same budget."
+    if 0 < targets < inputs:
+        yield f"Scores are of {targets} of {inputs} inputs: the others have no target."
+    if 0 < targets < FEW:
+        yield f"{targets} pictures are few: small differences between means may be chance."
