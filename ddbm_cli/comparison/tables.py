@@ -60,18 +60,20 @@ def as_csv(comparison: Comparison) -> bytes:
 
 def as_markdown(comparison: Comparison) -> bytes:
     """Return the table of means, with what each metric is, the machine, and the warnings."""
-    arrows = {name: "↑" if higher else "↓" for name, (_, higher) in comparison.metrics.items()}
-    lines = [
-        "| method | NFE | s/picture | " + " | ".join(f"{name} {arrows[name]}" for name in arrows) + " |",
-        "|---|--:|--:|" + "--:|" * len(arrows),
-    ]
+    names = list(comparison.metrics)
+    arrows = [f"{name} {'↑' if higher else '↓'}" for name, (_, higher) in comparison.metrics.items()]
+    lines = [_line("method", "NFE", "s/picture", *arrows), _line("---", "--:", "--:", *["--:"] * len(names))]
     for outcome in comparison.outcomes:
         if outcome.error:
-            lines.append(f"| {outcome.label} | failed: {outcome.error} |" + " |" * (len(arrows) + 1))
+            lines.append(_line(outcome.label, f"failed: {outcome.error}", *[""] * (len(names) + 1)))
             continue
-        means = [f"{outcome.means[name]:.4g}" if name in outcome.means else "" for name in arrows]
-        lines.append(f"| {outcome.label} | {outcome.nfe} | {outcome.seconds:.3f} | " + " | ".join(means) + " |")
+        means = [f"{outcome.means[name]:.4g}" if name in outcome.means else "" for name in names]
+        lines.append(_line(outcome.label, str(outcome.nfe), f"{outcome.seconds:.3f}", *means))
     lines += ["", *(f"- {name}: {what}" for name, (what, _) in comparison.metrics.items())]
     lines += [f"- {name}: {fact}" for name, fact in comparison.facts.items()]
     lines += [f"- **{warning}**" for warning in comparison.warnings]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |"
