@@ -18,7 +18,7 @@ def compare(
     ] = None,
     output: Annotated[
         list[Path] | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Ends in .html, .md, .json or .csv. Give it again."),
+        typer.Option("-o", "--output", metavar="FILE", help="Ends in .html, .md, .json, .csv, .png. Give it again."),
     ] = None,
     targets: Annotated[
         Path | None, typer.Option("-t", "--targets", metavar="FOLDER", help="The truth, by the inputs' names.")
@@ -47,7 +47,7 @@ def compare(
     \b
     Examples:
       ddbm compare                                       the built-in model on its own sketches
-      ddbm compare sketches/ -t pictures/ --with ddbm:119 --with dbim:5,10,20 -o cmp.html -o cmp.csv
+      ddbm compare sketches/ -t pictures/ --with ddbm:119 --with dbim:5,10,20 -o cmp.html -o cmp.png
       ddbm compare sketches/ --with dbim --with dbim:model=mine.safetensors --nfe 10
       ddbm compare sketches/ --seconds 0.5
 

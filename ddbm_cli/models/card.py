@@ -41,6 +41,7 @@ class ModelCard:
     defaults: how to sample when the user does not say: sampler, grid, start, steps.
     clip: keep estimates within -1..1 while sampling.
     licence, data, limits: words for the user. training, scores: facts and held-out numbers.
+    seen: which pictures it was trained on, and which were held out; see `models.seen`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelCard:
     limits: str = "not stated"
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     def header(self) -> dict[str, str]:

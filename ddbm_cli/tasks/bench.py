@@ -25,6 +25,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, load_model, locating
 from ddbm_cli.models.card import describe_card
+from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.settings import spell
 from ddbm_cli.tasks import translate
@@ -34,6 +35,9 @@ from ddbm_cli.tasks.show import command
 
 TIMED_CALLS = 3
 """Network evaluations by which a budget of seconds is turned into one of evaluations."""
+
+BATCH = 8
+"""Pictures that are sampled together, where nobody says."""
 
 COLUMNS = 12
 """Evaluations of a trajectory that are kept, at most."""
@@ -113,8 +117,16 @@ class Bench:
             target = self.targets.get(job.name)
             with suppress(ImageError):
                 yield Input(
-                    name=job.name, picture=self._as_seen(job.source), target=self._as_seen(target) if target else None
+                    name=job.name,
+                    picture=self._as_seen(job.source),
+                    target=self._as_seen(target) if target else None,
+                    split=self._split(job.source),
                 )
+
+    def _split(self, source: Path) -> str:
+        """Return the split that the models agree on; one that was trained on the picture is enough to spoil it."""
+        splits = {split_of(model.card.seen, source) for model in self._models.values()}
+        return TRAINING if TRAINING in splits else splits.pop() if len(splits) == 1 else UNKNOWN
 
     def _as_seen(self, file: Path) -> bytes:
         tensor, placement = self._preprocess.forward(open_picture(file))
@@ -134,7 +146,7 @@ class Bench:
             return method
         plan = model.plan(method.sampler, method.grid)
         least = replace(plan, steps=1).nfe
-        size, batch = model.card.preprocess.size, min(self._common["batch_size"] or 8, len(self._jobs))
+        size, batch = model.card.preprocess.size, min(self._common["batch_size"] or BATCH, len(self._jobs))
         calls = model.translate(torch.ones(batch, 3, size, size), torch.zeros_like, plan.within(TIMED_CALLS + least))
         next(calls)  # warms up
         began = time.perf_counter()
@@ -152,7 +164,7 @@ class Bench:
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
             model=model.name,
-            card=describe_card(model.card),
+            card={name: value for name, value in describe_card(model.card).items() if name != "seen"},
             sampling=f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps",
             steps=plan.steps,
             nfe=plan.nfe,
@@ -187,18 +199,22 @@ class Bench:
 
     def _strips(self, model: TranslationModel, plan: Plan, jobs: Sequence[Job]) -> dict[str, Strip]:
         """Return the trajectories of some inputs; the same noise makes the same pictures as before."""
+        count = min(COLUMNS, nfe := plan.nfe)
+        wanted = {1 + round(index * (nfe - 1) / max(count - 1, 1)) for index in range(count)}
+        batch = min(self._common["batch_size"] or BATCH, len(jobs))
         ways = {}
-        for job in jobs:
-            source, _ = model.card.preprocess.forward(open_picture(job.source))
-            calls = list(model.translate(source[None], NoiseSource(self._common["seed"], [job.name]), plan))
-            count = min(COLUMNS, len(calls))
-            kept = [calls[round(index * (len(calls) - 1) / max(count - 1, 1))] for index in range(count)]
-            frames = torch.cat([call.x for call in kept] + [call.x0 for call in kept]).float().cpu()
-            ways[job.name] = Strip(
-                picture=encode_picture(contact_sheet([frames], columns=count, gap=0), "webp", quality=90),
-                times=tuple(call.t for call in kept),
-                calls=tuple(call.nfe for call in kept),
-            )
+        for first in range(0, len(jobs), batch or 1):
+            part = jobs[first : first + batch]
+            source = torch.stack([model.card.preprocess.forward(open_picture(job.source))[0] for job in part])
+            noise = NoiseSource(self._common["seed"], [job.name for job in part])
+            kept = [call for call in model.translate(source, noise, plan) if call.nfe in wanted]
+            for index, job in enumerate(part):
+                frames = torch.stack([call.x[index] for call in kept] + [call.x0[index] for call in kept]).float().cpu()
+                ways[job.name] = Strip(
+                    picture=encode_picture(contact_sheet([frames], columns=count, gap=0), "webp", quality=90),
+                    times=tuple(call.t for call in kept),
+                    calls=tuple(call.nfe for call in kept),
+                )
         return ways
 
 

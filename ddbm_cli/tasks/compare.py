@@ -7,7 +7,7 @@ stopped. A method that cannot run costs its own column.
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,22 +19,40 @@ import torch
 from pydantic import Field
 
 from ddbm_cli import __version__
-from ddbm_cli.comparison import Comparison, Method, Outcome, parse_methods
+from ddbm_cli.comparison import Comparison, Input, Method, Outcome, parse_methods
 from ddbm_cli.comparison.page import as_html
 from ddbm_cli.comparison.tables import as_csv, as_json, as_markdown, rows
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.files import STANDARD, Job, plan_jobs
-from ddbm_cli.imaging.io import write_atomically
+from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
+from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
+from ddbm_cli.models.seen import TRAINING
 from ddbm_cli.settings import settings
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import METRICS
 
-DEFAULT_METHODS = ("default", "ddbm:119", "dbim:20", "dbim-3:20")
-"""The built-in model as its card says, and as the papers sample."""
+DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20")
+"""The built-in model as its card says, and with the papers' samplers."""
 
-WRITERS = {".html": as_html, ".json": as_json, ".csv": as_csv, ".md": as_markdown}
+MOST_ROWS = 64
+"""Inputs in a grid of pictures."""
+
+
+def _as_png(comparison: Comparison) -> bytes:
+    """Return a grid: a row for each of the first inputs, a column for each method."""
+    shown = comparison.inputs[:MOST_ROWS]
+    columns: dict[str, list[Picture | None]] = {"source": [open_picture(each.picture) for each in shown]}
+    for outcome in comparison.outcomes:
+        found = [outcome.pictures.get(each.name) for each in shown]
+        columns[outcome.label] = [open_picture(body) if body else None for body in found]
+    if any(each.target for each in shown):
+        columns["target"] = [open_picture(each.target) if each.target else None for each in shown]
+    return encode_picture(labelled_sheet(columns), "png")
+
+
+WRITERS = {".html": as_html, ".json": as_json, ".csv": as_csv, ".md": as_markdown, ".png": _as_png}
 
 FEW = 50
 """Pictures of which a mean still moves with every one."""
@@ -46,7 +64,7 @@ class CompareRequest:
 
     source: a file, folder or pattern; None is the sketches that come with the package.
     methods: in the form of `comparison.method`. targets: a folder with the truth of the same names, or a file.
-    outputs: files; their endings say what they become: .html, .md, .json, .csv.
+    outputs: files; their endings say what they become: .html, .md, .json, .csv, .png.
     nfe, seconds: the budget of a picture, for methods that name none. trajectories: inputs whose way is shown.
     """
 
@@ -106,12 +124,13 @@ def run(request: CompareRequest) -> Iterator[Event]:
     for method in methods:
         outcome = yield from bench.outcome(method)
         outcomes.append(outcome)
+    inputs = tuple(bench.inputs())
     comparison = Comparison(
-        inputs=tuple(bench.inputs()),
+        inputs=inputs,
         outcomes=_told_apart(outcomes),
         metrics=METRICS if bench.targets else {},
         facts=_machine(request, bench.device),
-        warnings=tuple(_warnings(outcomes, inputs=len(jobs), targets=len(bench.targets))),
+        warnings=tuple(_warnings(outcomes, inputs, targets=len(bench.targets))),
     )
     for output in request.outputs:
         write_atomically(output, WRITERS[output.suffix.lower()](comparison))
@@ -167,14 +186,17 @@ def _told_apart(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
     )
 
 
-def _warnings(outcomes: list[Outcome], *, inputs: int, targets: int) -> Iterator[str]:
+def _warnings(outcomes: list[Outcome], inputs: Sequence[Input], *, targets: int) -> Iterator[str]:
+    known = sum(each.split == TRAINING for each in inputs)
+    if known:
+        yield f"{known} of {len(inputs)} inputs are training pictures of a model: their scores are not fair."
     ran = [outcome for outcome in outcomes if not outcome.error]
     for first, second in pairwise(sorted(ran, key=lambda outcome: outcome.steps)):
         if first.steps == second.steps and first.nfe != second.nfe:
             yield f"{first.label} and {second.label} take equal steps, but not equal work: compare their NFE."
     if len({outcome.nfe for outcome in ran}) > 1:
         yield "The methods differ in network evaluations: --nfe gives all the same budget."
-    if 0 < targets < inputs:
-        yield f"Scores are of {targets} of {inputs} inputs: the others have no target."
+    if 0 < targets < len(inputs):
+        yield f"Scores are of {targets} of {len(inputs)} inputs: the others have no target."
     if 0 < targets < FEW:
         yield f"{targets} pictures are few: small differences between means may be chance."

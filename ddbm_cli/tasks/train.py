@@ -14,7 +14,7 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,11 +26,12 @@ from torch import Tensor
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.io import save_picture
-from ddbm_cli.imaging.pairs import PairSplit, find_pairs
+from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import ModelCard, TranslationModel, assemble, write_model
 from ddbm_cli.models.model import choose_device
+from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss
 from ddbm_cli.paths import PATHS
@@ -121,7 +122,8 @@ def run(
     preprocess = Preprocess(size=request.size)
     device = choose_device(request.device)
     batches = _batches(request, pairs, preprocess)
-    card = _card(request, batches)
+    seen = {} if dry_run else remember(_files(pairs.train), _files(pairs.val))
+    card = dataclasses.replace(_card(request, batches), seen=seen)
     torch.manual_seed(request.recipe.seed)
     denoiser = assemble(card).to(device)
     _claim(request, write=not dry_run)
@@ -245,6 +247,10 @@ def _spread(count: int, wanted: int) -> list[int]:
 def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess) -> Batches:
     recipe = request.recipe
     return Batches(pairs.train, preprocess, size=recipe.batch_size, seed=recipe.seed, augment=request.augment)
+
+
+def _files(pairs: Sequence[Pair]) -> Iterator[Path]:
+    return (file for pair in pairs for file in (pair.source, pair.target))
 
 
 def _card(request: TrainRequest, batches: Batches) -> ModelCard:

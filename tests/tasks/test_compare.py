@@ -4,8 +4,10 @@ import json
 import re
 
 import pytest
+from PIL import Image
 
 from ddbm_cli.errors import UsageError
+from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks.compare import request, run
 from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Made, Planned, Written
@@ -37,10 +39,10 @@ def kinds(events, kind):
 
 
 def test_it_becomes_a_page_and_tables(folder):
-    outputs = tuple(folder / f"cmp.{kind}" for kind in ("html", "json", "csv", "md"))
+    outputs = tuple(folder / f"cmp.{kind}" for kind in ("html", "json", "csv", "md", "png"))
     events = compare(folder, outputs=outputs, targets=folder / "truth")
     assert [event.output for event in kinds(events, Written)] == list(outputs)
-    assert isinstance(events[0], Planned) and events[0].total == 3 * 2 + 4
+    assert isinstance(events[0], Planned) and events[0].total == 3 * 2 + 5
     assert len(kinds(events, Made)) == 6 and events[-1].failed == 0
     assert all(output.stat().st_size for output in outputs)
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -83,6 +85,16 @@ def test_the_same_again_is_the_same_page(folder):
         page = re.sub(r'<section class="plots">.*?</section>', "PLOTS", page, flags=re.DOTALL)
         pages.append(page)
     assert pages[0] == pages[1]
+
+
+def test_the_grid_has_a_column_for_each(folder):
+    """Source, two methods and truth, enlarged to be seen; a method that failed leaves its column white."""
+    compare(folder, "dbim", "nonsense", outputs=(folder / "cmp.png",), targets=folder / "truth")
+    sheet = Image.open(folder / "cmp.png")
+    side, gap = 128, 4
+    assert sheet.width == 4 * (side + gap) + gap
+    columns = [sheet.crop((gap + k * (side + gap), 40, (k + 1) * (side + gap), sheet.height)) for k in range(4)]
+    assert [min(low for low, _ in column.getextrema()) < 255 for column in columns] == [True, True, False, True]
 
 
 def test_a_seed_changes_it(folder):
@@ -142,6 +154,16 @@ def test_models_are_told_apart(folder):
     other = write_tiny(folder / "other.safetensors", name="other")
     compare(folder, "dbim", f"dbim:model={other}")
     assert [row["method"] for row in told(folder)["methods"]] == ["dbim, 5 NFE, tiny", "dbim, 5 NFE, other"]
+
+
+def test_training_pictures_are_told(folder):
+    pictures = sorted((folder / "in").iterdir())
+    known = write_tiny(folder / "known.safetensors", seen=remember(pictures[:1], pictures[1:2]))
+    compare(folder, "dbim", model=str(known))
+    assert [each["split"] for each in told(folder)["inputs"]] == ["training", "held out", "unknown"]
+    assert "1 of 3 inputs are training pictures" in told(folder)["warnings"][0]
+    compare(folder, "dbim", f"dbim:model={known}", overwrite=True)
+    assert [each["split"] for each in told(folder)["inputs"]] == ["training", "unknown", "unknown"]
 
 
 def test_unequal_work_is_warned_of(folder):

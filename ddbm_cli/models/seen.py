@@ -1,0 +1,60 @@
+"""Which pictures a model was trained on, and which were held out: two Bloom filters, small enough for a card.
+
+A filter knows its files by their sha256 and forgets their number: it never denies one of its own, and takes one other
+of some thousands for its own.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+BITS = 18
+"""Bits a picture, and"""
+
+HASHES = 12
+"""places that each sets: 2^-12 of all others are taken for one of them."""
+
+MOST = 200_000
+"""Pictures; the filters of more would swell the card to a megabyte, and none are kept."""
+
+TRAINING, HELD_OUT, UNKNOWN = "training", "held out", "unknown"
+
+
+def remember(training: Iterable[Path], held_out: Iterable[Path]) -> dict[str, str]:
+    """Return the filters of two sets of files, in base64; nothing where there are too many."""
+    sets = {TRAINING: set(training), HELD_OUT: set(held_out)}
+    if sum(map(len, sets.values())) > MOST:
+        return {}
+    with ThreadPoolExecutor() as readers:
+        return {name: _filter(list(readers.map(_digest, sorted(files)))) for name, files in sets.items() if files}
+
+
+def split_of(seen: Mapping[str, str], file: Path) -> str:
+    """Return which set a file is in: "training", "held out", or "unknown"."""
+    digest = _digest(file)
+    return next((name for name in (TRAINING, HELD_OUT) if name in seen and _contains(seen[name], digest)), UNKNOWN)
+
+
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
+
+
+def _filter(digests: list[bytes]) -> str:
+    bits = np.zeros(-(-len(digests) * BITS // 8) * 8, dtype=bool)
+    for digest in digests:
+        bits[_places(digest, len(bits))] = True
+    return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+def _contains(text: str, digest: bytes) -> bool:
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8))
+    return bool(bits[_places(digest, len(bits))].all())
+
+
+def _places(digest: bytes, length: int) -> list[int]:
+    start, stride = (int.from_bytes(digest[at : at + 8], "big") for at in (0, 8))
+    return [(start + index * (stride | 1)) % length for index in range(HASHES)]
