@@ -105,7 +105,7 @@ class Bench:
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
         """Run a method; what stops it is its outcome."""
         try:
-            model = yield from self._load(method.model)
+            model = yield from self.load(method.model)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
@@ -132,7 +132,13 @@ class Bench:
         tensor, placement = self._preprocess.forward(open_picture(file))
         return encode_picture(self._preprocess.inverse(tensor, placement), "png")
 
-    def _load(self, reference: str | None) -> Generator[Event, None, TranslationModel]:
+    def load(self, reference: str | None) -> Generator[Event, None, TranslationModel]:
+        """Load a model, once.
+
+        Raises:
+            ModelError: it cannot be had.
+            UsageError: no such device or dtype.
+        """
         if reference not in self._models:
             file = yield from locating(reference)
             self._models[reference] = load_model(file, device=self._common["device"], dtype=self._common["dtype"])

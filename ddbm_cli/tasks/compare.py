@@ -103,6 +103,7 @@ def run(request: CompareRequest) -> Iterator[Event]:
 
     Raises:
         UsageError: no such method, no input, or an output that cannot be written.
+        ModelError: the model of the request cannot be had.
     """
     began = time.monotonic()
     _check(request)
@@ -119,6 +120,8 @@ def run(request: CompareRequest) -> Iterator[Event]:
         seconds=request.seconds,
         trajectories=request.trajectories,
     )
+    if any(method.model == request.model for method in methods):
+        yield from bench.load(request.model)  # what all methods want and nobody has is no matter of one column
     yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=_facts(request, source, jobs, methods))
     outcomes: list[Outcome] = []
     for method in methods:
@@ -137,7 +140,7 @@ def run(request: CompareRequest) -> Iterator[Event]:
         yield Written(source=Path(source), output=output, record={"rows": rows(comparison)})
     shutil.rmtree(parts, ignore_errors=True)
     yield Finished(
-        written=len(request.outputs),
+        written=0 if all(outcome.error for outcome in outcomes) else len(request.outputs),
         kept=0,
         failed=sum(len(outcome.failed) + bool(outcome.error) for outcome in outcomes),
         seconds=time.monotonic() - began,
