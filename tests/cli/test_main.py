@@ -25,6 +25,8 @@ def shell(*arguments, **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        # Where the tests run behind an "&", they ignore ^C, and their children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )
 
@@ -235,7 +237,7 @@ def test_interrupted_and_given_again_the_pictures_are_the_same(ddbm, tmp_path, m
     (tmp_path / "in").mkdir()
     for index in range(16):
         picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")
-    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "--steps", "50"]
+    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "--steps", "30"]
     process = shell(*arguments)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
