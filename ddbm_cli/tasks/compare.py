@@ -161,11 +161,12 @@ def _check(request: CompareRequest) -> None:
 
 
 def _facts(request: CompareRequest, source: str, jobs: list[Job], methods: list[Method]) -> dict[str, str]:
-    budget = f"{request.nfe} NFE" if request.nfe else f"{request.seconds} s" if request.seconds else "each its own"
+    budget = f"{request.nfe} NFE a picture" if request.nfe else "of each method its own"
+    budget = f"{request.seconds:g} s a picture" if request.seconds else budget
     return {
         "Input": f"{len(jobs)} pictures of {source}",
         "Methods": ", ".join(method.label for method in methods),
-        "Budget": f"{budget} a picture, seed {request.seed}",
+        "Budget": f"{budget}, seed {request.seed}",
         "Output": ", ".join(map(str, request.outputs)),
     }
 
