@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"tasks"},
     {"training"},
-    {"objectives", "models"},
+    {"objectives", "models", "metrics"},
     {"samplers"},
     {"denoisers"},
     {"paths", "networks", "imaging", "registry"},
@@ -34,6 +34,9 @@ ONLY_IN = {
     "safetensors": {"models", "training"},
     "huggingface_hub": {"registry"},
     "diffusers": {"networks"},
+    "torchmetrics": {"metrics"},
+    "torch_fidelity": {"metrics"},
+    "torchvision": {"metrics"},
 }
 
 
@@ -90,7 +93,15 @@ def test_no_setting_is_left_out_of_its_registry(package):
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["--version"], ["translate", "--help"], ["train", "--help"], ["data", "edges", "--help"]]
+    "command",
+    [
+        ["--help"],
+        ["--version"],
+        ["translate", "--help"],
+        ["train", "--help"],
+        ["data", "edges", "--help"],
+        ["evaluate", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(command):
     script = (
