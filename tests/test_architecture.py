@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"tasks"},
     {"training"},
-    {"objectives", "models"},
+    {"objectives", "models", "metrics"},
     {"samplers"},
     {"denoisers"},
     {"paths", "networks", "imaging", "registry", "comparison"},
@@ -35,6 +35,9 @@ ONLY_IN = {
     "huggingface_hub": {"registry"},
     "jinja2": {"comparison"},
     "diffusers": {"networks"},
+    "torchmetrics": {"metrics"},
+    "torch_fidelity": {"metrics"},
+    "torchvision": {"metrics"},
 }
 
 
@@ -91,7 +94,15 @@ def test_no_setting_is_left_out_of_its_registry(package):
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["--version"], ["translate", "--help"], ["train", "--help"], ["data", "edges", "--help"]]
+    "command",
+    [
+        ["--help"],
+        ["--version"],
+        ["translate", "--help"],
+        ["train", "--help"],
+        ["data", "edges", "--help"],
+        ["evaluate", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(command):
     script = (

@@ -12,6 +12,7 @@ from ddbm_cli import __version__
 from ddbm_cli.cli import console, data, weights, weights_files
 from ddbm_cli.cli.compare import compare
 from ddbm_cli.cli.doctor import doctor
+from ddbm_cli.cli.evaluate import evaluate
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.cli.show import show
 from ddbm_cli.cli.train import train
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command(cls=Command)(translate)
 app.command(cls=Command)(train)
 app.command(cls=Command)(compare)
+app.command(cls=Command)(evaluate)
 app.command(cls=Command)(show)
 app.command(cls=Command)(doctor)
 app.add_typer(data.app, name="data", cls=Group)

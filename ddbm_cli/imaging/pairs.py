@@ -8,7 +8,7 @@ A pair is two files of the same stem, in A (source) and B (target). Known layout
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,20 +88,25 @@ def _layout(root: Path) -> tuple[tuple[Path, Path], tuple[Path, Path] | None]:
 
 
 def _match(sources: Path, targets: Path) -> tuple[list[Pair], list[Path]]:
-    first, second = by_stem(sources), by_stem(targets)
+    first, second = by_stem(pictures_below(sources)), by_stem(pictures_below(targets))
     pairs = [Pair(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
     alone = [(first.get(name) or second[name]) for name in sorted(first.keys() ^ second.keys())]
     return pairs, alone
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """Return the pictures in a folder and below it, by their path without extension."""
+def pictures_below(folder: Path) -> dict[Path, Path]:
+    """Return the pictures of a folder and its sub-folders, by their path below it: those not hidden, sorted."""
     files = (
         path
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in PICTURE_EXTENSIONS and not path.name.startswith(".")
     )
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    return {path.relative_to(folder): path for path in files}
+
+
+def by_stem(files: Mapping[Path, Path]) -> dict[str, Path]:
+    """Return files under their names without the extension; of several the last."""
+    return {name.with_suffix("").as_posix(): path for name, path in files.items()}
 
 
 def _held_out(name: str, share: float) -> bool:

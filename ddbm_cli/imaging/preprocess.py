@@ -85,6 +85,20 @@ class Preprocess:
         return (0, 0, width, height), Placement(box, fitted, original)
 
 
+def to_pixels(image: Image.Image, *, size: Size | None = None, paper: int = 255) -> Tensor:
+    """Return a picture (RGB or RGBA) as uint8 (3, H, W).
+
+    Args:
+        size: (width, height) to bring it to; its own by default.
+        paper: grey level, 0..255, of what shows through transparency.
+    """
+    if size and size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    flat = Image.new("RGB", image.size, (paper,) * 3)
+    flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
+    return torch.from_numpy(np.array(flat).transpose(2, 0, 1).copy())
+
+
 def to_picture(tensor: Tensor) -> Image.Image:
     """Return (3, H, W) in -1..1 as an RGB picture; values outside are clipped, halves go to the even level."""
     pixels = ((tensor.float().cpu().numpy().clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)

@@ -20,7 +20,7 @@ from ddbm_cli.comparison import Input, Method, Outcome, Strip
 from ddbm_cli.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
-from ddbm_cli.imaging.pairs import by_stem
+from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, load_model, locating
@@ -178,7 +178,7 @@ class Bench:
             pictures={name: file.read_bytes() for name, file in done.items()},
             commands={name: command(file, model=method.model) for name, file in done.items()},
             strips=self._strips(model, plan, [job for job in self._jobs if job.name in done][: self._trajectories]),
-            scores=score(done, self.targets, self._preprocess),
+            scores=score(done, {job.name: job.source for job in self._jobs}, self.targets),
             failed=failed,
         )
 
@@ -241,7 +241,7 @@ def _match(jobs: list[Job], targets: Path | None) -> dict[str, Path]:
         return {jobs[0].name: targets}
     if not targets.is_dir():
         raise UsageError(f"{targets}: no such folder", hint="name the folder with the true pictures")
-    found = by_stem(targets)
+    found = by_stem(pictures_below(targets))
     matched = {job.name: found[stem] for job in jobs if (stem := str(Path(job.name).with_suffix(""))) in found}
     if not matched:
         raise UsageError(f"{targets}: no picture is named like an input", hint="give source and truth the same names")

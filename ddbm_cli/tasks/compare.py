@@ -31,7 +31,7 @@ from ddbm_cli.models.seen import TRAINING
 from ddbm_cli.settings import settings
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
-from ddbm_cli.tasks.scores import METRICS
+from ddbm_cli.tasks.scores import metrics
 
 DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20")
 """The built-in model as its card says, and with the papers' samplers."""
@@ -131,7 +131,7 @@ def run(request: CompareRequest) -> Iterator[Event]:
     comparison = Comparison(
         inputs=inputs,
         outcomes=_told_apart(outcomes),
-        metrics=METRICS if bench.targets else {},
+        metrics={each.label: (each.recipe, each.higher_is_better) for each in metrics(targets=bool(bench.targets))},
         facts=_machine(request, bench.device),
         warnings=tuple(_warnings(outcomes, inputs, targets=len(bench.targets))),
     )

@@ -1,26 +1,50 @@
-"""Scores of pictures against the truth, one picture at a time."""
+"""Scores of a comparison's pictures: the metrics of `evaluate` that have a number for each picture."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ddbm_cli.imaging.io import open_picture
-from ddbm_cli.imaging.preprocess import Preprocess
+import torch
 
-METRICS = {
-    "MSE": ("mean squared error to the target, values in -1..1", False),
-    "PSNR": ("peak signal to noise ratio in dB, of the same error", True),
-}
+from ddbm_cli.metrics import METRICS, UNAVAILABLE, PictureMetric
+from ddbm_cli.metrics.feed import Item, Unread, feed
+
+AGAINST_TARGETS = ("mse", "psnr", "ssim")
+AGAINST_SOURCES = ("edge-f1",)
+
+BATCH_SIZE = 32
+
+
+def metrics(*, targets: bool) -> list[PictureMetric]:
+    """Return the metrics that can be had; those against targets first, if there are any."""
+    found = []
+    for name in (*(AGAINST_TARGETS if targets else ()), *AGAINST_SOURCES):
+        try:
+            metric = METRICS[name](torch.device("cpu"))
+        except UNAVAILABLE:
+            continue
+        assert isinstance(metric, PictureMetric)
+        found.append(metric)
+    return found
 
 
 def score(
-    outputs: Mapping[str, Path], targets: Mapping[str, Path], preprocess: Preprocess
+    outputs: Mapping[str, Path], sources: Mapping[str, Path], targets: Mapping[str, Path]
 ) -> dict[str, dict[str, float]]:
-    """Return metric -> name -> value, for the outputs that have a target; both as the model sees pictures."""
-    scores: dict[str, dict[str, float]] = {name: {} for name in METRICS}
-    for name in (name for name in outputs if name in targets):
-        output, _ = preprocess.forward(open_picture(outputs[name]))
-        target, _ = preprocess.forward(open_picture(targets[name]))
-        error = (output - target).square().mean()
-        scores["MSE"][name] = float(error)
-        scores["PSNR"][name] = float(10 * (4 / error.clamp(min=1e-10)).log10())
+    """Return label -> name -> value, for the outputs that have what the metric needs and a finite value."""
+    scores: dict[str, dict[str, float]] = {}
+    for metric in metrics(targets=bool(targets)):
+        truth, drawn = (targets, {}) if "targets" in metric.needs else ({}, sources)
+        names = [name for name in outputs if name in truth or name in drawn]
+        items = [
+            Item(name=name, output=outputs[name], target=truth.get(name), sketch=drawn.get(name)) for name in names
+        ]
+        found = {names[place]: value for place, value in _values(metric, items)}
+        scores[metric.label] = {name: found[name] for name in names if name in found}
     return scores
+
+
+def _values(metric: PictureMetric, items: list[Item]) -> Iterator[tuple[int, float]]:
+    for batch in feed(items, batch_size=BATCH_SIZE, device=torch.device("cpu"), resize="targets"):
+        if not isinstance(batch, Unread):
+            pairs = zip(batch.index.tolist(), metric(batch).tolist(), strict=True)
+            yield from ((place, value) for place, value in pairs if abs(value) < float("inf"))

@@ -1,0 +1,125 @@
+"""What every metric shares: the batch that it looks at, the figure that it ends in, and what it needs.
+
+A metric sees each batch once. It gives a number for each picture, from which mean and confidence interval follow, or
+keeps what it needs of the pictures, and gives its figures of the whole set at the end.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.errors import DdbmError, UsageError
+
+Need = Literal["targets", "sketches", "draws"]
+EXTRA = 'pip install "ddbm-cli[eval]"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Pictures of one size, uint8 (N, 3, H, W) on the metrics' device.
+
+    index: (N,), the place of each picture in the list of all. targets: what the outputs should be.
+    sketches: the sources, of any size. draws: (N, L, 3, H, W), all outputs of each source, L >= 2.
+    """
+
+    index: Tensor
+    outputs: Tensor
+    targets: Tensor | None = None
+    sketches: Tensor | None = None
+    draws: Tensor | None = None
+
+    @property
+    def wanted(self) -> Tensor:
+        """The targets, of a metric that needs them."""
+        assert self.targets is not None
+        return self.targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number of the report.
+
+    value: None where nothing could be measured. low, high: the 95 % confidence interval, where there is one.
+    count: the pictures (or sources) that it is of. recipe: how it is computed. note: what to beware of.
+    """
+
+    name: str
+    label: str
+    value: float | None
+    count: int
+    higher_is_better: bool
+    recipe: str
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+class Metric:
+    """A metric; made with the device to work on, and the seed of what is drawn.
+
+    name: in options and records. label: in tables. needs: what it compares the outputs with. recipe: how it is
+    computed, in words.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    higher_is_better: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ("targets",)
+    recipe: ClassVar[str]
+
+    def __init__(self, device: torch.device, *, seed: int = 0) -> None:
+        self.device = device
+        self.seed = seed
+
+
+class PictureMetric(Metric):
+    """A metric that has a number for each picture."""
+
+    unmeasured: ClassVar[str] = ""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the values (N,), NaN or infinite for a picture that has none; `unmeasured` says why."""
+        raise NotImplementedError
+
+
+class SetMetric(Metric):
+    """A metric of a set of pictures."""
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+        raise NotImplementedError
+
+    def figures(self) -> list[Figure]:
+        """Return the figures of all that was taken in."""
+        raise NotImplementedError
+
+
+def signed(pixels: Tensor) -> Tensor:
+    """Return uint8 as float32 in -1..1."""
+    return pixels.float().div_(127.5).sub_(1)
+
+
+class MissingExtraError(UsageError):
+    """A library of the extra `eval` is not installed."""
+
+
+def need_libraries(names: Sequence[str], what: str) -> None:
+    """See that libraries of the extra `eval` are there.
+
+    Raises:
+        MissingExtraError: one is not.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (ImportError, RuntimeError) as error:  # torchvision of another build than torch raises the latter
+            reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be used ({error})"
+            raise MissingExtraError(f"{what}: {name} {reason}", hint=EXTRA) from None
+
+
+UNAVAILABLE: tuple[type[DdbmError], ...] = (MissingExtraError,)
+"""What costs a metric only itself."""

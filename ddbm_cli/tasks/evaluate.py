@@ -1,0 +1,265 @@
+"""Measure outputs: against their targets, their sketches, or each other; one pass over the files, in flat memory."""
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from ddbm_cli.errors import DdbmError, UsageError
+from ddbm_cli.imaging.io import write_atomically
+from ddbm_cli.imaging.pairs import by_stem, pictures_below
+from ddbm_cli.metrics import METRICS, UNAVAILABLE, Figure, Metric, PictureMetric, SetMetric, summarise
+from ddbm_cli.metrics.feed import Item, Resize, Unread, feed
+from ddbm_cli.models.model import choose_device
+from ddbm_cli.settings import settings
+from ddbm_cli.tasks.events import Failed, Planned
+
+BATCH_SIZE = 32
+
+
+@settings
+class EvaluateRequest:
+    """What to measure.
+
+    outputs, targets, sketches, draws: folders with sub-folders, or single files. What belongs together has the same
+    path below its folder but for the extension. draws: further outputs of the same sources.
+    metrics: names of METRICS; by default all that fit what is given.
+    resize: which side is brought to the size of the other where output and target differ.
+    per_image: a table to write, a line for each picture.
+    seed: of the bootstrap, and of whatever else is drawn.
+    """
+
+    outputs: Path
+    targets: Path | None = None
+    sketches: Path | None = None
+    draws: tuple[Path, ...] = ()
+    metrics: tuple[str, ...] | None = None
+    resize: Resize | None = None
+    per_image: Path | None = None
+    batch_size: Annotated[int, Field(ge=1)] = BATCH_SIZE
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noticed:
+    """Something to know that stops nothing; `names` are the files or metrics that it is about."""
+
+    message: str
+    hint: str = ""
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """So many pictures more are measured."""
+
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """The end: all figures. missing: targets without an output; odd: outputs without a target, or another partner."""
+
+    figures: list[Figure]
+    pictures: int
+    failed: int
+    missing: int
+    odd: int
+    unavailable: list[str]
+    seconds: float
+
+
+EvaluateEvent = Planned | Noticed | Failed | Measured | Reported
+
+
+@dataclass(frozen=True)
+class _Found:
+    items: list[Item]
+    missing: list[str]
+    odd: list[str]
+    twice: list[str]
+
+
+def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
+    """Measure all outputs; yields what happens. A bad file, or a metric that cannot be had, costs only itself.
+
+    Raises:
+        UsageError: nothing to measure, an unknown metric, or one that needs what is not given.
+        ModelError: none of the metrics can be had.
+        ImageError: the table cannot be written.
+    """
+    began = time.monotonic()
+    names = _chosen(request)
+    found = _find(request)
+    device = choose_device(request.device)
+    metrics, lacking = _make(names, device, request)
+    yield Planned(total=len(found.items), facts=_facts(request, found, metrics, device.type))
+    yield from lacking
+    yield from _notices(found)
+    values = {
+        name: np.full(len(found.items), np.nan) for name, metric in metrics.items() if isinstance(metric, PictureMetric)
+    }
+    read = np.zeros(len(found.items), dtype=bool)
+    for batch in feed(found.items, batch_size=request.batch_size, device=device, resize=request.resize):
+        if isinstance(batch, Unread):
+            yield Failed(source=batch.item.output, message=batch.error.message, hint=batch.error.hint)
+            continue
+        places = batch.index.numpy()
+        read[places] = True
+        for name, metric in metrics.items():
+            if isinstance(metric, PictureMetric):
+                values[name][places] = metric(batch).double().cpu().numpy()
+            elif isinstance(metric, SetMetric):
+                metric.update(batch)
+        yield Measured(images=len(places))
+    figures = []
+    for name, metric in metrics.items():
+        if isinstance(metric, PictureMetric):
+            figures.append(summarise(metric, values[name][read], seed=request.seed))
+        elif isinstance(metric, SetMetric) and read.any():
+            figures += metric.figures()
+    if request.per_image:
+        _write_table(request.per_image, [found.items[place].name for place in np.flatnonzero(read)], values, read)
+    yield Reported(
+        figures=figures,
+        pictures=int(read.sum()),
+        failed=len(read) - int(read.sum()),
+        missing=len(found.missing),
+        odd=len(found.odd),
+        unavailable=[name for notice in lacking for name in notice.names],
+        seconds=time.monotonic() - began,
+    )
+
+
+def _chosen(request: EvaluateRequest) -> list[str]:
+    given = {"targets": request.targets, "sketches": request.sketches, "draws": request.draws}
+
+    def lacks(name: str) -> list[str]:
+        return [need for need in METRICS[name].needs if not given[need]]
+
+    if request.metrics is None:
+        return [name for name in METRICS if not lacks(name)]
+    for name in request.metrics:
+        if name not in METRICS:
+            raise UsageError(f"unknown metric '{name}'", hint=f"choose from: {', '.join(METRICS)}")
+        if lacks(name):
+            need = lacks(name)[0]
+            how = "name their folder after that of the outputs" if need == "targets" else f"give --{need} FOLDER"
+            raise UsageError(f"metric '{name}' needs {need}", hint=how)
+    return list(dict.fromkeys(request.metrics))
+
+
+def _make(names: list[str], device: object, request: EvaluateRequest) -> tuple[dict[str, Metric], list[Noticed]]:
+    """Make the metrics; those that cannot be had become notices, unless that leaves none."""
+    made: dict[str, Metric] = {}
+    lacking: dict[tuple[str, str], Noticed] = {}
+    last: DdbmError | None = None
+    for name in names:
+        try:
+            made[name] = METRICS[name](device, seed=request.seed)  # type: ignore[arg-type]
+        except UNAVAILABLE as error:
+            last = error
+            lacking.setdefault(
+                (error.message, error.hint), Noticed(message=error.message, hint=error.hint)
+            ).names.append(name)
+    if not made:
+        if last:
+            raise last
+        raise UsageError("nothing to measure with the outputs alone", hint="name the folder of their targets too")
+    return made, list(lacking.values())
+
+
+def _find(request: EvaluateRequest) -> _Found:
+    outputs, twice = _named(request.outputs)
+    others = {"targets": request.targets, "sketches": request.sketches}
+    others |= {str(folder): folder for folder in request.draws}
+    partners: list[dict[str, Path]] = []
+    for path in filter(None, others.values()):
+        files, more = _named(path)
+        twice += more
+        if len(files) == len(outputs) == 1 and path.is_file() and request.outputs.is_file():
+            files = dict(zip(outputs, files.values(), strict=True))  # two files are a pair, whatever their names
+        partners.append(files)
+    paired = [name for name in outputs if all(name in files for files in partners)]
+    if not paired:
+        where = ", ".join(str(path) for path in others.values() if path)
+        raise UsageError(
+            f"no output in {request.outputs} has a partner in {where}",
+            hint="what belongs together has the same file name, but for the extension, in the same sub-folder",
+        )
+    targets = _take(partners, request.targets)
+    sketches = _take(partners, request.sketches)
+    items = [
+        Item(
+            name=name,
+            output=outputs[name],
+            target=targets.get(name),
+            sketch=sketches.get(name),
+            draws=tuple(files[name] for files in partners),
+        )
+        for name in paired
+    ]
+    missing = [str(path) for name, path in targets.items() if name not in outputs]
+    return _Found(items, missing, [str(outputs[name]) for name in outputs if name not in set(paired)], twice)
+
+
+def _take(partners: list[dict[str, Path]], given: Path | None) -> dict[str, Path]:
+    """Return the next partners of the list, if they were given."""
+    return partners.pop(0) if given else {}
+
+
+def _named(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the pictures of a folder, or one, by their names; and those that share theirs with one that is used."""
+    if path.is_file():
+        return {path.stem: path}, []
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such file or folder", hint="check the path")
+    files = pictures_below(path)
+    if not files:
+        raise UsageError(f"{path}: no pictures in it", hint="name a folder with pictures in it")
+    named = by_stem(files)
+    return named, [str(file) for file in files.values() if file not in set(named.values())] if len(named) < len(
+        files
+    ) else []
+
+
+def _notices(found: _Found) -> Iterator[Noticed]:
+    if found.missing:
+        yield Noticed(message=f"{len(found.missing)} targets have no output", names=found.missing)
+    if found.odd:
+        yield Noticed(message=f"{len(found.odd)} outputs have no partner, and are left out", names=found.odd)
+    if found.twice:
+        yield Noticed(message=f"{len(found.twice)} files have the name of another, and are left out", names=found.twice)
+
+
+def _facts(request: EvaluateRequest, found: _Found, metrics: dict[str, Metric], device: str) -> dict[str, str]:
+    facts = {"Outputs": f"{request.outputs}, {len(found.items)} to measure"}
+    if request.targets:
+        brought = f"; {request.resize} are brought to the size of the other" if request.resize else ""
+        facts["Targets"] = f"{request.targets}{brought}"
+    if request.sketches:
+        facts["Sketches"] = str(request.sketches)
+    if request.draws:
+        facts["Draws"] = f"{len(request.draws) + 1} of each source"
+    return facts | {"Metrics": f"{', '.join(metrics)} ({device})"}
+
+
+def _write_table(path: Path, names: list[str], values: dict[str, np.ndarray], read: np.ndarray) -> None:
+    columns = [column[read] for column in values.values()]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["name", *values])
+    for place, name in enumerate(names):
+        table.writerow([name, *(_cell(column[place]) for column in columns)])
+    write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.8g}"
