@@ -13,6 +13,9 @@ from ddbm_cli.comparison.result import Comparison
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
 """Of a plot, in its own units."""
 
+ROOM = 36
+"""What the text of a tick takes."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -81,7 +84,10 @@ def _plot(title: str, labels: Sequence[str], work: Sequence[float], values: Sequ
         )
         for label, amount, value in zip(labels, work, values, strict=True)
     ]
-    x_ticks = sorted({(round(point.x, 1), f"{amount:.3g}") for point, amount in zip(points, work, strict=True)})
+    x_ticks: list[tuple[float, str]] = []
+    for place, text in sorted((round(point.x, 1), f"{amount:.3g}") for point, amount in zip(points, work, strict=True)):
+        if not x_ticks or place - x_ticks[-1][0] > ROOM:
+            x_ticks.append((place, text))
     y_ticks = [(float(HEIGHT - MARGIN), f"{bottom:.3g}"), (float(MARGIN), f"{top:.3g}")]
     return Plot(title, points, x_ticks, y_ticks)
 
