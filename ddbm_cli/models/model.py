@@ -49,6 +49,11 @@ class TranslationModel:
         return self.card.name
 
     @property
+    def is_prior(self) -> bool:
+        """Whether it makes pictures from noise alone, and knows no source."""
+        return self.denoiser.path.source_free and not self.denoiser.sees_source
+
+    @property
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
@@ -76,7 +81,8 @@ class TranslationModel:
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
-        home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": chosen.home_start}}
+        home_start = "prior" if self.denoiser.path.source_free else chosen.home_start
+        home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": home_start}}
         plan = Plan(
             path=self.denoiser.path,
             sampler=chosen,
