@@ -68,6 +68,8 @@ class TranslationModel:
         grid: str | Mapping[str, Any] | None = None,
         steps: int | None = None,
         nfe: int | None = None,
+        *,
+        start: Mapping[str, Any] | None = None,
     ) -> Plan:
         """Resolve how to sample: what is given, else the sampler's own habits, else the card's defaults.
 
@@ -87,7 +89,7 @@ class TranslationModel:
             path=self.denoiser.path,
             sampler=chosen,
             grid=build(GRIDS, grid if grid is not None else home["grid"], what="grid"),
-            start=build(STARTS, home["start"], what="start"),
+            start=build(STARTS, start or home["start"], what="start"),
             steps=defaults["steps"] if steps is None else steps,
         )
         # A default of the card is a budget: another sampler gets the calls, not the steps, of the card's own.
