@@ -50,7 +50,7 @@ def tiny_weights(card: ModelCard, seed: int = 0) -> dict[str, torch.Tensor]:
     return network.state_dict()
 
 
-def write_tiny(path: Path, **changes) -> Path:
+def write_tiny(path: Path, /, **changes) -> Path:
     """Write a tiny model file."""
     card = tiny_card(**changes)
     write_model(path, card, tiny_weights(card))

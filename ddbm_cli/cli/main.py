@@ -14,6 +14,7 @@ from ddbm_cli.cli.compare import compare
 from ddbm_cli.cli.doctor import doctor
 from ddbm_cli.cli.evaluate import evaluate
 from ddbm_cli.cli.help import Command, Group
+from ddbm_cli.cli.sample import sample
 from ddbm_cli.cli.show import show
 from ddbm_cli.cli.train import train
 from ddbm_cli.cli.translate import translate
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(cls=Command)(translate)
+app.command(cls=Command)(sample)
 app.command(cls=Command)(train)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(evaluate)

@@ -47,6 +47,18 @@ Seed = Annotated[
     ),
 ]
 
+Method = Annotated[
+    str, typer.Option(metavar="NAME", help="bridge; or sdedit, with a prior as -m.", rich_help_panel=SAMPLING)
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..1",
+        help="SDEdit's noise level: 0.2 is sigma 0.72, 0.4 2.0, 0.6 6.1, 0.8 25; 0 keeps the picture.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+
 Fit = Annotated[
     str | None,
     typer.Option(metavar="HOW", help="pad, crop or stretch to the model's square.", rich_help_panel=IMAGE),

@@ -12,7 +12,7 @@ RUN, NETWORK, OPTIMISER, CARD = "Run", "Model", "Optimiser", "Words for the mode
 
 def train(
     data: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of pairs: A/ and B/, or train/A, train/B, val/A, val/B.")
+        list[Path] | None, typer.Argument(help="Folders of pairs: A/ and B/, or train/A ...; for a prior, of pictures.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/train"),
     resume: Annotated[
@@ -48,7 +48,7 @@ def train(
     seed: Annotated[int | None, typer.Option("-s", "--seed", help="Of weights, order, noise.")] = None,
     device: Annotated[str | None, typer.Option("-d", "--device", help="auto, cpu, cuda:1, mps.")] = None,
     name: Annotated[str | None, typer.Option(help="The model's name.", rich_help_panel=CARD)] = None,
-    task: Annotated[str | None, typer.Option(help='Such as "sketch -> photo".', rich_help_panel=CARD)] = None,
+    task: Annotated[str | None, typer.Option(help='Such as "sketch -> photo"; or prior.', rich_help_panel=CARD)] = None,
     licence: Annotated[str | None, typer.Option(help="Of the weights.", rich_help_panel=CARD)] = None,
     data_note: Annotated[str | None, typer.Option(help="What it was trained on.", rich_help_panel=CARD)] = None,
     limits: Annotated[str | None, typer.Option(help="What it cannot do.", rich_help_panel=CARD)] = None,
@@ -57,7 +57,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="One JSON record a line on standard output.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No bars.")] = False,
 ) -> None:
-    """Train a bridge on your own pairs of pictures.
+    """Train a bridge on your own pairs of pictures, or a prior on pictures alone.
 
     A run is a folder; ^C or a power cut costs at most the steps since the last checkpoint, and --resume goes on to
     the very weights that an undisturbed run would have had. The model for `ddbm translate -m` is RUN/model.safetensors.
@@ -71,6 +71,11 @@ def train(
       ddbm train --resume runs/mine
 
       ddbm translate sketches/ out/ -m runs/mine/model.safetensors
+
+      ddbm train pictures/ --task prior -o runs/prior
+
+    With --task prior (or words that begin with "->") it learns to make pictures from noise, on a path without a source:
+    ve, vp or cosine. It takes a plain folder of pictures, sub-folders too; of a folder of pairs it takes B.
     """
     from ddbm_cli.tasks import train as task_module
 

@@ -28,6 +28,8 @@ def translate(
     sampler: options.Sampler = None,
     grid: options.Grid = None,
     seed: options.Seed = 0,
+    method: options.Method = "bridge",
+    strength: options.Strength = None,
     fit: options.Fit = None,
     keep_size: options.KeepSize = False,
     format: options.Format = None,
@@ -51,6 +53,7 @@ def translate(
       ddbm translate sketch.png picture.png --nfe 20 --seed 7
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
       ddbm translate - - < sketch.png > picture.png      a pipe
+      ddbm translate strokes/ out/ -m runs/prior --method sdedit --strength 0.6
 
     \b
     Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some pictures failed,
@@ -87,6 +90,8 @@ def translate(
         fit=fit,
         overwrite=overwrite,
         dry_run=dry_run,
+        method=method,
+        strength=strength,
     )
     events = run(asked, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)
     raise typer.Exit(console.render(events, quiet=quiet, json=json, progress=not no_progress))

@@ -5,8 +5,12 @@ A pair is two files of the same stem, in A (source) and B (target). Known layout
     DATA/train/A DATA/train/B DATA/val/A DATA/val/B      split given
     DATA/trainA DATA/trainB DATA/valA DATA/valB          split given (pix2pix's names; test in place of val is fine)
     DATA/A DATA/B                                        a share is held out, chosen by the hash of the stem
+
+Where there is nothing but targets, as for a prior, each picture is a pair without a source. They are the B of a folder
+of pairs, or else DATA/train and DATA/val (or test), or all of DATA, sub-folders included.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +19,19 @@ from pathlib import Path
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.io import PICTURE_EXTENSIONS
 
+_Folders = tuple[Path | None, Path]
+"""Where sources and targets are."""
+
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files that show the same thing; `name` is their stem, with sub-folders, and tells pairs of one root apart."""
+    """Two files that show the same thing; `name` is their stem, with sub-folders, and tells pairs of one root apart.
+
+    source: None where there are only targets.
+    """
 
     name: str
-    source: Path
+    source: Path | None
     target: Path
 
 
@@ -34,19 +44,20 @@ class PairSplit:
     unpaired: list[Path]
 
 
-def find_pairs(roots: Sequence[Path], *, val_share: float) -> PairSplit:
+def find_pairs(roots: Sequence[Path], *, val_share: float, targets_only: bool = False) -> PairSplit:
     """Collect the pairs of all roots, in an order that depends on names alone.
 
     Args:
         roots: folders in one of the layouts above.
         val_share: share of pairs to hold out, 0..1, where the layout does not say.
+        targets_only: the roots may be plain folders of pictures, and of pairs only B is used.
 
     Raises:
         UsageError: a root is missing, has no known layout, or there are no pairs to train on.
     """
     found = PairSplit([], [], [])
     for root in roots:
-        train, val = _layout(root)
+        train, val = _target_layout(root) if targets_only else _layout(root)
         train_pairs, unpaired = _match(*train)
         found.unpaired.extend(unpaired)
         if val is not None:
@@ -59,17 +70,19 @@ def find_pairs(roots: Sequence[Path], *, val_share: float) -> PairSplit:
                 (found.val if _held_out(pair.name, val_share) else found.train).append(pair)
     if not found.train:
         raise UsageError(
-            f"no pairs to train on in {', '.join(str(root) for root in roots)}",
-            hint="a pair is two pictures of the same stem, one in A/ and one in B/",
+            f"no {'pictures' if targets_only else 'pairs'} to train on in {', '.join(str(root) for root in roots)}",
+            hint="name a folder of pictures"
+            if targets_only
+            else "a pair is two pictures of the same stem, one in A/ and one in B/",
         )
     return found
 
 
-def _layout(root: Path) -> tuple[tuple[Path, Path], tuple[Path, Path] | None]:
+def _layout(root: Path) -> tuple[_Folders, _Folders | None]:
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder", hint="make pairs with: ddbm data edges PICTURES OUT")
 
-    def both(first: str, second: str) -> tuple[Path, Path] | None:
+    def both(first: str, second: str) -> _Folders | None:
         pair = (root / first, root / second)
         return pair if pair[0].is_dir() and pair[1].is_dir() else None
 
@@ -87,7 +100,21 @@ def _layout(root: Path) -> tuple[tuple[Path, Path], tuple[Path, Path] | None]:
     )
 
 
-def _match(sources: Path, targets: Path) -> tuple[list[Pair], list[Path]]:
+def _target_layout(root: Path) -> tuple[_Folders, _Folders | None]:
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder", hint="name a folder of pictures")
+    with contextlib.suppress(UsageError):  # no folder of pairs
+        (_, train), val = _layout(root)
+        return (None, train), (None, val[1]) if val else None
+    vals = [root / split for split in ("val", "test") if (root / split).is_dir()]
+    if vals and (root / "train").is_dir():
+        return (None, root / "train"), (None, vals[0])
+    return (None, root), None
+
+
+def _match(sources: Path | None, targets: Path) -> tuple[list[Pair], list[Path]]:
+    if sources is None:
+        return [Pair(name, None, path) for name, path in by_stem(pictures_below(targets)).items()], []
     first, second = by_stem(pictures_below(sources)), by_stem(pictures_below(targets))
     pairs = [Pair(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
     alone = [(first.get(name) or second[name]) for name in sorted(first.keys() ^ second.keys())]

@@ -49,6 +49,11 @@ class TranslationModel:
         return self.card.name
 
     @property
+    def is_prior(self) -> bool:
+        """Whether it makes pictures from noise alone, and knows no source."""
+        return self.denoiser.path.source_free and not self.denoiser.sees_source
+
+    @property
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
@@ -63,6 +68,8 @@ class TranslationModel:
         grid: str | Mapping[str, Any] | None = None,
         steps: int | None = None,
         nfe: int | None = None,
+        *,
+        start: Mapping[str, Any] | None = None,
     ) -> Plan:
         """Resolve how to sample: what is given, else the sampler's own habits, else the card's defaults.
 
@@ -76,12 +83,13 @@ class TranslationModel:
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
-        home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": chosen.home_start}}
+        home_start = "prior" if self.denoiser.path.source_free else chosen.home_start
+        home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": home_start}}
         plan = Plan(
             path=self.denoiser.path,
             sampler=chosen,
             grid=build(GRIDS, grid if grid is not None else home["grid"], what="grid"),
-            start=build(STARTS, home["start"], what="start"),
+            start=build(STARTS, start or home["start"], what="start"),
             steps=defaults["steps"] if steps is None else steps,
         )
         # A default of the card is a budget: another sampler gets the calls, not the steps, of the card's own.

@@ -2,9 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.paths import Path
@@ -18,13 +19,16 @@ class TimeDistribution(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def share(self, u: Tensor) -> Tensor:
+    def share(self, path: Path, u: Tensor) -> Tensor:
         """Map u, uniform in 0..1, to a share of the way from t_min to t_max."""
 
     def times(self, path: Path, u: Tensor) -> Tensor:
         """Return times of `path` for u uniform in 0..1, float64 and strictly before t_max, where no noise is left."""
-        last = path.t_max * (1 - 1e-4)
-        return path.t_min + self.share(u.double()) * (last - path.t_min)
+        return path.t_min + self.share(path, u.double()) * (_last(path) - path.t_min)
+
+
+def _last(path: Path) -> float:
+    return path.t_max * (1 - 1e-4)
 
 
 @settings
@@ -33,7 +37,7 @@ class UniformTimes(TimeDistribution):
 
     name: ClassVar[str] = "uniform"
 
-    def share(self, u: Tensor) -> Tensor:
+    def share(self, path: Path, u: Tensor) -> Tensor:
         return u
 
 
@@ -43,5 +47,22 @@ class ArcsineTimes(TimeDistribution):
 
     name: ClassVar[str] = "arcsine"
 
-    def share(self, u: Tensor) -> Tensor:
+    def share(self, path: Path, u: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * u) ** 2
+
+
+@settings
+class LogNormalTimes(TimeDistribution):
+    """Noise levels c / b whose logarithm is normal (EDM, arXiv:2206.00364, Table 1): most at the middle ones.
+
+    mean, std: of log(c / b); -1.2 and 1.2 in the paper.
+    """
+
+    name: ClassVar[str] = "log-normal"
+
+    mean: float = -1.2
+    std: Annotated[float, Field(gt=0)] = 1.2
+
+    def share(self, path: Path, u: Tensor) -> Tensor:
+        log_level = self.mean + self.std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
+        return ((path.time_at(-2 * log_level) - path.t_min) / (_last(path) - path.t_min)).clamp(0, 1)

@@ -53,6 +53,8 @@ class Path:
     name: ClassVar[str]
     noise_free: ClassVar[bool] = False
     """c is 0 everywhere: eps does not exist, and the source follows from the state."""
+    source_free: ClassVar[bool] = False
+    """a is 0 everywhere: pictures are made from noise."""
 
     @property
     def t_max(self) -> float:
@@ -83,6 +85,15 @@ class Path:
         """Return 2 lambda_t, equation (8); -inf where nothing of the target is left, also if no noise is either."""
         _, b, c = self.coefficients(t)
         return torch.where(b > 0, 2 * (b.log() - c.log()), -torch.inf)
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """Return the times (float64) where the path has these log_snr, the nearest on it; the inverse of `log_snr`."""
+        low, high = torch.zeros_like(log_snr), torch.full_like(log_snr, self.t_max)
+        for _ in range(80):  # log-SNR falls with t: halve the interval down to the last bit
+            middle = (low + high) / 2
+            below = self.log_snr(middle) < log_snr
+            low, high = torch.where(below, low, middle), torch.where(below, middle, high)
+        return low
 
     def diffusion_squared(self, t: Tensor) -> Tensor:
         """Return g^2, equation (5)."""

@@ -24,6 +24,7 @@ class VEBridge(VE):
     """Brownian motion with sigma_t = t, pinned at T = sigma_max; 80 in the paper for edges, 20 for DIODE."""
 
     name: ClassVar[str] = "ve-bridge"
+    source_free: ClassVar[bool] = False
 
     def coefficients(self, t: Tensor) -> Coefficients:
         a = (t / self.sigma_max) ** 2

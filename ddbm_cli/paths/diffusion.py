@@ -25,6 +25,7 @@ class VE(Path):
     """
 
     name: ClassVar[str] = "ve"
+    source_free: ClassVar[bool] = True
 
     sigma_max: Annotated[float, Field(gt=0)] = 80.0
     sigma_min: Annotated[float, Field(gt=0)] = 0.002
@@ -49,6 +50,7 @@ class VP(Path):
     """
 
     name: ClassVar[str] = "vp"
+    source_free: ClassVar[bool] = True
 
     beta_d: Annotated[float, Field(ge=0)] = 19.9
     beta_min: Annotated[float, Field(gt=0)] = 0.1
@@ -64,6 +66,7 @@ class Cosine(Path):
     """A quarter turn from picture to noise, b^2 + c^2 = 1."""
 
     name: ClassVar[str] = "cosine"
+    source_free: ClassVar[bool] = True
 
     def coefficients(self, t: Tensor) -> Coefficients:
         angle = math.pi / 2 * t

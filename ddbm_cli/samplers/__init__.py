@@ -7,14 +7,14 @@ from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource
 from ddbm_cli.samplers.plan import Plan
-from ddbm_cli.samplers.starts import Booted, Pinned, Prior
+from ddbm_cli.samplers.starts import Booted, Noised, Pinned, Prior
 from ddbm_cli.samplers.times import Karras, Listed, LogSNR, TimeGrid, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
     sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama)
 }
 GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Listed)}
-STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior)}
+STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, Noised)}
 
 ALIASES = {
     "ddbm": "heun:churn=0.33",
@@ -44,6 +44,7 @@ __all__ = [
     "Multistep",
     "Noise",
     "NoiseSource",
+    "Noised",
     "Pinned",
     "Plan",
     "Prior",

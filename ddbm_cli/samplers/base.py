@@ -87,6 +87,10 @@ class Start(ABC):
 
     name: ClassVar[str]
 
+    def first(self, path: Path) -> Tensor | None:
+        """Return the time of the first state (0-d float64), None for the grid's own."""
+        return None
+
     @abstractmethod
     def begin(self, bridge: Bridge, t: Tensor) -> Course:
         """Return the state at t."""

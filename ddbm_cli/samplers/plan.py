@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ddbm_cli.errors import UsageError
@@ -31,8 +32,20 @@ class Plan:
 
     @property
     def times(self) -> Tensor:
-        """The falling times of the grid, float64 (steps + 1,)."""
-        return self.grid.times(self.path, self.steps)
+        """The falling times, float64 (steps + 1,): the grid's, or the start rule's and the last of a finer grid."""
+        first = self.start.first(self.path)
+        if first is None:
+            return self.grid.times(self.path, self.steps)
+        if first <= self.path.t_min:  # there is no noise to be removed
+            return first.reshape(1)
+        whole = self.steps
+        while (below := self._below(first, whole)).numel() < self.steps and whole < MAX_STEPS:
+            whole += max(1, whole // 16)
+        return torch.cat([first.reshape(1), below[-self.steps :]])
+
+    def _below(self, first: Tensor, steps: int) -> Tensor:
+        times = self.grid.times(self.path, steps)
+        return times[times < first]
 
     @property
     def nfe(self) -> int:

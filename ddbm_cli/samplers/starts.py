@@ -4,10 +4,13 @@ At t_max itself a bridge is the source with no noise, b = c = 0, and nothing can
 point in its own way.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import torch
+from pydantic import Field
 from torch import Tensor
 
+from ddbm_cli.paths import VP, Path
 from ddbm_cli.samplers.base import Bridge, Course, Query, Start
 from ddbm_cli.settings import settings
 
@@ -44,4 +47,32 @@ class Prior(Start):
 
     def begin(self, bridge: Bridge, t: Tensor) -> Course:
         return bridge.path.coefficients(t).c * bridge.noise(bridge.source)
+        yield  # a coroutine that asks for nothing
+
+
+@settings
+class Noised(Start):
+    """The source as a guide, b x_T + c eps, at a noise level on the way (SDEdit, arXiv:2108.01073).
+
+    strength: the noise level sigma = c / b, told as the time where the VP process of `VP()` has it, so that it means
+        the same on every source-free path: 0.2 is 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25, in units of -1..1.
+        0 is the guide itself; 1 is the path's own beginning, where next to nothing of it is left.
+    """
+
+    name: ClassVar[str] = "noised"
+
+    strength: Annotated[float, Field(ge=0, le=1)] = 0.6
+
+    def first(self, path: Path) -> Tensor:
+        if self.strength == 1:
+            return torch.tensor(path.t_max, dtype=torch.float64)
+        return path.time_at(VP().log_snr(torch.tensor(self.strength, dtype=torch.float64)))
+
+    def sigma(self, path: Path) -> float:
+        """Return the noise level that sampling begins at."""
+        return float(torch.exp(-path.log_snr(self.first(path)) / 2))
+
+    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+        _, b, c = bridge.path.coefficients(t)
+        return b * bridge.source + c * bridge.noise(bridge.source)
         yield  # a coroutine that asks for nothing

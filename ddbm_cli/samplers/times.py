@@ -82,12 +82,7 @@ class LogSNR(TimeGrid):
         ends = torch.tensor([path.t_max - self.gap, self.t_min or path.t_min], dtype=torch.float64)
         first, last = path.log_snr(ends)
         wanted = torch.linspace(float(first), float(last), steps + 1, dtype=torch.float64)
-        low, high = torch.full_like(wanted, float(ends[1])), torch.full_like(wanted, float(ends[0]))
-        for _ in range(80):  # log-SNR falls with t: halve the interval down to the last bit
-            middle = (low + high) / 2
-            below = path.log_snr(middle) < wanted
-            low, high = torch.where(below, low, middle), torch.where(below, middle, high)
-        return torch.cat([ends[:1], low[1:-1], ends[1:]])
+        return torch.cat([ends[:1], path.time_at(wanted[1:-1]), ends[1:]])
 
 
 @settings

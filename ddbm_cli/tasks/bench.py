@@ -17,6 +17,7 @@ import torch
 
 from ddbm_cli import __version__
 from ddbm_cli.comparison import Input, Method, Outcome, Strip
+from ddbm_cli.comparison.method import SDEDIT
 from ddbm_cli.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
@@ -105,7 +106,8 @@ class Bench:
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
         """Run a method; what stops it is its outcome."""
         try:
-            model = yield from self.load(method.model)
+            name = translate.the_prior(method.model) if method.name == SDEDIT else method.model
+            model = yield from self.load(name)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
@@ -146,11 +148,14 @@ class Bench:
         self.device = str(model.device)
         return model
 
+    def _ask(self, method: Method, **more: Any) -> translate.TranslateRequest:
+        return translate.request(**self._common, **method.options(), **more, format="png")
+
     def _within_seconds(self, method: Method, model: TranslationModel) -> Method:
         """Turn the budget of seconds, if there is one, into network evaluations, by timing some."""
         if self._seconds is None or method.nfe is not None or method.steps is not None:
             return method
-        plan = model.plan(method.sampler, method.grid)
+        plan = translate.plan_of(self._ask(method), model)
         least = replace(plan, steps=1).nfe
         size, batch = model.card.preprocess.size, min(self._common["batch_size"] or BATCH, len(self._jobs))
         calls = model.translate(torch.ones(batch, 3, size, size), torch.zeros_like, plan.within(TIMED_CALLS + least))
@@ -162,8 +167,8 @@ class Bench:
 
     def _measure(self, method: Method, model: TranslationModel) -> Generator[Event, None, Outcome]:
         folder = self._parts / _digest(method.options(), self._common, model.digest)
-        asked = translate.request(**self._common, **method.options(), output=folder, format="png")
-        plan = model.plan(asked.sampler, asked.grid, asked.steps, asked.nfe)
+        asked = self._ask(method, output=folder)
+        plan = translate.plan_of(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
         done = {job.name: folder / job.output.relative_to(self._parts) for job in self._jobs if job.name not in failed}
         self._preprocess = model.card.preprocess

@@ -73,5 +73,10 @@ def command(file: Path, *, model: str | None = None) -> str:
     if format_of(Path(made["source"])) != format_of(file):
         options["--format"] = format_of(file)
     words = ["ddbm", "translate", made["source"]]
+    if made["start"]["name"] == "noised":
+        options |= {"--method": "sdedit", "--strength": made["start"]["strength"]}
+    if not made.get("source_sha256", "-"):  # a sample; those before it are made, too
+        words = ["ddbm", "sample", "-n", str(int(made["source"]) + 1)]
+        options.pop("--fit"), options.pop("--format", None)
     words += [str(part) for pair in options.items() for part in pair]
     return shlex.join(words + (["--keep-size"] if made["keep_size"] else []))

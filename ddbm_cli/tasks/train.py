@@ -1,11 +1,11 @@
-"""Train a bridge on a folder of pairs; a run is a folder, and going on with it is the default.
+"""Train a bridge on pairs, or a prior on pictures; a run is a folder, and going on with it is the default.
 
 RUN/config.json            the resolved request
 RUN/state.safetensors      what resumes the run
 RUN/model.safetensors      averaged weights with their card, ready for `ddbm translate -m`
 RUN/best.safetensors       the same, at the lowest validation loss
 RUN/results.csv            a row for each validation
-RUN/samples/step_N.png     source | result | truth, for some held-out pairs
+RUN/samples/step_N.png     source | result | truth, for some held-out pairs; of a prior, samples
 """
 
 import csv
@@ -30,6 +30,7 @@ from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import ModelCard, TranslationModel, assemble, write_model
+from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import choose_device
 from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import NETWORKS
@@ -44,17 +45,35 @@ TrainEvent = Planned | Stepped | Validated | Saved
 
 VALIDATION_PAIRS = 64
 SHEET_PAIRS = 12
+SHEET_SAMPLES = 24
 MEASURED_PAIRS = 512
+
+FROM_SOURCE: Defaults = {
+    "sampler": {"name": "implicit", "eta": 0.0},
+    # Steps that are finer towards the target, and a first one close to the source, where colours are decided.
+    "grid": {"name": "karras", "rho": 3.0, "gap": 1e-4},
+    "start": {"name": "booted"},
+    "steps": 9,
+}
+FROM_NOISE: Defaults = {
+    "sampler": {"name": "heun", "churn": 0.0},
+    "grid": {"name": "karras", "rho": 7.0},
+    "start": {"name": "prior"},
+    "steps": 18,
+}
+FREE = ", ".join(name for name, path in PATHS.items() if path.source_free)
 
 
 @settings
 class Sampling:
-    """How the model is to be sampled where a user does not say, in shell forms; it goes into the card."""
+    """How the model is to be sampled where a user does not say, in shell forms; it goes into the card.
 
-    sampler: str = "implicit"
-    # Steps that are finer towards the target, and a first one close to the source, where colours are decided.
-    grid: str = "karras:rho=3,gap=0.0001"
-    steps: Annotated[int, Field(ge=1)] = 9
+    None leaves a choice to what suits its kind of path.
+    """
+
+    sampler: str | None = None
+    grid: str | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
 
 
 @settings
@@ -62,6 +81,8 @@ class TrainRequest:
     """What to train, on what, and what to call it.
 
     data: folders of pairs; see `imaging.pairs` for their layouts. output: the run's folder.
+    task: words, "sketch -> picture". "prior", or words that begin with "->", mean a prior: of the data only targets
+        are used, the network gets no source, and what is not given is as in `PRIOR`.
     network, path, prediction, times: settings in their shell form, such as "adm:channels=64". A preconditioned
         prediction whose sigmas are not given gets those of the data.
     size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
@@ -88,6 +109,16 @@ class TrainRequest:
     limits: str = "not stated"
 
 
+PRIOR = {"path": "ve", "times": "log-normal:mean=-0.8,std=1.4", "name": "prior", "augment": ["flip"]}
+"""What a prior has where a bridge has the defaults of `TrainRequest`."""
+
+PRIOR_TASK = "-> picture"
+
+
+def _is_prior(task: str) -> bool:
+    return task == "prior" or task.startswith("->")
+
+
 def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Path | None = None) -> TrainRequest:
     """Resolve a request: what is given wins over the config file, which wins over the run that is resumed.
 
@@ -100,6 +131,8 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
     if config is not None:
         body = _merge(body, _read(config, tomllib.loads, hint="name a TOML file of settings"))
     body = _merge(body, given)
+    if _is_prior(str(body.get("task", ""))):
+        body = PRIOR | body | ({"task": PRIOR_TASK} if body["task"] == "prior" else {})
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
     try:
@@ -118,7 +151,7 @@ def run(
     Raises:
         UsageError: data or settings cannot be used, or the folder holds a run with other settings.
     """
-    pairs = find_pairs(request.data, val_share=request.val_share)
+    pairs = find_pairs(request.data, val_share=request.val_share, targets_only=_is_prior(request.task))
     preprocess = Preprocess(size=request.size)
     device = choose_device(request.device)
     batches = _batches(request, pairs, preprocess)
@@ -170,6 +203,7 @@ class _Judge:
     def __init__(self, request: TrainRequest, card: ModelCard, held_out: Batches) -> None:
         self._request = request
         self._card = card
+        self._is_prior = not card.sees_source
         chosen = [held_out.pair(index) for index in _spread(len(held_out), VALIDATION_PAIRS)]
         if chosen:
             self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
@@ -180,11 +214,12 @@ class _Judge:
         with torch.no_grad():
             loss = self._loss(denoiser)
         results = self._translate(denoiser)
-        self.scores = {
-            "loss": loss,
-            "mse": float((results - self._target).square().mean()),
-            "blank_mse": float((1 - self._target).square().mean()),
-        }
+        self.scores = {"loss": loss}
+        if not self._is_prior:  # what it makes has nothing to be compared with
+            self.scores |= {
+                "mse": float((results - self._target).square().mean()),
+                "blank_mse": float((1 - self._target).square().mean()),
+            }
         self._record(step, results)
         return self.scores
 
@@ -192,7 +227,7 @@ class _Judge:
         """Return the card as it stands after the steps done so far."""
         recipe = fit.recipe
         training = {
-            "pairs": len(fit.batches),
+            "pictures" if self._is_prior else "pairs": len(fit.batches),
             "steps": fit.step,
             "seconds": round(fit.seconds),
             "batch_size": recipe.batch_size,
@@ -201,7 +236,8 @@ class _Judge:
             "torch": torch.__version__,
         }
         held_out = {name: round(value, 5) for name, value in self.scores.items()}
-        scores = {"validation_pairs": len(self._target), **held_out} if held_out else {}
+        what = "validation_pictures" if self._is_prior else "validation_pairs"
+        scores = {what: len(self._target), **held_out} if held_out else {}
         return dataclasses.replace(self._card, training=training, scores=scores)
 
     def _loss(self, denoiser: Denoiser) -> float:
@@ -217,18 +253,19 @@ class _Judge:
         model = TranslationModel(self._card, denoiser)
         plan = model.plan()
         results = []
-        for first in range(0, len(self._source), 16):
-            part = self._source[first : first + 16]
+        sources = self._source[:SHEET_SAMPLES] if self._is_prior else self._source
+        for first in range(0, len(sources), 16):
+            part = sources[first : first + 16]
             noise = NoiseSource(0, [f"validation {first + index}" for index in range(len(part))])
             results.append(finish(model.translate(part, noise, plan)))
         return torch.cat(results).clamp(-1, 1)
 
     def _record(self, step: int, results: Tensor) -> None:
         shown = _spread(len(results), SHEET_PAIRS)
-        columns = [tensor[shown] for tensor in (self._source, results, self._target)]
+        columns = [results] if self._is_prior else [side[shown] for side in (self._source, results, self._target)]
         sheet = self._request.output / "samples" / f"step_{step:07d}.png"
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(contact_sheet(columns, columns=4), sheet)
+        save_picture(contact_sheet(columns, columns=12 // len(columns)), sheet)
         table = self._request.output / "results.csv"
         fresh = not table.exists()
         with table.open("a", newline="") as file:
@@ -250,28 +287,40 @@ def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess) ->
 
 
 def _files(pairs: Sequence[Pair]) -> Iterator[Path]:
-    return (file for pair in pairs for file in (pair.source, pair.target))
+    return (file for pair in pairs for file in (pair.source, pair.target) if file)
+
+
+def _defaults(asked: Sampling, usual: Defaults) -> Defaults:
+    """Return how to sample: what is asked, else what is usual."""
+    chosen = usual.copy()
+    if asked.sampler is not None:
+        chosen["sampler"] = describe(build(SAMPLERS, asked.sampler, what="sampler"))
+    if asked.grid is not None:
+        chosen["grid"] = describe(build(GRIDS, asked.grid, what="grid"))
+    if asked.steps is not None:
+        chosen["steps"] = asked.steps
+    return chosen
 
 
 def _card(request: TrainRequest, batches: Batches) -> ModelCard:
+    is_prior = _is_prior(request.task)
     path = build(PATHS, request.path, what="path")
     prediction = describe(build(PREDICTIONS, request.prediction, what="prediction"))
     if prediction["name"] == "preconditioned" and "sigma" not in request.prediction:
-        prediction |= _measure(batches)
-    start = "prior" if path.name in ("ve", "vp", "cosine") else "booted"
+        measured = _measure(batches)
+        prediction |= {"sigma_data": measured["sigma_data"]} if is_prior else measured
+    if is_prior and not path.source_free:
+        raise UsageError(f"path '{path.name}' needs a source, and a prior has none", hint="choose one of: " + FREE)
+    network = describe(build(NETWORKS, request.network, what="network"))
     return ModelCard(
         name=request.name,
         task=request.task,
-        network=describe(build(NETWORKS, request.network, what="network")),
+        network=network | ({"in_channels": network["out_channels"]} if is_prior else {}),
         path=describe(path),
         prediction=prediction,
         preprocess=Preprocess(size=request.size),
-        defaults={
-            "sampler": describe(build(SAMPLERS, request.sampling.sampler, what="sampler")),
-            "grid": describe(build(GRIDS, request.sampling.grid, what="grid")),
-            "start": {"name": start},
-            "steps": request.sampling.steps,
-        },
+        sees_source=not is_prior,
+        defaults=_defaults(request.sampling, FROM_NOISE if path.source_free else FROM_SOURCE),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
@@ -325,8 +374,10 @@ def _facts(
 ) -> dict[str, str]:
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
+    what = "pairs" if card.sees_source else "pictures"
+    unpaired = f", {len(pairs.unpaired)} unpaired" if card.sees_source else ""
     facts = {
-        "Data": f"{len(pairs.train)} pairs to train on, {len(pairs.val)} held out, {len(pairs.unpaired)} unpaired",
+        "Data": f"{len(pairs.train)} {what} to train on, {len(pairs.val)} held out{unpaired}",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",

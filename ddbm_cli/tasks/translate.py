@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +36,8 @@ from ddbm_cli.imaging.io import (
 )
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import TranslationModel, load_model, locating
-from ddbm_cli.samplers import NoiseSource, Plan
+from ddbm_cli.registry import read_registry
+from ddbm_cli.samplers import Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
 
@@ -57,6 +58,7 @@ class TranslateRequest:
     """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
+    method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says.
     """
 
     source: str
@@ -77,6 +79,8 @@ class TranslateRequest:
     fit: Literal["pad", "crop", "stretch"] | None = None
     overwrite: bool = False
     dry_run: bool = False
+    method: Literal["bridge", "sdedit"] = "bridge"
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 def request(**given: Any) -> TranslateRequest:
@@ -94,7 +98,7 @@ def request(**given: Any) -> TranslateRequest:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What became of the pictures so far."""
 
     written: int = 0
@@ -125,33 +129,35 @@ def run(
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
         ModelError: the model cannot be had.
     """
-    _check_budget(request)
+    check_budget(request)
+    _check_method(request)
     jobs = _plan_jobs(request)
-    _see_that_it_can_be_written(jobs, make=False)
+    see_that_it_can_be_written(jobs, make=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
     if model is None:
-        file = yield from locating(request.model, fetch=not request.dry_run)
+        name = the_prior(request.model) if request.method == "sdedit" else request.model
+        file = yield from locating(name, fetch=not request.dry_run)
         model = load_model(file, device=request.device, dtype=request.dtype)
-    plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
+    plan = plan_of(request, model)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
-    tally = _Tally()
-    work = _Work(request, model, plan, tally, piped, stdout)
+    tally = Tally()
+    work = Work(request, model, plan, tally, piped, stdout)
     kept, todo = work.sort(jobs.jobs)
     tally.kept = len(kept)
-    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=_facts(work, jobs))
+    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts(work, jobs))
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
         return
     if todo:
-        _see_that_it_can_be_written(jobs, make=True)
+        see_that_it_can_be_written(jobs, make=True)
         yield from work.run(todo)
     yield tally.finished(_where(jobs))
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """A picture that has been read, ready for the network; `digest` is the sha256 of its file."""
 
     job: Job
@@ -160,11 +166,11 @@ class _Loaded:
     digest: str
 
 
-_Reading = Future[_Loaded]
+_Reading = Future[Loaded]
 _Saving = Future[dict[str, Any]]
 
 
-class _Work:
+class Work:
     """Reads ahead of the network and writes behind it, with a bounded number of pictures in memory."""
 
     def __init__(
@@ -172,7 +178,7 @@ class _Work:
         request: TranslateRequest,
         model: TranslationModel,
         plan: Plan,
-        tally: _Tally,
+        tally: Tally,
         piped: bytes,
         stdout: BinaryIO | None,
     ) -> None:
@@ -203,7 +209,7 @@ class _Work:
         saving: deque[tuple[Job, _Saving]] = deque()
         with ThreadPoolExecutor(WORKERS, "read") as readers, ThreadPoolExecutor(WORKERS, "write") as writers:
             try:
-                batch: list[_Loaded] = []
+                batch: list[Loaded] = []
                 for job, reading in self._read_ahead(jobs, readers):
                     try:
                         batch.append(reading.result())
@@ -228,14 +234,14 @@ class _Work:
         while ahead:
             yield ahead.popleft()
 
-    def _load(self, job: Job) -> _Loaded:
+    def _load(self, job: Job) -> Loaded:
         piped = _is_pipe(job.source)
         body, name = (self._piped, "standard input") if piped else (read_file(job.source), str(job.source))
         tensor, placement = self.preprocess.forward(open_picture(body, name=name))
-        return _Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest())
+        return Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest())
 
     def _translate(
-        self, batch: list[_Loaded], writers: ThreadPoolExecutor, saving: deque[tuple[Job, _Saving]]
+        self, batch: list[Loaded], writers: ThreadPoolExecutor, saving: deque[tuple[Job, _Saving]]
     ) -> Iterator[Event]:
         waiting = batch
         while waiting:
@@ -249,9 +255,7 @@ class _Work:
             for loaded, result in zip(batch, results, strict=True):
                 saving.append((loaded.job, writers.submit(self._save, loaded, result)))
 
-    def _sample(
-        self, batch: list[_Loaded], saving: deque[tuple[Job, _Saving]]
-    ) -> Generator[Event, None, Tensor | None]:
+    def _sample(self, batch: list[Loaded], saving: deque[tuple[Job, _Saving]]) -> Generator[Event, None, Tensor | None]:
         """Return the translated batch, None if it did not fit into memory."""
         source = torch.stack([loaded.tensor for loaded in batch])
         noise = NoiseSource(self.request.seed, [_stream_name(loaded.job) for loaded in batch])
@@ -279,7 +283,7 @@ class _Work:
             torch.cuda.empty_cache()
         self.batch_size = tried // 2
 
-    def _save(self, loaded: _Loaded, result: Tensor) -> dict[str, Any]:
+    def _save(self, loaded: Loaded, result: Tensor) -> dict[str, Any]:
         """Write a result, and return what is said of it."""
         job = loaded.job
         if not np.isfinite(result.numpy()).all():
@@ -331,6 +335,9 @@ class _Work:
         for name, value in wanted.items():
             if found.get(name) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
+        return self._another_source(job, found)
+
+    def _another_source(self, job: Job, found: dict[str, Any]) -> str:
         if not _is_pipe(job.source):
             try:
                 if found.get("source_sha256") != hashlib.sha256(read_file(job.source)).hexdigest():
@@ -359,13 +366,54 @@ class _Work:
         return Failed(source=job.source, message=error.message, hint=error.hint)
 
 
-def _check_budget(request: TranslateRequest) -> None:
+def check_budget(request: TranslateRequest) -> None:
     """See at once what would be found out only after a large model has been loaded."""
     for option, value, what in (("--nfe", request.nfe, "network evaluations"), ("--steps", request.steps, "steps")):
         if value is not None and value < 1:
             raise UsageError(f"{value} {what} make no picture", hint=f"give {option} 1 or more")
     if request.nfe is not None and request.steps is not None:
         raise UsageError("--steps and --nfe are two ways to say one thing", hint="give one of them")
+
+
+def _check_method(request: TranslateRequest) -> None:
+    if request.strength is not None and request.method != "sdedit":
+        raise UsageError("--strength is for --method sdedit", hint="add --method sdedit, or leave it out")
+
+
+def plan_of(request: TranslateRequest, model: TranslationModel) -> Plan:
+    """Return how a request is sampled by a model.
+
+    Raises:
+        UsageError: an unknown name, a value out of range, or a method that is not for this model.
+    """
+    return model.plan(request.sampler, request.grid, request.steps, request.nfe, start=_start(request, model))
+
+
+def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, Any] | None:
+    """Return how to leave the source, None for the model's own way; see that model and method fit."""
+    if request.method == "sdedit":
+        if not model.is_prior:
+            raise UsageError(f"model '{model.name}' is a bridge, and SDEdit needs a prior", hint="name a prior with -m")
+        strength = {} if request.strength is None else {"strength": request.strength}
+        return {"name": "noised", **strength}
+    if model.is_prior:
+        raise UsageError(
+            f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
+            hint="use it with --method sdedit --strength 0.6, or make pictures: ddbm sample",
+        )
+    return None
+
+
+def the_prior(name: str | None) -> str:
+    """Return the model that is named, or the built-in prior.
+
+    Raises:
+        UsageError: none is named, and none built in.
+    """
+    priors = [entry.name for entry in read_registry().values() if entry.builtin and entry.task.startswith("->")]
+    if name is None and not priors:
+        raise UsageError("no prior is named", hint="name one with -m; make one with: ddbm train PICTURES --task prior")
+    return name or priors[0]
 
 
 def _plan_jobs(request: TranslateRequest, suffix: str = "ddbm") -> Jobs:
@@ -399,15 +447,17 @@ def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _facts(work: _Work, jobs: Jobs) -> dict[str, str]:
+def facts(work: Work, jobs: Jobs) -> dict[str, str]:
     model, plan, size = work.model, work.plan, work.preprocess.size
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
     ignored = f", {_count(jobs.ignored, 'other file')} ignored" if jobs.ignored else ""
     keeps = work.request.keep_size
+    start = plan.start
+    guided = f", strength {start.strength:g} = sigma {start.sigma(plan.path):.3g}" if isinstance(start, Noised) else ""
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {_word(model.dtype)}",
         "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {work.nfe} NFE,"
-        f" seed {work.request.seed}",
+        f" seed {work.request.seed}{guided}",
         "Input": f"{_count(len(jobs.jobs), 'picture')}{ignored}",
         "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",
     }
@@ -417,7 +467,7 @@ def _where(jobs: Jobs) -> Path:
     return jobs.folder if len(jobs.jobs) > 1 else jobs.jobs[0].output
 
 
-def _see_that_it_can_be_written(jobs: Jobs, *, make: bool) -> None:
+def see_that_it_can_be_written(jobs: Jobs, *, make: bool) -> None:
     """See that outputs can be written to their folder, which is made, or only looked for."""
     folder = jobs.folder
     if _is_pipe(jobs.jobs[0].output):

@@ -26,7 +26,10 @@ AUGMENTATIONS = ("flip", "shift")
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data: target and source (B, 3, H, W) in -1..1, u (B,) in 0..1 for the times, eps like the target."""
+    """One step's data: target and source (B, 3, H, W) in -1..1, u (B,) in 0..1 for the times, eps like the target.
+
+    Where pictures have no source, it is the target, which nothing on a source-free path looks at.
+    """
 
     target: Tensor
     source: Tensor
@@ -66,7 +69,7 @@ class Batches:
         # Stratified times: one in each of `size` equal parts, which steadies the loss.
         u = (torch.rand(1, generator=random) + torch.arange(self._size) / self._size) % 1
         u = u[torch.randperm(self._size, generator=random)]
-        target = both[:, 1].contiguous()
+        target = both[:, -1].contiguous()
         return Batch(target, both[:, 0].contiguous(), u, torch.randn(target.shape, generator=random))
 
     def from_step(self, step: int) -> Iterator[Batch]:
@@ -81,8 +84,8 @@ class Batches:
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """Return target and source (3, H, W) of one pair, as they are."""
-        source, target = self._load(index).float() / 127.5 - 1
-        return target, source
+        both = self._load(index).float() / 127.5 - 1
+        return both[-1], both[0]
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -98,9 +101,10 @@ class Batches:
         return _permutation(len(self._pairs), self._seed, epoch)
 
     def _decode(self, index: int) -> Tensor:
-        """Return source and target of a pair, uint8 (2, 3, H, W)."""
+        """Return source, if there is one, and target of a pair, uint8 (2 or 1, 3, H, W)."""
         pair = self._pairs[index]
-        pictures = [self._preprocess.forward(open_picture(path))[0] for path in (pair.source, pair.target)]
+        files = [path for path in (pair.source, pair.target) if path]
+        pictures = [self._preprocess.forward(open_picture(path))[0] for path in files]
         return ((torch.stack(pictures) + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -116,7 +120,7 @@ def _permutation(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def _augment(both: Tensor, random: torch.Generator, kinds: Sequence[str], *, paper: float) -> Tensor:
-    """Augment (B, 2, 3, H, W); the draws are made whether used or not, so that one kind does not move the others."""
+    """Augment (B, 1 or 2, 3, H, W); all draws are always made, so that one kind does not move the others."""
     count, size = len(both), both.shape[-1]
     reach = max(1, size // 16)
     flips = torch.rand(count, generator=random) < 0.5

@@ -21,7 +21,7 @@ def ddbm(monkeypatch):
             patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin), isatty=lambda: False))
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
-            patch.setattr("warnings.simplefilter", lambda *given: None)
+            patch.setattr("warnings.simplefilter", lambda *given, **named: None)
             patch.setenv("COLUMNS", "200")
             patch.setenv("DDBM_DEBUG", "0")
             for name, value in environment.items():

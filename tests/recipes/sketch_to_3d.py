@@ -21,21 +21,29 @@ def ddbm(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "ddbm_cli", *arguments], check=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> tuple[argparse.Namespace, list[str]]:
+    """Return PICTURES and RUN of a recipe's command line, and the options for `ddbm train`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("run", type=Path)
-    arguments, options = parser.parse_known_args()
-    pairs = arguments.run.parent / "pairs"
-    index = str(arguments.pictures / "index.tsv")
+    return parser.parse_known_args()
+
+
+def train(data: list[Path], config: Path, run: Path, options: list[str]) -> None:
+    """Begin a run by its recipe, or go on with it."""
+    begun = (run / "config.json").exists()
+    which = ["--resume", run] if begun else [*data, "--config", config, "-o", run]
+    ddbm("train", *map(str, which), *options)
+
+
+def main() -> None:
+    given, options = arguments(__doc__)
+    pairs = given.run.parent / "pairs"
+    index = str(given.pictures / "index.tsv")
     for style in ("ink", "pencil"):
-        ddbm("data", "edges", str(arguments.pictures), str(pairs / style), "--style", style, "--split-by", index, "-q")
-    if (arguments.run / "config.json").exists():
-        ddbm("train", "--resume", str(arguments.run), *options)
-    else:
-        config = str(HERE / "sketch-to-3d-64.toml")
-        ddbm("train", str(pairs / "ink"), str(pairs / "pencil"), "--config", config, "-o", str(arguments.run), *options)
-    ship.ship(arguments.run / "model.safetensors", pairs)
+        ddbm("data", "edges", str(given.pictures), str(pairs / style), "--style", style, "--split-by", index, "-q")
+    train([pairs / "ink", pairs / "pencil"], HERE / "sketch-to-3d-64.toml", given.run, options)
+    ship.ship(given.run / "model.safetensors", pairs)
 
 
 if __name__ == "__main__":

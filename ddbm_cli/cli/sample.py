@@ -1,0 +1,70 @@
+"""`ddbm sample`: options in, events out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddbm_cli.cli import console, options
+
+Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where 000000.png ... go.")]
+Number = Annotated[int, typer.Option("-n", "--number", metavar="N", help="Pictures that the folder shall have.")]
+Sheet = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The first 100 side by side, png.", rich_help_panel=options.FILES)
+]
+Npz = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="All in one array, for evaluators.", rich_help_panel=options.FILES)
+]
+
+
+def sample(
+    output: Folder,
+    number: Number = 16,
+    model: options.Model = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    nfe: options.NFE = None,
+    steps: options.Steps = None,
+    sampler: options.Sampler = None,
+    grid: options.Grid = None,
+    seed: options.Seed = 0,
+    sheet: Sheet = None,
+    npz: Npz = None,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    batch_size: options.BatchSize = "auto",
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Make pictures from noise, with a prior.
+
+    Finished ones are kept: the same command goes on where it was stopped, and a larger -n adds to the folder.
+
+    \b
+    Examples:
+      ddbm sample -n 64 -o pictures/ -m runs/prior --sheet sheet.png
+      ddbm sample -n 50000 -o pictures/ -m runs/prior --sampler dbim-3 --nfe 12 --npz all.npz
+    """
+    batch = options.number("--batch-size", batch_size)
+
+    from ddbm_cli.tasks.sample import request, run
+
+    asked = request(
+        output=output,
+        number=number,
+        model=model,
+        sampler=sampler,
+        grid=grid,
+        steps=steps,
+        nfe=nfe,
+        seed=seed,
+        batch_size=batch,
+        device=device,
+        dtype=dtype,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        sheet=sheet,
+        npz=npz,
+    )
+    raise typer.Exit(console.render(run(asked), quiet=quiet, json=json, progress=not no_progress))

@@ -1,0 +1,26 @@
+"""`ddbm sample` on the command line."""
+
+import json
+
+from tests.tasks.test_sample import PRIOR
+from tests.tiny import write_tiny
+
+
+def test_sample_and_edit(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    code, out, err = ddbm("sample", "-n", "2", "-o", tmp_path / "out", "-m", model, "-b", "1", "--json")
+    records = [json.loads(line) for line in out.decode().splitlines()]
+    assert code == 0 and [record["status"] for record in records] == ["written", "written", "finished"], err
+    code, out, err = ddbm("sample", "-n", "3", "-o", tmp_path / "out", "-m", model, "-q")
+    assert code == 0 and out.decode().splitlines() == [str(tmp_path / "out" / "000002.png")] and err == ""
+    code, out, err = ddbm(
+        "translate", tmp_path / "out", tmp_path / "edited", "-m", model, "--method", "sdedit", "--strength", "0.4"
+    )
+    assert code == 0 and "strength 0.4 = sigma" in err and len(out.splitlines()) == 3
+    code, _, err = ddbm("translate", tmp_path / "out", tmp_path / "edited", "-m", model)
+    assert code == 2 and "--method sdedit" in err
+
+
+def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):
+    code, _, err = ddbm("sample", "-o", tmp_path / "out", "-m", tmp_path / "none.safetensors")
+    assert code == 4 and "no such model file" in err
