@@ -51,10 +51,10 @@ Method = Annotated[
     str, typer.Option(metavar="NAME", help="bridge; or sdedit, with a prior as -m.", rich_help_panel=SAMPLING)
 ]
 Strength = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="0..1",
-        help="SDEdit's noise level: 0.2 is sigma 0.72, 0.4 2.0, 0.6 6.1, 0.8 25; 0 keeps the picture.",
+        help="SDEdit's noise level: 0.2 is sigma 0.72, 0.4 2.0, 0.6 6.1, 0.8 25; 0.2,0.4 makes both.",
         rich_help_panel=SAMPLING,
     ),
 ]
@@ -109,3 +109,17 @@ def number(option: str, value: str) -> int | None:
     if not value.isdecimal() or int(value) < 1:
         raise UsageError(f"{option} {value}: not a number of pictures", hint=f"give {option} 1 or more, or auto")
     return int(value)
+
+
+def numbers(option: str, value: str | None) -> list[float]:
+    """Return the numbers that an option lists, parted by commas; none for None.
+
+    Raises:
+        UsageError: one is no number.
+    """
+    try:
+        return [] if value is None else list(dict.fromkeys(float(part) for part in value.split(",")))
+    except ValueError:
+        raise UsageError(
+            f"{option} {value}: not numbers", hint=f"write {option} 0.6, or {option} 0.2,0.4,0.6"
+        ) from None

@@ -97,7 +97,8 @@ def _words(entry: "Entry") -> dict[str, str]:
         words["Unchecked"] = entry.note
     words["Here"] = _here(entry)
     words["Registry"] = str(entry.origin)
-    words["Use"] = f"ddbm translate INPUT OUTPUT -m {entry.name}"
+    is_prior = entry.task.startswith("->")
+    words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {entry.name}"
     return words
 
 

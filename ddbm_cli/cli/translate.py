@@ -53,7 +53,7 @@ def translate(
       ddbm translate sketch.png picture.png --nfe 20 --seed 7
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
       ddbm translate - - < sketch.png > picture.png      a pipe
-      ddbm translate strokes/ out/ -m runs/prior --method sdedit --strength 0.6
+      ddbm translate strokes/ out/ -m runs/prior --method sdedit --strength 0.2,0.6
 
     \b
     Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some pictures failed,
@@ -69,7 +69,9 @@ def translate(
         raise UsageError("a picture would go to the terminal", hint="add > picture.png, or name a file for it")
     batch = options.number("--batch-size", batch_size)
 
-    from ddbm_cli.tasks.translate import request, run
+    strengths = options.numbers("--strength", strength)
+
+    from ddbm_cli.tasks.translate import request, run, sweep
 
     asked = request(
         source=source,
@@ -91,9 +93,12 @@ def translate(
         overwrite=overwrite,
         dry_run=dry_run,
         method=method,
-        strength=strength,
+        strength=strengths[0] if strengths else None,
     )
-    events = run(asked, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)
+    if len(strengths) > 1:
+        events = sweep(asked, strengths)
+    else:
+        events = run(asked, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)
     raise typer.Exit(console.render(events, quiet=quiet, json=json, progress=not no_progress))
 
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -154,6 +154,25 @@ def run(
         see_that_it_can_be_written(jobs, make=True)
         yield from work.run(todo)
     yield tally.finished(_where(jobs))
+
+
+def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
+    """Translate at each strength in turn; the outputs of each go to a folder of their own, such as OUTPUT/strength-0_6.
+
+    Raises:
+        UsageError: as `run`; or the output is no folder.
+    """
+    output = asked.output
+    if output is None or _is_pipe(output) or format_of(output) or output.is_file():
+        raise UsageError("several strengths make several pictures of each", hint="name a folder for the output")
+    given = {field.name: getattr(asked, field.name) for field in fields(asked)}
+    folders = [output / f"strength-{strength:g}".replace(".", "_") for strength in strengths]  # a dot begins a suffix
+    each = [
+        request(**given | {"strength": strength, "output": folder})
+        for strength, folder in zip(strengths, folders, strict=True)
+    ]
+    for one in each:
+        yield from run(one)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 
 from tests.tasks.test_sample import PRIOR
-from tests.tiny import write_tiny
+from tests.tiny import picture, write_tiny
 
 
 def test_sample_and_edit(ddbm, tmp_path):
@@ -24,3 +24,17 @@ def test_sample_and_edit(ddbm, tmp_path):
 def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):
     code, _, err = ddbm("sample", "-o", tmp_path / "out", "-m", tmp_path / "none.safetensors")
     assert code == 4 and "no such model file" in err
+
+
+def test_several_strengths_have_a_folder_each(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    picture(0).save(tmp_path / "in.png")
+    sdedit = ["-m", model, "--method", "sdedit", "--steps", "2"]
+    code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / "out", *sdedit, "--strength", "0.2,0.4")
+    made = [(tmp_path / "out" / f"strength-0_{tenth}" / "in.png").read_bytes() for tenth in (2, 4)]
+    assert code == 0 and made[0] != made[1], err
+    for output, strength, words in (("x.png", "0.2,0.4", "several strengths"), ("out", "0.2,a", "not numbers")):
+        code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / output, *sdedit, "--strength", strength)
+        assert code == 2 and words in err
+    code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / "out", *sdedit, "--strength", "0.2,1.4")
+    assert code == 2 and "--strength" in err and "Traceback" not in err and "unexpected" not in err
