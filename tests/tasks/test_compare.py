@@ -11,7 +11,7 @@ from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks.compare import request, run
 from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Made, Planned, Written
-from tests.tiny import picture, write_tiny
+from tests.tiny import NETWORK, picture, write_tiny
 
 
 @pytest.fixture
@@ -200,3 +200,20 @@ def test_targets_must_be_named_like_inputs(folder):
     picture(0).save(folder / "other" / "x.png")
     with pytest.raises(UsageError, match="no picture is named like an input"):
         compare(folder, targets=folder / "other")
+
+
+def test_sdedit_is_a_method_like_any(folder):
+    """With a prior as its model, at several strengths; a bridge cannot do it, which costs its column."""
+    prior = write_tiny(
+        folder / "prior.safetensors",
+        task="-> test",
+        path={"name": "ve"},
+        sees_source=False,
+        network=NETWORK | {"in_channels": 3},
+        defaults={"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 4},
+    )
+    compare(folder, "dbim", f"sdedit:0.2,0.6,model={prior}", "sdedit:0.4")
+    bridge, low, high, wrong = told(folder)["methods"]
+    assert [row["method"] for row in (low, high)] == ["sdedit:0.2, 5 NFE", "sdedit:0.6, 5 NFE"]
+    assert "error" not in bridge and "needs a prior" in wrong["error"]
+    assert "--method sdedit --strength 0.6" in high["commands"]["0.png"]
