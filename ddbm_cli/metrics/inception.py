@@ -120,8 +120,10 @@ class FID(SetMetric):
             self._figure(self.name, self.label, fid, count, note="biased: fewer pictures than features" * few),
             self._figure(f"kid{suffix}", "KID", kid["kernel_inception_distance_mean"], kept, note=kid_note),
             self._figure(f"is{suffix}", "IS", score["inception_score_mean"], len(self._logits), True, score_note),
-            self._figure(f"precision{suffix}", "Precision", near["precision"], kept, True, "3 neighbours"),
-            self._figure(f"recall{suffix}", "Recall", near["recall"], kept, True, "3 neighbours"),
+            self._figure(
+                f"precision{suffix}", "Precision", near["precision"], kept, True, "3 neighbours, Inception's features"
+            ),
+            self._figure(f"recall{suffix}", "Recall", near["recall"], kept, True, "3 neighbours, Inception's features"),
         ]
 
     def _figure(

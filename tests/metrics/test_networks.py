@@ -51,7 +51,8 @@ def test_inceptions_figures_are_torch_fidelitys(inception, tmp_path):
     noisy, smooth = pictures(count=12, size=48)
     reference = torch_fidelity.calculate_metrics(
         input1=write(tmp_path / "out", noisy), input2=write(tmp_path / "truth", smooth),
-        fid=True, kid=True, isc=True, prc=True, kid_subset_size=12, cuda=False, cache=False, verbose=False,
+        fid=True, kid=True, isc=True, prc=True, feature_extractor="inception-v3-compat",
+        feature_layer_prc="2048", kid_subset_size=12, cuda=False, cache=False, verbose=False,
         feature_extractor_weights_path=str(inception),
     )  # fmt: skip
     metric = FID(CPU)
