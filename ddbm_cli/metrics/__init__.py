@@ -3,16 +3,22 @@
 Torch and NumPy alone give the errors; torchmetrics and torch-fidelity (the extra `eval`) whatever they have.
 """
 
-from ddbm_cli.metrics.base import UNAVAILABLE, Batch, Figure, Metric, PictureMetric, SetMetric
+from ddbm_cli.errors import DdbmError
+from ddbm_cli.metrics.base import Batch, Figure, Metric, MissingExtraError, PictureMetric, SetMetric
 from ddbm_cli.metrics.diversity import PixelDiversity
 from ddbm_cli.metrics.edges import EdgeF1
+from ddbm_cli.metrics.inception import AFD, FID, CleanFID
+from ddbm_cli.metrics.perceptual import DISTS, LPIPS
 from ddbm_cli.metrics.pixels import L1, MSE, MSSSIM, PSNR, SSIM
 from ddbm_cli.metrics.sliced import SlicedWasserstein
 from ddbm_cli.metrics.summary import interval, summarise
+from ddbm_cli.metrics.weights import MissingWeightsError
 
-METRICS: dict[str, type[Metric]] = {
-    metric.name: metric for metric in (MSE, L1, PSNR, SSIM, MSSSIM, SlicedWasserstein, PixelDiversity, EdgeF1)
-}
+UNAVAILABLE: tuple[type[DdbmError], ...] = (MissingExtraError, MissingWeightsError)
+"""What costs a metric only itself."""
+
+_ALL = (MSE, L1, PSNR, SSIM, MSSSIM, LPIPS, DISTS, FID, CleanFID, SlicedWasserstein, PixelDiversity, AFD, EdgeF1)
+METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in _ALL}
 
 __all__ = [
     "METRICS",

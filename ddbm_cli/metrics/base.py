@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import DdbmError, UsageError
+from ddbm_cli.errors import UsageError
 
 Need = Literal["targets", "sketches", "draws"]
 EXTRA = 'pip install "ddbm-cli[eval]"'
@@ -119,7 +119,3 @@ def need_libraries(names: Sequence[str], what: str) -> None:
         except (ImportError, RuntimeError) as error:  # torchvision of another build than torch raises the latter
             reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be used ({error})"
             raise MissingExtraError(f"{what}: {name} {reason}", hint=EXTRA) from None
-
-
-UNAVAILABLE: tuple[type[DdbmError], ...] = (MissingExtraError,)
-"""What costs a metric only itself."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.metrics.base import Batch, Figure, SetMetric, signed
+from ddbm_cli.metrics.sample import Sample
 
 SIDE = 8
 PATCHES = 16
@@ -23,9 +24,8 @@ QUANTILES = 1024
 MOST_PICTURES = 4096
 """Pictures that are looked at, evenly spread over all: this bounds memory."""
 
-GOLDEN = 0.6180339887498949
 PLASTIC = 0.7548776662466927, 0.5698402909980532
-"""Multiples of these, modulo 1, spread evenly over a line and over a square."""
+"""Multiples of these, modulo 1, spread evenly over a square."""
 
 
 class SlicedWasserstein(SetMetric):
@@ -44,26 +44,19 @@ class SlicedWasserstein(SetMetric):
         random = torch.Generator().manual_seed(0)
         directions = torch.randn(3 * SIDE**2, DIRECTIONS, generator=random)
         self._directions = (directions / directions.norm(dim=0)).to(device)
-        self._keys = torch.empty(0, dtype=torch.float64)
-        self._outputs: list[Tensor] = []
-        self._targets: list[Tensor] = []
+        self._points = Sample(MOST_PICTURES)
 
     def update(self, batch: Batch) -> None:
         """Take in a batch; pictures of less than 16 pixels have no patches, and are left out."""
         if min(batch.outputs.shape[-2:]) < 2 * SIDE:
             return
-        self._keys = torch.cat([self._keys, (batch.index.double() * GOLDEN) % 1])
-        kept = self._keys.argsort()[:MOST_PICTURES]
-        self._keys = self._keys[kept]
-        for name, pictures in (("_outputs", batch.outputs), ("_targets", batch.wanted)):
-            new = [part @ self._directions for part in _patches(signed(pictures), batch.index.to(self.device))]
-            old = getattr(self, name) or [part[:0] for part in new]
-            both = [torch.cat(pair) for pair in zip(old, new, strict=True)]
-            setattr(self, name, both if len(kept) == len(both[0]) else [part[kept.to(part.device)] for part in both])
+        index = batch.index.to(self.device)
+        sides = (_patches(signed(pictures), index) for pictures in (batch.outputs, batch.wanted))
+        self._points.add(batch.index, *(part @ self._directions for side in sides for part in side))
 
     def figures(self) -> list[Figure]:
-        count = len(self._keys)
-        scales = [_distance(*pair) for pair in zip(self._outputs, self._targets, strict=True)]
+        count, parts = len(self._points), self._points.parts
+        scales = [_distance(*pair) for pair in zip(parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True)]
         value = sum(scales) / len(scales) if count > 1 else None
         figure = Figure(
             name=self.name,

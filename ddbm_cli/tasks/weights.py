@@ -52,6 +52,9 @@ class Removed:
     freed: int
 
 
+METRICS = "metrics"
+"""The name of all feature networks that `ddbm evaluate` uses."""
+
 WeightsEvent = Event | Pulled | ToPull | Verified | Removed
 
 
@@ -66,6 +69,10 @@ def pull(names: list[str], *, accept_change: bool = False, dry_run: bool = False
     began, done, kept, failed = time.monotonic(), 0, 0, 0
     for left, name in zip(range(len(names) - 1, -1, -1), names, strict=True):
         try:
+            if name == METRICS:
+                yield from _pull_metrics(dry_run=dry_run)
+                kept += 1
+                continue
             if dry_run:
                 yield _to_pull(name, parse(name))
                 kept += 1
@@ -81,6 +88,16 @@ def pull(names: list[str], *, accept_change: bool = False, dry_run: bool = False
             yield pulled
     if not dry_run or failed:
         yield Finished(written=done, kept=kept, failed=failed, seconds=time.monotonic() - began, word="fetched")
+
+
+def _pull_metrics(*, dry_run: bool) -> Iterator[WeightsEvent]:
+    from ddbm_cli.metrics import weights
+
+    for file in weights.ALL:
+        if dry_run:
+            yield ToPull(name=file.used_by, source=file.url, bytes=0 if file.good() else None, converts=False)
+        else:
+            yield Pulled(name=file.used_by, fresh=weights.fetch(file), path=file.path)
 
 
 def path(name: str) -> Path:

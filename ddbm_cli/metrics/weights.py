@@ -1,0 +1,105 @@
+"""The feature networks' files: where the libraries keep them, and that they are the published ones.
+
+They lie in torch's own cache, where torchvision and torch-fidelity look too. Nothing is fetched by measuring: a figure
+whose file is not here is left out, and the file is named. Each name ends in the head of the file's sha256.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+from ddbm_cli.errors import ModelError
+
+PULL = "ddbm weights pull metrics"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of a feature network. head: the first digits of its sha256."""
+
+    url: str
+    head: str
+    used_by: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be."""
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rsplit("/", 1)[1]
+
+    def good(self) -> bool:
+        """Return whether the file is here and the published one."""
+        if not self.path.is_file():
+            return False
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest().startswith(self.head)
+
+
+class MissingWeightsError(ModelError):
+    """The file of a feature network is not here."""
+
+
+INCEPTION = Weights(
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    "6726825d",
+    "FID, KID, IS, precision, recall, AFD",
+)
+ALEXNET = Weights("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", "LPIPS")
+VGG16 = Weights("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", "DISTS")
+
+ALL = (INCEPTION, ALEXNET, VGG16)
+
+
+@contextmanager
+def published(weights: Weights) -> Iterator[None]:
+    """See that a file is here; within, what libraries load is read as tensors alone, never as a pickle.
+
+    Raises:
+        MissingWeightsError: it is not here, or is another file.
+    """
+    if not weights.path.exists():
+        raise MissingWeightsError(f"{weights.used_by}: {weights.path} is not here", hint=PULL)
+    if not weights.good():
+        raise MissingWeightsError(
+            f"{weights.used_by}: {weights.path} is not the published file", hint=f"remove it, then {PULL}"
+        )
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def fetch(weights: Weights) -> bool:
+    """Fetch a file from its publisher unless it is here; return whether that was needed. It is checked first.
+
+    Raises:
+        ModelError: it cannot be had, or is not what was published.
+    """
+    import torch
+
+    if weights.good():
+        return False
+    try:
+        weights.path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(weights.url, str(weights.path), hash_prefix=weights.head, progress=False)
+    except URLError as error:
+        raise ModelError(
+            f"{weights.url}: cannot be fetched ({error.reason})", hint=f"bring the file to {weights.path.parent}"
+        ) from None
+    except RuntimeError as error:
+        raise ModelError(f"{weights.url}: {error}", hint="try again later") from None
+    except OSError as error:
+        raise ModelError(
+            f"{weights.path}: cannot be written ({error})", hint="free some space, or set TORCH_HOME"
+        ) from None
+    return True
