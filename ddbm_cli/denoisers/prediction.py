@@ -96,17 +96,21 @@ class TargetPrediction(Prediction):
 
 @settings
 class NoisePrediction(Prediction):
-    """The network gives eps (DDPM, arXiv:2006.11239). Says nothing at the source's own time, where b = 0."""
+    """The network gives eps (DDPM, arXiv:2006.11239). Says nothing at the source's own time, where b = 0.
+
+    time_scale, time_shift: the embedding is fed time_scale * t / t_max - time_shift. Networks of N discrete steps
+        count them from 0: N and 1.
+    """
 
     name: ClassVar[str] = "noise"
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
+    time_shift: float = 0.0
 
     def scalings(self, path: Path, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
-        return Scalings(
-            skip=1 / b, source=-a / b, out=-c / b, in_=torch.ones_like(t), time=self.time_scale * t / path.t_max
-        )
+        time = self.time_scale * t / path.t_max - self.time_shift
+        return Scalings(skip=1 / b, source=-a / b, out=-c / b, in_=torch.ones_like(t), time=time)
 
 
 @settings
