@@ -58,6 +58,12 @@ Strength = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+Prompt = Annotated[
+    str, typer.Option(metavar="TEXT", help="What the pictures show, with -m diffusers:...", rich_help_panel=SAMPLING)
+]
+GuidanceScale = Annotated[
+    float, typer.Option(metavar="X", help="How much the text is exaggerated; 1 for not.", rich_help_panel=SAMPLING)
+]
 
 Fit = Annotated[
     str | None,

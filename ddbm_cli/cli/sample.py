@@ -28,6 +28,8 @@ def sample(
     sampler: options.Sampler = None,
     grid: options.Grid = None,
     seed: options.Seed = 0,
+    prompt: options.Prompt = "",
+    guidance_scale: options.GuidanceScale = 7.5,
     sheet: Sheet = None,
     npz: Npz = None,
     overwrite: options.Overwrite = False,
@@ -64,6 +66,8 @@ def sample(
         dtype=dtype,
         overwrite=overwrite,
         dry_run=dry_run,
+        prompt=prompt,
+        guidance_scale=guidance_scale,
         sheet=sheet,
         npz=npz,
     )

@@ -30,6 +30,8 @@ def translate(
     seed: options.Seed = 0,
     method: options.Method = "bridge",
     strength: options.Strength = None,
+    prompt: options.Prompt = "",
+    guidance_scale: options.GuidanceScale = 7.5,
     fit: options.Fit = None,
     keep_size: options.KeepSize = False,
     format: options.Format = None,
@@ -92,6 +94,8 @@ def translate(
         fit=fit,
         overwrite=overwrite,
         dry_run=dry_run,
+        prompt=prompt,
+        guidance_scale=guidance_scale,
         method=method,
         strength=strengths[0] if strengths else None,
     )

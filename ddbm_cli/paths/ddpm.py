@@ -26,16 +26,19 @@ OFFSET = 0.008
 class DDPM(Path):
     """The process of DDPM, improved DDPM and ADM, on which their networks were trained.
 
-    schedule: "linear", beta from 0.0001 to 0.02 for 1,000 steps; "cosine", b like a quarter of a cosine's wave
-        (arXiv:2102.09672).
+    schedule: "linear", beta from `first` to `last`; "scaled-linear", its root so (latent diffusion, arXiv:2112.10752);
+        "cosine", b like a quarter of a cosine's wave (arXiv:2102.09672), whatever `first` and `last` are.
+    first, last: the shares that the first and the last step take.
     intervals: N, the number of steps.
     """
 
     name: ClassVar[str] = "ddpm"
     source_free: ClassVar[bool] = True
 
-    schedule: Literal["linear", "cosine"] = "linear"
-    intervals: Annotated[int, Field(ge=21, le=2**20)] = 1000
+    schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"
+    first: Annotated[float, Field(gt=0, lt=1)] = 0.0001
+    last: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    intervals: Annotated[int, Field(ge=2, le=2**20)] = 1000
 
     @property
     def t_min(self) -> float:
@@ -46,8 +49,10 @@ class DDPM(Path):
     def table(self) -> Tensor:
         """log b^2 after 0, 1, ... N steps, float64 (N + 1,)."""
         count = self.intervals
-        if self.schedule == "linear":
-            betas = torch.linspace(0.1 / count, 20 / count, count, dtype=torch.float64)
+        if self.schedule != "cosine":
+            power = 2 if self.schedule == "scaled-linear" else 1
+            ends = self.first ** (1 / power), self.last ** (1 / power)
+            betas = torch.linspace(*ends, count, dtype=torch.float64) ** power
         else:
             share = torch.arange(count + 1, dtype=torch.float64) / count
             kept = torch.cos((share + OFFSET) / (1 + OFFSET) * math.pi / 2).square()

@@ -19,7 +19,6 @@ from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import load_model, locating
 from ddbm_cli.settings import settings
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import Event, Intended, Planned
@@ -34,6 +33,7 @@ class SampleRequest:
     """How many pictures, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     number: pictures that the folder `output` shall have. sheet: a picture of the first ones, side by side.
+    prompt, guidance_scale: as of `TranslateRequest`.
     npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
     """
 
@@ -50,6 +50,8 @@ class SampleRequest:
     dtype: str = "auto"
     overwrite: bool = False
     dry_run: bool = False
+    prompt: str = ""
+    guidance_scale: Annotated[float, Field(ge=0)] = 7.5
     sheet: Path | None = None
     npz: Path | None = None
 
@@ -79,8 +81,7 @@ def run(request: SampleRequest) -> Iterator[Event]:
     translate.check_budget(asked)
     jobs = _jobs(request)
     translate.see_that_it_can_be_written(jobs, make=False)
-    file = yield from locating(translate.the_prior(request.model), fetch=not request.dry_run)
-    model = load_model(file, device=request.device, dtype=request.dtype)
+    model = yield from translate.load(asked, translate.the_prior(request.model))
     if not model.is_prior:
         raise UsageError(
             f"model '{model.name}' is a bridge: it makes pictures from other pictures",

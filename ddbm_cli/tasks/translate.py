@@ -35,8 +35,9 @@ from ddbm_cli.imaging.io import (
     write_atomically,
 )
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
-from ddbm_cli.models import TranslationModel, load_model, locating
+from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.registry import read_registry
+from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
@@ -59,6 +60,7 @@ class TranslateRequest:
 
     source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
     method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says.
+    prompt, guidance_scale: what the pictures show, and how much that is exaggerated, for models that take a text.
     """
 
     source: str
@@ -81,6 +83,8 @@ class TranslateRequest:
     dry_run: bool = False
     method: Literal["bridge", "sdedit"] = "bridge"
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    prompt: str = ""
+    guidance_scale: Annotated[float, Field(ge=0)] = 7.5
 
 
 def request(**given: Any) -> TranslateRequest:
@@ -136,8 +140,7 @@ def run(
     piped = stdin.read() if stdin and request.source == STANDARD else b""
     if model is None:
         name = the_prior(request.model) if request.method == "sdedit" else request.model
-        file = yield from locating(name, fetch=not request.dry_run)
-        model = load_model(file, device=request.device, dtype=request.dtype)
+        model = yield from load(request, name)
     plan = plan_of(request, model)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
@@ -341,6 +344,8 @@ class Work:
             "fit": self.preprocess.fit,
             "keep_size": self.request.keep_size,
         }
+        if self.request.prompt:
+            settings |= {"prompt": self.request.prompt, "guidance_scale": self.request.guidance_scale}
         return settings | ({"quality": self.request.quality} if format in LOSSY else {})
 
     def _difference(self, job: Job) -> str:
@@ -406,6 +411,17 @@ def plan_of(request: TranslateRequest, model: TranslationModel) -> Plan:
         UsageError: an unknown name, a value out of range, or a method that is not for this model.
     """
     return model.plan(request.sampler, request.grid, request.steps, request.nfe, start=_start(request, model))
+
+
+def load(request: TranslateRequest, name: str | None) -> Locating[TranslationModel]:
+    """Load a model as a request says, and yield what happens on the way.
+
+    Raises:
+        ModelError: it cannot be had.
+        UsageError: no such device or dtype; or a text for a model that takes none.
+    """
+    told = {"prompt": request.prompt, "guidance_scale": request.guidance_scale}
+    return (yield from loading(name, device=request.device, dtype=request.dtype, fetch=not request.dry_run, **told))
 
 
 def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, Any] | None:

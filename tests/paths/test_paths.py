@@ -144,11 +144,13 @@ def test_coefficients_keep_their_digits_at_the_ends():
         assert abs(float(got) / float(c) - 1) < allowed, share
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["linear", "scaled-linear", "cosine"])
 def test_ddpm_keeps_what_its_steps_keep(schedule):
     """Written as the papers have it, a product of shares; their step i, counted from 0, ends at t = (i + 1) / N."""
     if schedule == "linear":
         betas = [0.0001 + (0.02 - 0.0001) * i / 999 for i in range(1000)]
+    elif schedule == "scaled-linear":
+        betas = [(0.01 + (0.02**0.5 - 0.01) * i / 999) ** 2 for i in range(1000)]
     else:
         kept = [math.cos((i / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(1001)]
         betas = [min(1 - kept[i + 1] / kept[i], 0.999) for i in range(1000)]
