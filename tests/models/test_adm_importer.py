@@ -1,9 +1,12 @@
-"""ADM's checkpoints: what its authors' network would give is what ours gives."""
+"""Checkpoints of ADM and I2SB: what its authors' network would give is what ours gives."""
 
 import pytest
 import torch
 
+from ddbm_cli.errors import ModelError
+from ddbm_cli.models.importers import i2sb
 from ddbm_cli.models.importers.adm import by_kind, read, read_new_attention
+from ddbm_cli.models.importers.container import open_checkpoint
 from ddbm_cli.networks import ADMConfig, normalise
 
 CONFIG = ADMConfig(
@@ -77,3 +80,32 @@ def test_a_file_without_a_variance_is_taken_as_it_is():
     ours = network()
     weights, notes = read_new_attention(dict(ours.state_dict()), CONFIG, shapes(), file="adm.pt")
     assert torch.equal(weights["out.2.bias"], ours.state_dict()["out.2.bias"]) and notes == []
+
+
+def write_i2sb(path, *, averages=None):
+    """As I2SB saves: the network under a prefix, its average as a list, the optimiser's tensors."""
+    plain, averaged = (theirs(network(seed=seed).state_dict(), by_head=True) for seed in (0, 1))
+    for weights in (plain, averaged):
+        weights.update({name: weights[name][:3] for name in ("out.2.weight", "out.2.bias")})
+    body = {
+        "net": {f"diffusion_model.{name}": value for name, value in plain.items()},
+        "ema": {"decay": 0.99, "num_updates": 3, "shadow_params": list(averaged.values())[:averages]},
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]},
+        "sched": None,
+    }
+    torch.save(body, path)
+    return path
+
+
+def test_the_averages_of_i2sb_are_taken(tmp_path):
+    tensors = open_checkpoint(write_i2sb(tmp_path / "latest.pt"))
+    weights, notes = i2sb.read(tensors, CONFIG, shapes(), file="latest.pt")
+    wanted = network(seed=1).state_dict()
+    assert weights.keys() == wanted.keys() and all(torch.equal(weights[name], wanted[name]) for name in wanted)
+    assert any("averages" in note for note in notes)
+
+
+def test_averages_that_are_not_all_there_are_refused(tmp_path):
+    tensors = open_checkpoint(write_i2sb(tmp_path / "latest.pt", averages=5))
+    with pytest.raises(ModelError, match="5 for"):
+        i2sb.read(tensors, CONFIG, shapes(), file="latest.pt")

@@ -22,7 +22,7 @@ from tests.tiny import write_tiny
 ROOT = Path(__file__).parent.parent.parent
 OWN = read_registry()
 IMPORTED = [name for name, entry in OWN.items() if entry.importer == "ddbm"]
-ADM = [name for name, entry in OWN.items() if entry.importer == "adm"]
+ADM = [name for name, entry in OWN.items() if entry.importer in ("adm", "i2sb")]
 
 
 def card(entry) -> ModelCard:
@@ -42,7 +42,7 @@ def test_a_table_describes_the_network_of_its_key_list(name, golden):
 
 
 @pytest.mark.parametrize("name", ADM)
-def test_a_prior_of_256_pixels_is_the_bridge_of_256_pixels_without_its_source(name, golden):
+def test_adms_networks_are_ddbms_large_one_without_its_source(name, golden):
     """Its authors publish no list of names; DDBM's large network is theirs, but for the channels of its input."""
     listed = json.loads((golden / "keys.diode-vp-256.json").read_text())["keys"]
     listed["input_blocks.0.0.weight"][1] = 3

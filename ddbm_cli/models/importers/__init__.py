@@ -15,7 +15,7 @@ from torch import Tensor
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
-from ddbm_cli.models.importers import adm, ddbm
+from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
 from ddbm_cli.models.model import DTYPES, is_finite, outline
 from ddbm_cli.networks import NETWORKS
@@ -23,7 +23,7 @@ from ddbm_cli.registry import Entry
 from ddbm_cli.registry.header import HEADER_KEY
 from ddbm_cli.settings import build
 
-IMPORTERS = {"ddbm": ddbm.read, "adm": adm.read, "adm-new-attention": adm.read_new_attention}
+IMPORTERS = {"ddbm": ddbm.read, "adm": adm.read, "adm-new-attention": adm.read_new_attention, "i2sb": i2sb.read}
 """The `importer` of a registry's entry -> how its files are read; an entry without one has our own names."""
 
 

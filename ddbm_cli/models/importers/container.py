@@ -78,6 +78,8 @@ def _open_archive(path: Path) -> dict[str, Tensor]:
 
 
 def _flatten(content: Any, prefix: str = "", level: int = 0) -> dict[str, Tensor]:
+    if isinstance(content, list):
+        content = dict(enumerate(content))
     if not isinstance(content, Mapping) or level > DEEPEST:
         return {}
     tensors: dict[str, Tensor] = {}
