@@ -16,7 +16,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pydantic
 import torch
@@ -34,7 +34,7 @@ from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import choose_device
 from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss
+from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial, denoising_loss
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import GRIDS, SAMPLERS, NoiseSource, finish
 from ddbm_cli.settings import build, describe, settings
@@ -61,6 +61,12 @@ FROM_NOISE: Defaults = {
     "start": {"name": "prior"},
     "steps": 18,
 }
+AT_ONCE: Defaults = {
+    "sampler": {"name": "implicit", "eta": 0.0},
+    "grid": {"name": "karras", "rho": 7.0, "gap": 0.0},
+    "start": {"name": "pinned"},
+    "steps": 1,
+}
 FREE = ", ".join(name for name, path in PATHS.items() if path.source_free)
 
 
@@ -83,8 +89,9 @@ class TrainRequest:
     data: folders of pairs; see `imaging.pairs` for their layouts. output: the run's folder.
     task: words, "sketch -> picture". "prior", or words that begin with "->", mean a prior: of the data only targets
         are used, the network gets no source, and what is not given is as in `PRIOR`.
-    network, path, prediction, times: settings in their shell form, such as "adm:channels=64". A preconditioned
-        prediction whose sigmas are not given gets those of the data.
+    network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64". A
+        preconditioned prediction whose sigmas are not given gets those of the data. With objective "pix2pix", what is
+        not given is as in `PIX2PIX`.
     size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
     hours: stop then, to be resumed; None for no limit.
     """
@@ -95,6 +102,7 @@ class TrainRequest:
     path: str = "vp-bridge"
     prediction: str = "preconditioned:clock=log-snr"
     times: str = "arcsine"
+    objective: str = "denoising"
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[int, Field(ge=8)] = 64
@@ -111,6 +119,15 @@ class TrainRequest:
 
 PRIOR = {"path": "ve", "times": "log-normal:mean=-0.8,std=1.4", "name": "prior", "augment": ["flip"]}
 """What a prior has where a bridge has the defaults of `TrainRequest`."""
+
+PIX2PIX = {
+    "path": "rectified",
+    "prediction": "x0",
+    "times": "uniform",
+    "name": "pix2pix",
+    "recipe": {"learning_rate": 2e-4, "momentum": 0.5, "weight_decay": 0.0, "ema": 0.0, "clip_norm": 1e9},
+}
+"""What pix2pix has where a bridge has the defaults of `TrainRequest`: the paper's settings."""
 
 PRIOR_TASK = "-> picture"
 
@@ -133,6 +150,9 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
     body = _merge(body, given)
     if _is_prior(str(body.get("task", ""))):
         body = PRIOR | body | ({"task": PRIOR_TASK} if body["task"] == "prior" else {})
+    if str(body.get("objective", "")).startswith(Adversarial.name):
+        halvings = (int(body.get("size", 64)) & -int(body.get("size", 64))).bit_length() - 1
+        body = _merge({"network": f"pix2pix:depth={min(halvings, 8)}", **PIX2PIX}, body)
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
     try:
@@ -159,7 +179,11 @@ def run(
     card = dataclasses.replace(_card(request, batches), seen=seen)
     torch.manual_seed(request.recipe.seed)
     denoiser = assemble(card).to(device)
+    multiple = cast(int, denoiser.network.size_multiple)
+    if request.size % multiple:
+        raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
     _claim(request, write=not dry_run)
+    objective = build(OBJECTIVES, request.objective, what="objective")
     held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed)
     judge = _Judge(request, card, held_out)
     fit = Fit(
@@ -167,6 +191,7 @@ def run(
         batches,
         build(TIME_DISTRIBUTIONS, request.times, what="time distribution"),
         request.recipe,
+        loss=objective.create(device),
         state=request.output / "state.safetensors",
         validate=judge if len(held_out) else None,
     )
@@ -312,6 +337,7 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
     if is_prior and not path.source_free:
         raise UsageError(f"path '{path.name}' needs a source, and a prior has none", hint="choose one of: " + FREE)
     network = describe(build(NETWORKS, request.network, what="network"))
+    usual = FROM_NOISE if path.source_free else AT_ONCE if network["name"] == "pix2pix" else FROM_SOURCE
     return ModelCard(
         name=request.name,
         task=request.task,
@@ -320,7 +346,7 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
         prediction=prediction,
         preprocess=Preprocess(size=request.size),
         sees_source=not is_prior,
-        defaults=_defaults(request.sampling, FROM_NOISE if path.source_free else FROM_SOURCE),
+        defaults=_defaults(request.sampling, usual),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
