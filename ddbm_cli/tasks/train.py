@@ -371,9 +371,11 @@ def _claim(request: TrainRequest, *, write: bool) -> None:
     Length, budget, device and what only the card tells may differ: those a resumed run may change.
     """
     file = request.output / "config.json"
-    body: dict[str, Any] = pydantic.TypeAdapter(TrainRequest).dump_python(request, mode="json")
+    kind = pydantic.TypeAdapter(TrainRequest)
+    body: dict[str, Any] = kind.dump_python(request, mode="json")
     if file.exists():
-        before = json.loads(file.read_text())
+        # A setting that is newer than the run has the value that it always had.
+        before = kind.dump_python(kind.validate_python(json.loads(file.read_text())), mode="json")
         odd = [name for name in _fixed(body) if _fixed(body)[name] != _fixed(before).get(name)]
         if odd:
             raise UsageError(

@@ -136,6 +136,17 @@ def test_a_folder_with_another_run_is_not_overwritten(root):
         list(run(tiny_request(root, path="brownian")))
 
 
+def test_a_run_of_an_earlier_release_goes_on(root):
+    """Its config knows nothing of settings that came later."""
+    list(run(tiny_request(root, steps=3)))
+    file = root / "run" / "config.json"
+    body = json.loads(file.read_text())
+    del body["objective"], body["recipe"]["momentum"]
+    file.write_text(json.dumps(body))
+    events = list(run(request({}, resume=root / "run")))
+    assert events[0].kept == 3
+
+
 def test_a_longer_run_goes_on_from_a_shorter_one(root):
     list(run(tiny_request(root)))
     events = list(run(request({"recipe": {"steps": 15}}, resume=root / "run")))
