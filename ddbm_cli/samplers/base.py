@@ -7,7 +7,7 @@ counted because every call goes through here, and progress bars, previews and ca
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -91,6 +91,10 @@ class Start(ABC):
         """Return the time of the first state (0-d float64), None for the grid's own."""
         return None
 
+    def source(self, bridge: Bridge) -> Tensor:
+        """Return x_T: the given source, unless the rule makes one of its own."""
+        return bridge.source
+
     @abstractmethod
     def begin(self, bridge: Bridge, t: Tensor) -> Course:
         """Return the state at t."""
@@ -112,6 +116,7 @@ def sample(
 
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
+    bridge = replace(bridge, source=start.source(bridge))
     stretch = course(bridge, sampler, start, times)
     nfe = 0
     try:

@@ -41,12 +41,23 @@ class Booted(Start):
 
 @settings
 class Prior(Start):
-    """Noise of the path's strength: for source-free paths (a = 0), which make pictures from nothing."""
+    """Noise of the path's strength: for source-free paths (a = 0), which make pictures from nothing.
+
+    On a bridge the source itself is that noise. If the network does not look at it, this is plain diffusion: the
+    reverse SDE is that of the reference process, and its ODE is the bridge's with `guidance` 1/2, for by Bayes' rule
+
+        score of the reference process = score of the bridge - Doob's h
+    """
 
     name: ClassVar[str] = "prior"
 
+    def source(self, bridge: Bridge) -> Tensor:
+        path = bridge.path
+        return bridge.source if path.source_free else path.sigma_T * bridge.noise(bridge.source)
+
     def begin(self, bridge: Bridge, t: Tensor) -> Course:
-        return bridge.path.coefficients(t).c * bridge.noise(bridge.source)
+        path = bridge.path
+        return path.coefficients(t).c * bridge.noise(bridge.source) if path.source_free else bridge.source
         yield  # a coroutine that asks for nothing
 
 

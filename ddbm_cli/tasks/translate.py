@@ -413,6 +413,11 @@ def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, A
     if request.method == "sdedit":
         if not model.is_prior:
             raise UsageError(f"model '{model.name}' is a bridge, and SDEdit needs a prior", hint="name a prior with -m")
+        if not model.denoiser.path.source_free:
+            raise UsageError(
+                f"model '{model.name}' is a bridge from noise, and SDEdit needs a path without a source",
+                hint="name a prior on ve, vp or cosine with -m",
+            )
         strength = {} if request.strength is None else {"strength": request.strength}
         return {"name": "noised", **strength}
     if model.is_prior:

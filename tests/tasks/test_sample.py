@@ -94,6 +94,18 @@ def test_a_sample_says_how_to_make_it_again(tmp_path, prior):
     assert words[:4] == ["ddbm", "sample", "-n", "5"] and words[words.index("--seed") + 1] == "3"
 
 
+def test_a_bridge_from_noise_makes_pictures(tmp_path, prior):
+    """DDBM's unconditional case: a card of a bridge that starts with `prior`, and a network that sees no source."""
+    sampler = {"name": "heun", "churn": 0.0, "guidance": 0.5}
+    changes = {"path": {"name": "ve-bridge"}, "defaults": PRIOR["defaults"] | {"sampler": sampler}}
+    model = str(write_tiny(tmp_path / "unconditional.safetensors", **PRIOR | changes))
+    draw(tmp_path, model, number=2)
+    assert len({*pixels(tmp_path / "out").values()}) == 2
+    picture(0).save(tmp_path / "in.png")
+    with pytest.raises(UsageError, match="bridge from noise"):
+        edit(tmp_path, model)
+
+
 def test_a_bridge_and_a_prior_are_told_apart(tmp_path, prior, bridge):
     with pytest.raises(UsageError, match="is a bridge") as caught:
         draw(tmp_path, bridge)
