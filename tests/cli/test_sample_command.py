@@ -38,3 +38,12 @@ def test_several_strengths_have_a_folder_each(ddbm, tmp_path):
         assert code == 2 and words in err
     code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / "out", *sdedit, "--strength", "0.2,1.4")
     assert code == 2 and "--strength" in err and "Traceback" not in err and "unexpected" not in err
+
+
+def test_evaluate_tells_how_likely_pictures_are_to_a_prior(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    picture(0).save(tmp_path / "a.png")
+    code, out, err = ddbm("evaluate", tmp_path / "a.png", "-m", model, "--steps", "2", "-d", "cpu")
+    assert code == 0 and "Bits per dimension" in out.decode() and "Traceback" not in err
+    code, _, err = ddbm("evaluate", tmp_path / "a.png", "-m", tmp_path / "none.safetensors")
+    assert code == 4 and "no such model file" in err
