@@ -2,11 +2,12 @@
 
 from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.corrector import PredictorCorrector
+from ddbm_cli.samplers.encoding import encode
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.multistep import Multistep
-from ddbm_cli.samplers.noise import NoiseSource
+from ddbm_cli.samplers.noise import Between, NoiseSource
 from ddbm_cli.samplers.plan import Plan
 from ddbm_cli.samplers.starts import Booted, Noised, Pinned, Prior
 from ddbm_cli.samplers.times import Karras, Listed, LogSNR, TimeGrid, Uniform
@@ -33,6 +34,7 @@ __all__ = [
     "GRIDS",
     "SAMPLERS",
     "STARTS",
+    "Between",
     "Booted",
     "Bridge",
     "Euler",
@@ -57,6 +59,7 @@ __all__ = [
     "TimeGrid",
     "Uniform",
     "count_evaluations",
+    "encode",
     "finish",
     "sample",
 ]

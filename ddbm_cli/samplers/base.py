@@ -117,13 +117,17 @@ def sample(
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
     bridge = replace(bridge, source=start.source(bridge))
-    stretch = course(bridge, sampler, start, times)
+    return (yield from follow(course(bridge, sampler, start, times), denoise, bridge.source))
+
+
+def follow(stretch: Course, denoise: Denoise, source: Tensor) -> Generator[Evaluation, None, Tensor]:
+    """Answer the queries of a stretch of sampling; yield every network evaluation as it is done."""
     nfe = 0
     try:
         query = next(stretch)
         while True:
             with torch.no_grad():
-                x0 = denoise(query.x, query.t, bridge.source)
+                x0 = denoise(query.x, query.t, source)
             nfe += 1
             yield Evaluation(nfe, float(query.t), query.x, x0)
             query = stretch.send(x0)

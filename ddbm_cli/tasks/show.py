@@ -75,6 +75,10 @@ def command(file: Path, *, model: str | None = None) -> str:
     words = ["ddbm", "translate", made["source"]]
     if made["start"]["name"] == "noised":
         options |= {"--method": "sdedit", "--strength": made["start"]["strength"]}
+    if "draw" in made:  # with those that lie between it and the next
+        words = ["ddbm", "sample", made["source"], "-n", str(made["draw"] + (2 if "between" in made else 1))]
+        options |= {"--interpolate": made["between"][1] - 1} if "between" in made else {}
+        options.pop("--format", None)
     if not made.get("source_sha256", "-"):  # a sample; those before it are made, too
         words = ["ddbm", "sample", "-n", str(int(made["source"]) + 1)]
         options.pop("--fit"), options.pop("--format", None)

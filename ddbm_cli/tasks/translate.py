@@ -37,7 +37,7 @@ from ddbm_cli.imaging.io import (
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import TranslationModel, load_model, locating
 from ddbm_cli.registry import read_registry
-from ddbm_cli.samplers import Noised, NoiseSource, Plan
+from ddbm_cli.samplers import Noise, Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
 
@@ -277,8 +277,7 @@ class Work:
     def _sample(self, batch: list[Loaded], saving: deque[tuple[Job, _Saving]]) -> Generator[Event, None, Tensor | None]:
         """Return the translated batch, None if it did not fit into memory."""
         source = torch.stack([loaded.tensor for loaded in batch])
-        noise = NoiseSource(self.request.seed, [_stream_name(loaded.job) for loaded in batch])
-        calls = self.model.translate(source, noise, self.plan)
+        calls = self.model.translate(source, self._noise([loaded.job for loaded in batch]), self.plan)
         try:
             while True:
                 yield Evaluated(nfe=next(calls).nfe)
@@ -289,6 +288,9 @@ class Work:
             if not _is_out_of_memory(error):
                 raise
         return None
+
+    def _noise(self, jobs: Sequence[Job]) -> Noise:
+        return NoiseSource(self.request.seed, [stream_name(job) for job in jobs])
 
     def _shrink(self, tried: int) -> None:
         """Halve the batches; called when the failed one's memory is free again."""
@@ -310,9 +312,10 @@ class Work:
         format = self._format(job)
         record = {
             "tool": f"ddbm {__version__}",
-            "source": _stream_name(job).rpartition("/")[2],
+            "source": stream_name(job).rpartition("/")[2],
             "source_sha256": loaded.digest,
             **self.made_by(format),
+            **self._own(job),
         }
         picture = self.preprocess.inverse(result, loaded.placement, keep_size=self.request.keep_size)
         text = {TEXT_KEY: json.dumps(record)}
@@ -343,6 +346,10 @@ class Work:
         }
         return settings | ({"quality": self.request.quality} if format in LOSSY else {})
 
+    def _own(self, job: Job) -> dict[str, Any]:
+        """Return what tells an output from others of the same source."""
+        return {}
+
     def _difference(self, job: Job) -> str:
         """Return how a finished output was made otherwise than it would be now, "" for not at all."""
         try:
@@ -350,7 +357,7 @@ class Work:
             found["model_sha256"]
         except (KeyError, TypeError, json.JSONDecodeError):
             return "not made by this command"
-        wanted = json.loads(json.dumps(self.made_by(self._format(job))))
+        wanted = json.loads(json.dumps(self.made_by(self._format(job)) | self._own(job)))
         for name, value in wanted.items():
             if found.get(name) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
@@ -453,7 +460,7 @@ def _is_pipe(path: Path) -> bool:
     return str(path) == STANDARD
 
 
-def _stream_name(job: Job) -> str:
+def stream_name(job: Job) -> str:
     """Return the name that seeds a picture's noise; a file name that is no text is spelled out."""
     return job.name.encode("utf-8", "backslashreplace").decode()
 

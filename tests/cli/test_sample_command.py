@@ -21,6 +21,18 @@ def test_sample_and_edit(ddbm, tmp_path):
     assert code == 2 and "--method sdedit" in err
 
 
+def test_many_draws_of_each_source(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "bridge.safetensors")
+    picture(0).save(tmp_path / "a.png")
+    given = ["sample", tmp_path / "a.png", "-o", tmp_path / "out", "-m", model, "--spread"]
+    code, out, err = ddbm(*given, "-n", "2", "--interpolate", "1", "--json")
+    records = [json.loads(line) for line in out.decode().splitlines()]
+    assert code == 0 and [record.get("draw") for record in records] == [0, 0, 1, None], err
+    assert (tmp_path / "out" / "a-spread.png").exists() and "2 draws of each" in err
+    code, _, err = ddbm(*given, "-n", "2", "--sampler", "ode")
+    assert code == 2 and "draws no noise" in err and "Traceback" not in err
+
+
 def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):
     code, _, err = ddbm("sample", "-o", tmp_path / "out", "-m", tmp_path / "none.safetensors")
     assert code == 4 and "no such model file" in err
