@@ -98,10 +98,16 @@ class TranslationModel:
             nfe = self.plan().nfe
         return plan if nfe is None else plan.within(nfe)
 
-    def translate(self, source: Tensor, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:
-        """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU."""
+    def translate(
+        self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
+    ) -> Generator[Evaluation, None, Tensor]:
+        """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU.
+
+        Args:
+            mask: (B, 1, H, W), 1 where the source may change; of priors alone.
+        """
         denoise = clipped(self.denoiser) if self.card.clip else self.denoiser
-        bridge = Bridge(plan.path, source.to(self.device), noise)
+        bridge = Bridge(plan.path, source.to(self.device), noise, None if mask is None else mask.to(self.device))
         result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
         return result.float().cpu()
 

@@ -2,6 +2,8 @@
 
 import json
 
+from PIL import Image, ImageFilter
+
 from tests.tasks.test_sample import PRIOR
 from tests.tiny import picture, write_tiny
 
@@ -31,6 +33,19 @@ def test_many_draws_of_each_source(ddbm, tmp_path):
     assert (tmp_path / "out" / "a-spread.png").exists() and "2 draws of each" in err
     code, _, err = ddbm(*given, "-n", "2", "--sampler", "ode")
     assert code == 2 and "draws no noise" in err and "Traceback" not in err
+
+
+def test_an_edit_with_a_mask_and_a_guide(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    picture(0).save(tmp_path / "in.png")
+    Image.new("L", (16, 16), 0).save(tmp_path / "mask.png")
+    given = ["translate", tmp_path / "in.png", tmp_path / "out.png", "-m", model, "--method", "sdedit"]
+    code, _, err = ddbm(*given, "--mask", tmp_path / "mask.png", "--guide", "blur:sigma=2", "--repeats", "2")
+    blurred = Image.open(tmp_path / "in.png").filter(ImageFilter.GaussianBlur(2))
+    assert code == 0 and Image.open(tmp_path / "out.png").tobytes() == blurred.tobytes(), err
+    for option, value, words in (("--mask", "none", "for the mask"), ("--guide", "smear", "unknown guide")):
+        code, _, err = ddbm(*given, "--overwrite", option, value)
+        assert code == 2 and words in err and "Traceback" not in err
 
 
 def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):

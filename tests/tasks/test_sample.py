@@ -140,7 +140,7 @@ def test_sdedit_edits_by_strength(tmp_path, prior):
     assert made["0.0.png"] == open_picture(tmp_path / "in.png").convert("RGB").tobytes()
     assert len({*made.values()}) == 3
     start = json.loads(read_text(tmp_path / "0.3.png")["ddbm"])["start"]
-    assert start == {"name": "noised", "strength": 0.3}
+    assert start == {"name": "noised", "strength": 0.3, "repeats": 1}
     assert "--method sdedit --strength 0.3" in show.command(tmp_path / "0.3.png")
     assert kinds(edit(tmp_path, prior, "0.3.png", strength=0.5), Kept)[0].differs
     with pytest.raises(UsageError, match=r"--strength 1\.5"):
