@@ -19,7 +19,7 @@ def lines(size=(16, 16)):
 
 
 def guided(spec, picture=None, name="a.png"):
-    _, placement = SQUARE.forward(picture or lines())
+    tensor, placement = SQUARE.forward(picture or lines())
     return Edit(spec).guide(tensor, name, SQUARE, placement), tensor
 
 
@@ -61,7 +61,7 @@ def test_a_folder_has_colours_of_each_name(tmp_path):
 def test_a_mask_is_one_or_the_other(tmp_path):
     ramp = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))
     Image.fromarray(ramp).save(tmp_path / "mask.png")
-    tensor, placement = SQUARE.forward(lines())
+    _, placement = SQUARE.forward(lines())
     mask = Edit(mask=tmp_path / "mask.png").mask("a.png", SQUARE, placement)
     assert mask.shape == (1, 16, 16) and mask[0, 0].tolist() == [0.0] * 8 + [1.0] * 8
     assert Edit().mask("a.png", SQUARE, placement) is None
