@@ -32,6 +32,12 @@ def evaluate(
             metavar="FOLDER", help="Further outputs of the same sources; repeat it.", rich_help_panel=COMPARED
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m", "--model", metavar="NAME", help="A prior: how likely the outputs are.", rich_help_panel=COMPARED
+        ),
+    ] = None,
     resize: Annotated[
         Side | None,
         typer.Option(help="Bring these to the size of the others, where they differ.", rich_help_panel=COMPARED),
@@ -40,8 +46,15 @@ def evaluate(
         str | None,
         typer.Option(metavar="NAMES", help="Such as mse,ssim,fid; all that fit by default.", rich_help_panel=FIGURES),
     ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Of the ODE that gives the likelihood.", min=1, max=10_000, rich_help_panel=FIGURES
+        ),
+    ] = 64,
     seed: Annotated[
-        int, typer.Option("-s", "--seed", metavar="N", help="Of the bootstrap.", rich_help_panel=FIGURES)
+        int,
+        typer.Option("-s", "--seed", metavar="N", help="Of the bootstrap and the likelihood.", rich_help_panel=FIGURES),
     ] = 0,
     per_image: Annotated[
         Path | None,
@@ -61,7 +74,7 @@ def evaluate(
     quiet: options.Quiet = False,
     no_progress: options.NoProgress = False,
 ) -> None:
-    """Measure how good outputs are: against targets, against their sketches, or how much draws differ.
+    """Measure how good outputs are: against targets, sketches or a prior, or how much draws differ.
 
     Each figure comes with its recipe, the number of pictures, and a 95 % bootstrap confidence interval.
 
@@ -71,6 +84,7 @@ def evaluate(
       ddbm evaluate pictures/ photos/ --resize targets --json
       ddbm evaluate pictures/ truth/ --sketches sketches/ --per-image scores.csv
       ddbm evaluate draws/0 --draws draws/1 --draws draws/2
+      ddbm evaluate pictures/ -m runs/prior              bits per dimension
     """
     if csv and json:
         raise UsageError("--csv and --json are two forms of one table", hint="give one of them")
@@ -81,6 +95,8 @@ def evaluate(
         targets=targets,
         sketches=sketches,
         draws=tuple(draws or ()),
+        prior=model,
+        steps=steps,
         metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None,
         resize=resize.value if resize else None,
         per_image=per_image,

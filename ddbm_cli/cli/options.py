@@ -64,6 +64,21 @@ Prompt = Annotated[
 GuidanceScale = Annotated[
     float, typer.Option(metavar="X", help="How much the text is exaggerated; 1 for not.", rich_help_panel=SAMPLING)
 ]
+Repeats = Annotated[
+    int, typer.Option(metavar="K", help="SDEdit so often, each time from the last result.", rich_help_panel=SAMPLING)
+]
+Guide = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW", help="SDEdit begins with: blur:sigma=4, or colour:FILE or FOLDER.", rich_help_panel=SAMPLING
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="SDEdit changes only what is white in this file, or folder.", rich_help_panel=SAMPLING
+    ),
+]
 
 Fit = Annotated[
     str | None,

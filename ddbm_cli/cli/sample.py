@@ -7,10 +7,29 @@ import typer
 
 from ddbm_cli.cli import console, options
 
-Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where 000000.png ... go.")]
-Number = Annotated[int, typer.Option("-n", "--number", metavar="N", help="Pictures that the folder shall have.")]
+Source = Annotated[
+    str | None, typer.Argument(metavar="[SOURCES]", help="File, folder or quoted pattern, for a bridge.")
+]
+Folder = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where 000000.png ... or NAME/000.png ... go.")
+]
+Number = Annotated[int, typer.Option("-n", "--number", metavar="N", help="Pictures in all, or of each source.")]
+Interpolate = Annotated[
+    int,
+    typer.Option(
+        metavar="K",
+        help="K pictures on the way from each draw of a source to the next.",
+        rich_help_panel=options.SAMPLING,
+    ),
+]
+Spread = Annotated[
+    bool,
+    typer.Option(
+        "--spread", help="NAME-spread.png: where draws differ, white by 64 of 255.", rich_help_panel=options.FILES
+    ),
+]
 Sheet = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The first 100 side by side, png.", rich_help_panel=options.FILES)
+    Path | None, typer.Option(metavar="FILE", help="The first ones side by side, png.", rich_help_panel=options.FILES)
 ]
 Npz = Annotated[
     Path | None, typer.Option(metavar="FILE", help="All in one array, for evaluators.", rich_help_panel=options.FILES)
@@ -19,6 +38,7 @@ Npz = Annotated[
 
 def sample(
     output: Folder,
+    source: Source = None,
     number: Number = 16,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -30,8 +50,12 @@ def sample(
     seed: options.Seed = 0,
     prompt: options.Prompt = "",
     guidance_scale: options.GuidanceScale = 7.5,
+    interpolate: Interpolate = 0,
+    fit: options.Fit = None,
+    spread: Spread = False,
     sheet: Sheet = None,
     npz: Npz = None,
+    recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
     batch_size: options.BatchSize = "auto",
@@ -39,7 +63,7 @@ def sample(
     json: options.Json = False,
     no_progress: options.NoProgress = False,
 ) -> None:
-    """Make pictures from noise, with a prior.
+    """Make pictures from noise, with a prior; or many draws of each source, with a bridge.
 
     Finished ones are kept: the same command goes on where it was stopped, and a larger -n adds to the folder.
 
@@ -47,12 +71,15 @@ def sample(
     Examples:
       ddbm sample -n 64 -o pictures/ -m runs/prior --sheet sheet.png
       ddbm sample -n 50000 -o pictures/ -m runs/prior --sampler dbim-3 --nfe 12 --npz all.npz
+      ddbm sample sketches/ -n 8 -o draws/ --spread --sheet sheet.png
+      ddbm sample sketch.png -n 2 --interpolate 6 -o way/
     """
     batch = options.number("--batch-size", batch_size)
 
     from ddbm_cli.tasks.sample import request, run
 
     asked = request(
+        source=source,
         output=output,
         number=number,
         model=model,
@@ -68,6 +95,10 @@ def sample(
         dry_run=dry_run,
         prompt=prompt,
         guidance_scale=guidance_scale,
+        interpolate=interpolate,
+        recursive=recursive,
+        fit=fit,
+        spread=spread,
         sheet=sheet,
         npz=npz,
     )

@@ -32,6 +32,9 @@ def translate(
     strength: options.Strength = None,
     prompt: options.Prompt = "",
     guidance_scale: options.GuidanceScale = 7.5,
+    repeats: options.Repeats = 1,
+    guide: options.Guide = None,
+    mask: options.Mask = None,
     fit: options.Fit = None,
     keep_size: options.KeepSize = False,
     format: options.Format = None,
@@ -56,6 +59,7 @@ def translate(
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
       ddbm translate - - < sketch.png > picture.png      a pipe
       ddbm translate strokes/ out/ -m runs/prior --method sdedit --strength 0.2,0.6
+      ddbm translate photo.png new.png -m runs/prior --method sdedit --mask mask.png --repeats 2
 
     \b
     Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some pictures failed,
@@ -98,6 +102,9 @@ def translate(
         guidance_scale=guidance_scale,
         method=method,
         strength=strengths[0] if strengths else None,
+        repeats=repeats,
+        guide=guide,
+        mask=mask,
     )
     if len(strengths) > 1:
         events = sweep(asked, strengths)

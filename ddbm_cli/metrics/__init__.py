@@ -8,6 +8,7 @@ from ddbm_cli.metrics.base import Batch, Figure, Metric, MissingExtraError, Pict
 from ddbm_cli.metrics.diversity import PixelDiversity
 from ddbm_cli.metrics.edges import EdgeF1
 from ddbm_cli.metrics.inception import AFD, FID, CleanFID
+from ddbm_cli.metrics.likelihood import Likelihood
 from ddbm_cli.metrics.perceptual import DISTS, LPIPS
 from ddbm_cli.metrics.pixels import L1, MSE, MSSSIM, PSNR, SSIM
 from ddbm_cli.metrics.sliced import SlicedWasserstein
@@ -17,7 +18,22 @@ from ddbm_cli.metrics.weights import MissingWeightsError
 UNAVAILABLE: tuple[type[DdbmError], ...] = (MissingExtraError, MissingWeightsError)
 """What costs a metric only itself."""
 
-_ALL = (MSE, L1, PSNR, SSIM, MSSSIM, LPIPS, DISTS, FID, CleanFID, SlicedWasserstein, PixelDiversity, AFD, EdgeF1)
+_ALL = (
+    MSE,
+    L1,
+    PSNR,
+    SSIM,
+    MSSSIM,
+    LPIPS,
+    DISTS,
+    FID,
+    CleanFID,
+    SlicedWasserstein,
+    PixelDiversity,
+    AFD,
+    EdgeF1,
+    Likelihood,
+)
 METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in _ALL}
 
 __all__ = [

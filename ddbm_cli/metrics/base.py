@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddbm_cli.errors import UsageError
 
-Need = Literal["targets", "sketches", "draws"]
+Need = Literal["targets", "sketches", "draws", "prior"]
 EXTRA = 'pip install "ddbm-cli[eval]"'
 
 
@@ -69,7 +69,7 @@ class Metric:
     label: ClassVar[str]
     higher_is_better: ClassVar[bool] = False
     needs: ClassVar[tuple[Need, ...]] = ("targets",)
-    recipe: ClassVar[str]
+    recipe: str
 
     def __init__(self, device: torch.device, *, seed: int = 0) -> None:
         self.device = device

@@ -8,6 +8,8 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser
@@ -39,11 +41,15 @@ class LatentModel(TranslationModel):
         super().__init__(card, denoiser, digest=digest)
         self._network = network
 
-    def translate(self, source: Tensor, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:
-        """As `TranslationModel.translate`: pictures in, pictures out."""
+    def translate(
+        self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
+    ) -> Generator[Evaluation, None, Tensor]:
+        """As `TranslationModel.translate`: pictures in and out; a latent may change where any pixel may."""
         latents = self._network.encode(source.to(self.device))
-        result = yield from super().translate(latents, noise, plan)
-        return self._network.decode(result.to(self.device)).cpu()
+        coarse = None if mask is None else F.adaptive_max_pool2d(mask, latents.shape[-2:])
+        result = yield from super().translate(latents, noise, plan, mask=coarse)
+        pictures = self._network.decode(result.to(self.device)).cpu()
+        return pictures if mask is None else torch.where(mask > 0, pictures, source)
 
 
 def load_pipeline(

@@ -51,7 +51,8 @@ class TranslationModel:
     @property
     def is_prior(self) -> bool:
         """Whether it makes pictures from noise alone, and knows no source."""
-        return self.denoiser.path.source_free and not self.denoiser.sees_source
+        path_or_start = self.denoiser.path.source_free or self.card.defaults["start"]["name"] == "prior"
+        return path_or_start and not self.denoiser.sees_source
 
     @property
     def device(self) -> torch.device:
@@ -83,7 +84,7 @@ class TranslationModel:
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
-        home_start = "prior" if self.denoiser.path.source_free else chosen.home_start
+        home_start = "prior" if self.denoiser.path.source_free or self.is_prior else chosen.home_start
         home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": home_start}}
         plan = Plan(
             path=self.denoiser.path,
@@ -97,10 +98,16 @@ class TranslationModel:
             nfe = self.plan().nfe
         return plan if nfe is None else plan.within(nfe)
 
-    def translate(self, source: Tensor, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:
-        """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU."""
+    def translate(
+        self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
+    ) -> Generator[Evaluation, None, Tensor]:
+        """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU.
+
+        Args:
+            mask: (B, 1, H, W), 1 where the source may change; of priors alone.
+        """
         denoise = clipped(self.denoiser) if self.card.clip else self.denoiser
-        bridge = Bridge(plan.path, source.to(self.device), noise)
+        bridge = Bridge(plan.path, source.to(self.device), noise, None if mask is None else mask.to(self.device))
         result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
         return result.float().cpu()
 

@@ -71,6 +71,17 @@ class Path:
         """Scale of the reference process at the source; 1 unless it shrinks its signal, as VP does."""
         return 1.0
 
+    @property
+    def sigma_T(self) -> float:
+        """Noise of the reference process at the source of a bridge, x_T = alpha_T x_0 + sigma_T eps.
+
+        By alpha_T c^2 / (a b), which is the same at every time; 1 on a noise-free path, as in flow matching.
+        """
+        if self.noise_free:
+            return 1.0
+        a, b, c = self.coefficients(torch.tensor(self.t_max / 2, dtype=torch.float64))
+        return float((self.alpha_T * c**2 / (a * b)).sqrt())
+
     def coefficients(self, t: Tensor) -> Coefficients:
         """Return a, b, c of (1) at t."""
         raise NotImplementedError(f"{type(self).__name__}.coefficients")

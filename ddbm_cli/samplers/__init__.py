@@ -1,17 +1,19 @@
 """Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
 
 from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
+from ddbm_cli.samplers.corrector import PredictorCorrector
+from ddbm_cli.samplers.encoding import encode
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.multistep import Multistep
-from ddbm_cli.samplers.noise import NoiseSource
+from ddbm_cli.samplers.noise import Between, NoiseSource
 from ddbm_cli.samplers.plan import Plan
 from ddbm_cli.samplers.starts import Booted, Noised, Pinned, Prior
 from ddbm_cli.samplers.times import Karras, Listed, LogSNR, TimeGrid, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
-    sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama)
+    sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama, PredictorCorrector)
 }
 GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Listed)}
 STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, Noised)}
@@ -23,6 +25,7 @@ ALIASES = {
     "dbim-3": "multistep:order=3",
     "ode": "heun:churn=0",
     "sde": "euler-maruyama",
+    "pc": "predictor-corrector",
 }
 """Names that people know, and the setting that each one is."""
 
@@ -31,6 +34,7 @@ __all__ = [
     "GRIDS",
     "SAMPLERS",
     "STARTS",
+    "Between",
     "Booted",
     "Bridge",
     "Euler",
@@ -47,6 +51,7 @@ __all__ = [
     "Noised",
     "Pinned",
     "Plan",
+    "PredictorCorrector",
     "Prior",
     "Query",
     "Sampler",
@@ -54,6 +59,7 @@ __all__ = [
     "TimeGrid",
     "Uniform",
     "count_evaluations",
+    "encode",
     "finish",
     "sample",
 ]

@@ -7,7 +7,7 @@ counted because every call goes through here, and progress bars, previews and ca
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -35,11 +35,15 @@ Course = Generator[Query, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Bridge:
-    """One batch on its way: the path, the source pictures x_T (B, C, H, W), and where noise comes from."""
+    """One batch on its way: the path, the source pictures x_T (B, C, H, W), and where noise comes from.
+
+    mask: (B, 1, H, W), 1 where the source may change and 0 where it stays; on source-free paths only, None for 1.
+    """
 
     path: Path
     source: Tensor
     noise: Noise
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,15 @@ class Start(ABC):
         """Return the time of the first state (0-d float64), None for the grid's own."""
         return None
 
+    @property
+    def rounds(self) -> int:
+        """How often the whole way is gone, each time from the last result."""
+        return 1
+
+    def source(self, bridge: Bridge) -> Tensor:
+        """Return x_T: the given source, unless the rule makes one of its own."""
+        return bridge.source
+
     @abstractmethod
     def begin(self, bridge: Bridge, t: Tensor) -> Course:
         """Return the state at t."""
@@ -98,11 +111,25 @@ class Start(ABC):
 
 def course(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Course:
     """The whole way from source to target along `times` (falling, float64)."""
-    x = yield from start.begin(bridge, times[0])
-    history: list[Estimate] = []
-    for index, (t, s) in enumerate(pairwise(times), start=2):
-        x = yield from sampler.step(bridge, x, Interval(t, s, last=index == len(times)), history)
+    guide = bridge.source
+    for _ in range(start.rounds):
+        x = first = yield from start.begin(bridge, times[0])
+        history: list[Estimate] = []
+        for index, (t, s) in enumerate(pairwise(times), start=2):
+            interval = Interval(t, s, last=index == len(times))
+            x = yield from sampler.step(bridge, x, interval, history)
+            if bridge.mask is not None:
+                x = torch.where(bridge.mask > 0, x, _known(bridge.path, guide, first, times[0], interval))
+        bridge = replace(bridge, source=x)
     return x
+
+
+def _known(path: Path, guide: Tensor, first: Tensor, start: Tensor, interval: Interval) -> Tensor:
+    """Return the state after a step where it is known to end at the guide: the guide, and the noise it began with."""
+    if interval.last:
+        return guide
+    _, b, c = path.coefficients(interval.s)
+    return b * guide + c * path.eps(first, guide, guide, start)
 
 
 def sample(
@@ -112,13 +139,18 @@ def sample(
 
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
-    stretch = course(bridge, sampler, start, times)
+    bridge = replace(bridge, source=start.source(bridge))
+    return (yield from follow(course(bridge, sampler, start, times), denoise, bridge.source))
+
+
+def follow(stretch: Course, denoise: Denoise, source: Tensor) -> Generator[Evaluation, None, Tensor]:
+    """Answer the queries of a stretch of sampling; yield every network evaluation as it is done."""
     nfe = 0
     try:
         query = next(stretch)
         while True:
             with torch.no_grad():
-                x0 = denoise(query.x, query.t, bridge.source)
+                x0 = denoise(query.x, query.t, source)
             nfe += 1
             yield Evaluation(nfe, float(query.t), query.x, x0)
             query = stretch.send(x0)

@@ -37,7 +37,8 @@ class Implicit(Sampler):
         if path.noise_free:
             return then.b * x0 + then.a / now.a * (x - now.b * x0)
         kept_at_most = (then.c * now.b / (now.c * then.b)) ** 2
-        omega = self.eta * then.c * torch.sqrt(1 - kept_at_most)
+        # On the way back to the source (encoding) there is nothing to renew.
+        omega = self.eta * then.c * torch.sqrt((1 - kept_at_most).clamp(min=0))
         eps = now.eps(x, x0, bridge.source)
         state = then.mean(x0, bridge.source) + (then.c**2 - omega**2).sqrt() * eps
         if self.eta == 0 or interval.last:

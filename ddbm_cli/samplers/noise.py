@@ -5,10 +5,13 @@ not depend on batch size, order, neighbours, device, or on where an interrupted 
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from ddbm_cli.samplers.base import Noise
 
 
 class NoiseSource:
@@ -17,11 +20,13 @@ class NoiseSource:
     Args:
         seed: the user's seed.
         names: what tells each image of the batch from all others, such as its relative path.
-        draw: number of the sample, where several are made of each image.
+        draw: number of the sample, where several are made of each image; one for all images, or one for each.
     """
 
-    def __init__(self, seed: int, names: Sequence[str], draw: int = 0) -> None:
-        self._streams = [torch.Generator().manual_seed(_stream_seed(seed, name, draw)) for name in names]
+    def __init__(self, seed: int, names: Sequence[str], draw: int | Sequence[int] = 0) -> None:
+        draws = [draw] * len(names) if isinstance(draw, int) else draw
+        seeds = [_stream_seed(seed, name, number) for name, number in zip(names, draws, strict=True)]
+        self._streams = [torch.Generator().manual_seed(each) for each in seeds]
 
     def __call__(self, like: Tensor) -> Tensor:
         """Return the next noise of each stream, in the shape (B, C, H, W), dtype and device of `like`."""
@@ -29,6 +34,23 @@ class NoiseSource:
             raise ValueError(f"{len(self._streams)} noise streams for a batch of {len(like)}")
         noise = [torch.randn(like.shape[1:], generator=stream, dtype=torch.float32) for stream in self._streams]
         return torch.stack(noise).to(like)
+
+
+class Between:
+    """Noise on the way from one to another, along an arc: as normal as they are, all the way.
+
+    Args:
+        first, second: independent noises of the same batch.
+        shares: of the way (B,), 0 is the first and 1 the second.
+    """
+
+    def __init__(self, first: Noise, second: Noise, shares: Sequence[float]) -> None:
+        self._ends = first, second
+        self._angles = torch.tensor(shares, dtype=torch.float64).view(-1, 1, 1, 1) * math.pi / 2
+
+    def __call__(self, like: Tensor) -> Tensor:
+        first, second = (end(like) for end in self._ends)
+        return self._angles.cos().to(like) * first + self._angles.sin().to(like) * second
 
 
 def _stream_seed(seed: int, name: str, draw: int) -> int:

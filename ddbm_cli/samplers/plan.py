@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddbm_cli.errors import UsageError
 from ddbm_cli.paths import Path
-from ddbm_cli.samplers.base import Sampler, Start, count_evaluations
+from ddbm_cli.samplers.base import Bridge, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.times import TimeGrid
 from ddbm_cli.settings import describe
 
@@ -51,6 +51,19 @@ class Plan:
     def nfe(self) -> int:
         """The number of network evaluations, counted."""
         return count_evaluations(self.path, self.sampler, self.start, self.times)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether noise is drawn anywhere on the way."""
+        drawn = []
+
+        def noise(like: Tensor) -> Tensor:
+            drawn.append(like)
+            return torch.zeros_like(like)
+
+        bridge = Bridge(self.path, torch.zeros(1, 1, 1, 1, dtype=torch.float64), noise)
+        finish(sample(lambda x, t, source: torch.zeros_like(x), bridge, self.sampler, self.start, self.times))
+        return bool(drawn)
 
     def within(self, nfe: int) -> "Plan":
         """Return this plan with as many steps as `nfe` evaluations allow.

@@ -41,12 +41,23 @@ class Booted(Start):
 
 @settings
 class Prior(Start):
-    """Noise of the path's strength: for source-free paths (a = 0), which make pictures from nothing."""
+    """Noise of the path's strength: for source-free paths (a = 0), which make pictures from nothing.
+
+    On a bridge the source itself is that noise. If the network does not look at it, this is plain diffusion: the
+    reverse SDE is that of the reference process, and its ODE is the bridge's with `guidance` 1/2, for by Bayes' rule
+
+        score of the reference process = score of the bridge - Doob's h
+    """
 
     name: ClassVar[str] = "prior"
 
+    def source(self, bridge: Bridge) -> Tensor:
+        path = bridge.path
+        return bridge.source if path.source_free else path.sigma_T * bridge.noise(bridge.source)
+
     def begin(self, bridge: Bridge, t: Tensor) -> Course:
-        return bridge.path.coefficients(t).c * bridge.noise(bridge.source)
+        path = bridge.path
+        return path.coefficients(t).c * bridge.noise(bridge.source) if path.source_free else bridge.source
         yield  # a coroutine that asks for nothing
 
 
@@ -57,11 +68,17 @@ class Noised(Start):
     strength: the noise level sigma = c / b, told as the time where the VP process of `VP()` has it, so that it means
         the same on every source-free path: 0.2 is 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25, in units of -1..1.
         0 is the guide itself; 1 is the path's own beginning, where next to nothing of it is left.
+    repeats: how often it is done, each time with the last result as the guide; 1 to 3 in the paper.
     """
 
     name: ClassVar[str] = "noised"
 
     strength: Annotated[float, Field(ge=0, le=1)] = 0.6
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @property
+    def rounds(self) -> int:
+        return self.repeats
 
     def first(self, path: Path) -> Tensor:
         if self.strength == 1:

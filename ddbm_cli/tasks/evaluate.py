@@ -3,10 +3,10 @@
 import csv
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -15,12 +15,22 @@ from ddbm_cli.errors import DdbmError, UsageError
 from ddbm_cli.imaging.io import write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.metrics import METRICS, UNAVAILABLE, Figure, Metric, PictureMetric, SetMetric, summarise
+from ddbm_cli.metrics.base import Need
 from ddbm_cli.metrics.feed import Item, Resize, Unread, feed
+from ddbm_cli.models import load_model, locating
 from ddbm_cli.models.model import choose_device
 from ddbm_cli.settings import settings
 from ddbm_cli.tasks.events import Failed, Planned
 
 BATCH_SIZE = 32
+
+NEEDS: dict[Need, str] = {
+    "targets": "name their folder after that of the outputs",
+    "sketches": "give --sketches FOLDER",
+    "draws": "give --draws FOLDER",
+    "prior": "name one with -m",
+}
+"""What a metric may need, and how to give it."""
 
 
 @settings
@@ -30,6 +40,7 @@ class EvaluateRequest:
     outputs, targets, sketches, draws: folders with sub-folders, or single files. What belongs together has the same
     path below its folder but for the extension. draws: further outputs of the same sources.
     metrics: names of METRICS; by default all that fit what is given.
+    prior: a model whose likelihood of the outputs is measured, by an ODE of so many `steps`.
     resize: which side is brought to the size of the other where output and target differ.
     per_image: a table to write, a line for each picture.
     seed: of the bootstrap, and of whatever else is drawn.
@@ -39,6 +50,8 @@ class EvaluateRequest:
     targets: Path | None = None
     sketches: Path | None = None
     draws: tuple[Path, ...] = ()
+    prior: str | None = None
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 64
     metrics: tuple[str, ...] | None = None
     resize: Resize | None = None
     per_image: Path | None = None
@@ -92,14 +105,15 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
 
     Raises:
         UsageError: nothing to measure, an unknown metric, or one that needs what is not given.
-        ModelError: none of the metrics can be had.
+        ModelError: the prior, or none of the metrics, can be had.
         ImageError: the table cannot be written.
     """
     began = time.monotonic()
     names = _chosen(request)
     found = _find(request)
     device = choose_device(request.device)
-    metrics, lacking = _make(names, device, request)
+    prior = (yield from _prior(request)) if request.prior else {}
+    metrics, lacking = _make(names, device, request, prior)
     yield Planned(total=len(found.items), facts=_facts(request, found, metrics, device.type))
     yield from lacking
     yield from _notices(found)
@@ -139,9 +153,9 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
 
 
 def _chosen(request: EvaluateRequest) -> list[str]:
-    given = {"targets": request.targets, "sketches": request.sketches, "draws": request.draws}
+    given = {need: getattr(request, need) for need in NEEDS}
 
-    def lacks(name: str) -> list[str]:
+    def lacks(name: str) -> list[Need]:
         return [need for need in METRICS[name].needs if not given[need]]
 
     if request.metrics is None:
@@ -151,19 +165,31 @@ def _chosen(request: EvaluateRequest) -> list[str]:
             raise UsageError(f"unknown metric '{name}'", hint=f"choose from: {', '.join(METRICS)}")
         if lacks(name):
             need = lacks(name)[0]
-            how = "name their folder after that of the outputs" if need == "targets" else f"give --{need} FOLDER"
-            raise UsageError(f"metric '{name}' needs {need}", hint=how)
+            raise UsageError(f"metric '{name}' needs {need}", hint=NEEDS[need])
     return list(dict.fromkeys(request.metrics))
 
 
-def _make(names: list[str], device: object, request: EvaluateRequest) -> tuple[dict[str, Metric], list[Noticed]]:
+def _prior(request: EvaluateRequest) -> Generator[Any, None, dict[str, Any]]:
+    """Return what a metric that needs a prior is made with."""
+    file = yield from locating(request.prior)
+    model = load_model(file, device=request.device, dtype="fp32")
+    if not model.is_prior:
+        raise UsageError(f"model '{model.name}' is a bridge, and has no likelihood", hint="name a prior with -m")
+    path, preprocess = model.denoiser.path, model.card.preprocess
+    return {"denoise": model.denoiser, "path": path, "preprocess": preprocess, "steps": request.steps}
+
+
+def _make(
+    names: list[str], device: object, request: EvaluateRequest, prior: dict[str, Any]
+) -> tuple[dict[str, Metric], list[Noticed]]:
     """Make the metrics; those that cannot be had become notices, unless that leaves none."""
     made: dict[str, Metric] = {}
     lacking: dict[tuple[str, str], Noticed] = {}
     last: DdbmError | None = None
     for name in names:
         try:
-            made[name] = METRICS[name](device, seed=request.seed)  # type: ignore[arg-type]
+            more = prior if "prior" in METRICS[name].needs else {}
+            made[name] = METRICS[name](device, seed=request.seed, **more)  # type: ignore[arg-type]
         except UNAVAILABLE as error:
             last = error
             lacking.setdefault(
@@ -172,7 +198,9 @@ def _make(names: list[str], device: object, request: EvaluateRequest) -> tuple[d
     if not made:
         if last:
             raise last
-        raise UsageError("nothing to measure with the outputs alone", hint="name the folder of their targets too")
+        raise UsageError(
+            "nothing to measure with the outputs alone", hint="name the folder of their targets, or a prior: -m"
+        )
     return made, list(lacking.values())
 
 
@@ -246,6 +274,8 @@ def _facts(request: EvaluateRequest, found: _Found, metrics: dict[str, Metric], 
         facts["Targets"] = f"{request.targets}{brought}"
     if request.sketches:
         facts["Sketches"] = str(request.sketches)
+    if request.prior:
+        facts["Prior"] = f"{request.prior}"
     if request.draws:
         facts["Draws"] = f"{len(request.draws) + 1} of each source"
     return facts | {"Metrics": f"{', '.join(metrics)} ({device})"}

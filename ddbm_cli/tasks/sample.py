@@ -1,13 +1,13 @@
-"""Make pictures from a prior: translate's machinery, with noise for a source.
+"""Make pictures from a prior, or many of each source with a bridge: translate's machinery, with other noise.
 
-Picture number i is named by its number, and its noise comes from the seed and that name: so a folder can grow to any
-number of pictures, in any number of runs and batches, and each stays what it is.
+Picture number i of a prior is named by its number, and its noise comes from the seed and that name: so a folder can
+grow to any number of pictures, in any number of runs and batches, and each stays what it is. So do draws of a source.
 """
 
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -19,8 +19,11 @@ from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.settings import settings
+from ddbm_cli.models import TranslationModel
+from ddbm_cli.samplers import Plan
+from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks import translate
+from ddbm_cli.tasks.draws import Draw, ManyDraws, draw_jobs, flat, gather
 from ddbm_cli.tasks.events import Event, Intended, Planned
 from ddbm_cli.tasks.translate import Loaded, Tally, TranslateRequest, Work
 
@@ -32,12 +35,20 @@ SHEET_COLUMNS = 10
 class SampleRequest:
     """How many pictures, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
 
-    number: pictures that the folder `output` shall have. sheet: a picture of the first ones, side by side.
+    source: a file, folder or pattern, for a bridge; None for pictures from noise.
+    number: pictures that the folder `output` shall have, or of each source.
+    interpolate: pictures on the way from each draw of a source to the next.
+    sheet: a picture of the first ones, side by side. spread: a map of each source, where its draws differ.
     prompt, guidance_scale: as of `TranslateRequest`.
     npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
     """
 
     output: Path
+    source: str | None = None
+    interpolate: Annotated[int, Field(ge=0, le=10_000)] = 0
+    recursive: bool = False
+    fit: Literal["pad", "crop", "stretch"] | None = None
+    spread: bool = False
     number: Annotated[int, Field(ge=1, le=10**6)] = 16
     model: str | None = None
     sampler: str | None = None
@@ -74,25 +85,25 @@ def run(request: SampleRequest) -> Iterator[Event]:
     """Make the pictures that are not there yet; yields what happens.
 
     Raises:
-        UsageError: an option cannot be used, the model is no prior, or the output folder cannot be written.
+        UsageError: an option cannot be used, the model is of the wrong kind, or the folder cannot be written.
         ModelError: the model cannot be had.
     """
+    _check(request)
     asked = _as_translation(request)
     translate.check_budget(asked)
-    jobs = _jobs(request)
+    groups = _draws(request)
+    jobs = flat(groups, request.output) if groups else _numbered(request)
     translate.see_that_it_can_be_written(jobs, make=False)
-    model = yield from translate.load(asked, translate.the_prior(request.model))
-    if not model.is_prior:
-        raise UsageError(
-            f"model '{model.name}' is a bridge: it makes pictures from other pictures",
-            hint=f"ddbm translate INPUT OUTPUT -m {request.model}; or name a prior",
-        )
+    model = yield from translate.load(asked, request.model if groups else translate.the_prior(request.model))
+    _check_model(request, model)
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
-    work = _FromNoise(asked, model, plan, tally, b"", None)
+    _check_plan(request, plan)
+    work = (ManyDraws if groups else _FromNoise)(asked, model, plan, tally, b"", None)
     kept, todo = work.sort(jobs.jobs)
     tally.kept = len(kept)
-    facts = translate.facts(work, jobs) | {"Input": "noise", "Output": f"{request.output}"}
+    source = f"{len(groups)} sources, {request.number} draws of each" if groups else "noise"
+    facts = translate.facts(work, jobs) | {"Input": source, "Output": f"{request.output}"}
     yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts)
     yield from kept
     if request.dry_run:
@@ -101,8 +112,58 @@ def run(request: SampleRequest) -> Iterator[Event]:
     if todo:
         translate.see_that_it_can_be_written(jobs, make=True)
         yield from work.run(todo)
-    _gather(request, [job.output for job in jobs.jobs if job.output.exists()], work.preprocess)
+    files = [job.output for job in jobs.jobs if job.output.exists()]
+    if groups:
+        gather(groups, work.preprocess, spread=request.spread, sheet=request.sheet)
+    elif request.sheet and files:
+        _write_sheet(request.sheet, files, work.preprocess)
+    if request.npz and files:
+        _write_npz(request.npz, files)
     yield tally.finished(request.output)
+
+
+def _check(request: SampleRequest) -> None:
+    """See that the options belong together."""
+    if request.source is None:
+        for option in ("interpolate", "spread", "recursive", "fit"):
+            if getattr(request, option):
+                raise UsageError(f"--{option} is for draws of sources", hint="name a sketch, or a folder of them")
+    if request.interpolate and request.number < 2:
+        raise UsageError("there is no way between draws of which there is one", hint="give -n 2 or more")
+
+
+def _check_model(request: SampleRequest, model: TranslationModel) -> None:
+    if request.source is None and not model.is_prior:
+        raise UsageError(
+            f"model '{model.name}' is a bridge: it makes pictures from other pictures",
+            hint=f"ddbm translate INPUT OUTPUT -m {request.model}; or name a prior",
+        )
+    if request.source is not None and model.is_prior:
+        raise UsageError(
+            f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
+            hint="leave out the sources; or edit them: ddbm translate --method sdedit",
+        )
+
+
+def _check_plan(request: SampleRequest, plan: Plan) -> None:
+    if request.source is not None and request.number > 1 and not plan.is_random:
+        raise UsageError(
+            f"sampler '{spell(plan.sampler)}' draws no noise: all draws of a source would be one picture",
+            hint="give -n 1, or a sampler that draws: dbim, heun:churn=0.33, sde",
+        )
+
+
+def _draws(request: SampleRequest) -> list[list[Draw]]:
+    """Return what to make of each source, nothing where there is none."""
+    if request.source is None:
+        return []
+    return draw_jobs(
+        request.source,
+        request.output,
+        number=request.number,
+        between=request.interpolate,
+        recursive=request.recursive,
+    )
 
 
 class _FromNoise(Work):
@@ -119,26 +180,33 @@ class _FromNoise(Work):
 
 def _as_translation(request: SampleRequest) -> TranslateRequest:
     """Return the request for `Work`: the same fields, but for those that are about the folder."""
-    own = ("number", "sheet", "npz")
+    own = ("number", "interpolate", "spread", "sheet", "npz", "source")
     given = {name: value for name, value in vars(request).items() if name not in own and not name.startswith("_")}
-    return TranslateRequest(source="noise", **given)
+    return TranslateRequest(source=request.source or "noise", **given)
 
 
-def _jobs(request: SampleRequest) -> Jobs:
+def _numbered(request: SampleRequest) -> Jobs:
     names = [f"{index:06d}" for index in range(request.number)]
     return Jobs([Job(name, Path(name), request.output / f"{name}.png") for name in names], 0, request.output)
 
 
-def _gather(request: SampleRequest, files: list[Path], preprocess: Preprocess) -> None:
-    """Write the sheet and the archive, from the pictures in the folder."""
-    if request.sheet and files:
-        shown = torch.stack([preprocess.forward(open_picture(file))[0] for file in files[:SHEET_PICTURES]])
-        request.sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet = contact_sheet([shown], columns=min(SHEET_COLUMNS, len(shown)))
-        write_atomically(request.sheet, encode_picture(sheet, "png"))
-    if request.npz and files:
-        pixels = np.stack([np.asarray(open_picture(file).convert("RGB")) for file in files])
-        body = io.BytesIO()
-        np.savez(body, pixels)
-        request.npz.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(request.npz, body.getvalue())
+def _write_sheet(file: Path, files: list[Path], preprocess: Preprocess) -> None:
+    shown = torch.stack([preprocess.forward(open_picture(each))[0] for each in files[:SHEET_PICTURES]])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet = contact_sheet([shown], columns=min(SHEET_COLUMNS, len(shown)))
+    write_atomically(file, encode_picture(sheet, "png"))
+
+
+def _write_npz(file: Path, files: list[Path]) -> None:
+    """Write all pictures as one array.
+
+    Raises:
+        UsageError: they differ in size.
+    """
+    pixels = [np.asarray(open_picture(each).convert("RGB")) for each in files]
+    if len({each.shape for each in pixels}) > 1:
+        raise UsageError("pictures of several sizes do not go into one array", hint="add --fit crop")
+    body = io.BytesIO()
+    np.savez(body, np.stack(pixels))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, body.getvalue())

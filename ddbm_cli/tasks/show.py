@@ -15,6 +15,9 @@ from ddbm_cli.tasks.translate import TEXT_KEY
 
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
+GUIDE = {"blur": "blur:sigma={guide_sigma}", "colour": "colour:COLOURS"}
+"""How a guide is written; the names of other files than the source are not kept."""
+
 
 def show(file: Path) -> dict[str, Any]:
     """Return a model's card with its file's facts, or a picture's settings.
@@ -75,8 +78,17 @@ def command(file: Path, *, model: str | None = None) -> str:
     words = ["ddbm", "translate", made["source"]]
     if made["start"]["name"] == "noised":
         options |= {"--method": "sdedit", "--strength": made["start"]["strength"]}
+        options |= {"--repeats": made["start"].get("repeats", 1)}
+        options |= {"--guide": GUIDE[made["guide"]].format(**made)} if "guide" in made else {}
+        options |= {"--mask": "MASK"} if "mask_sha256" in made else {}
+    if "draw" in made:  # with those that lie between it and the next
+        words = ["ddbm", "sample", made["source"], "-n", str(made["draw"] + (2 if "between" in made else 1))]
+        options |= {"--interpolate": made["between"][1] - 1} if "between" in made else {}
+        options.pop("--format", None)
     if not made.get("source_sha256", "-"):  # a sample; those before it are made, too
         words = ["ddbm", "sample", "-n", str(int(made["source"]) + 1)]
         options.pop("--fit"), options.pop("--format", None)
+    if words[1] == "sample":
+        options["--output"] = "samples"
     words += [str(part) for pair in options.items() for part in pair]
     return shlex.join(words + (["--keep-size"] if made["keep_size"] else []))

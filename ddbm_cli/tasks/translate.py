@@ -25,6 +25,7 @@ from torch import Tensor
 from ddbm_cli import __version__
 from ddbm_cli.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.imaging.files import STANDARD, Job, Jobs, plan_jobs
+from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import (
     LOSSY,
     encode_picture,
@@ -38,7 +39,7 @@ from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.samplers import Noised, NoiseSource, Plan
+from ddbm_cli.samplers import Noise, Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
 
@@ -59,7 +60,8 @@ class TranslateRequest:
     """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
-    method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says.
+    method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says,
+        `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
     prompt, guidance_scale: what the pictures show, and how much that is exaggerated, for models that take a text.
     """
 
@@ -85,6 +87,9 @@ class TranslateRequest:
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     prompt: str = ""
     guidance_scale: Annotated[float, Field(ge=0)] = 7.5
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    guide: str | None = None
+    mask: Path | None = None
 
 
 def request(**given: Any) -> TranslateRequest:
@@ -186,6 +191,7 @@ class Loaded:
     tensor: Tensor
     placement: Placement
     digest: str
+    mask: Tensor | None = None
 
 
 _Reading = Future[Loaded]
@@ -210,6 +216,7 @@ class Work:
         self.nfe = plan.nfe  # counted anew whenever it is asked for
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
+        self._edit = Edit(request.guide, request.mask)
         self.batch_size = request.batch_size or _auto_batch_size(model)
         self._tally = tally
         self._piped = piped
@@ -260,7 +267,9 @@ class Work:
         piped = _is_pipe(job.source)
         body, name = (self._piped, "standard input") if piped else (read_file(job.source), str(job.source))
         tensor, placement = self.preprocess.forward(open_picture(body, name=name))
-        return Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest())
+        tensor = self._edit.guide(tensor, job.name, self.preprocess, placement)
+        mask = self._edit.mask(job.name, self.preprocess, placement)
+        return Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest(), mask)
 
     def _translate(
         self, batch: list[Loaded], writers: ThreadPoolExecutor, saving: deque[tuple[Job, _Saving]]
@@ -280,8 +289,9 @@ class Work:
     def _sample(self, batch: list[Loaded], saving: deque[tuple[Job, _Saving]]) -> Generator[Event, None, Tensor | None]:
         """Return the translated batch, None if it did not fit into memory."""
         source = torch.stack([loaded.tensor for loaded in batch])
-        noise = NoiseSource(self.request.seed, [_stream_name(loaded.job) for loaded in batch])
-        calls = self.model.translate(source, noise, self.plan)
+        noise = self._noise([loaded.job for loaded in batch])
+        masks = [loaded.mask for loaded in batch if loaded.mask is not None]
+        calls = self.model.translate(source, noise, self.plan, mask=torch.stack(masks) if masks else None)
         try:
             while True:
                 yield Evaluated(nfe=next(calls).nfe)
@@ -292,6 +302,9 @@ class Work:
             if not _is_out_of_memory(error):
                 raise
         return None
+
+    def _noise(self, jobs: Sequence[Job]) -> Noise:
+        return NoiseSource(self.request.seed, [stream_name(job) for job in jobs])
 
     def _shrink(self, tried: int) -> None:
         """Halve the batches; called when the failed one's memory is free again."""
@@ -313,9 +326,10 @@ class Work:
         format = self._format(job)
         record = {
             "tool": f"ddbm {__version__}",
-            "source": _stream_name(job).rpartition("/")[2],
+            "source": stream_name(job).rpartition("/")[2],
             "source_sha256": loaded.digest,
             **self.made_by(format),
+            **{name: value for name, value in self._own(job).items() if value is not None},
         }
         picture = self.preprocess.inverse(result, loaded.placement, keep_size=self.request.keep_size)
         text = {TEXT_KEY: json.dumps(record)}
@@ -348,6 +362,10 @@ class Work:
             settings |= {"prompt": self.request.prompt, "guidance_scale": self.request.guidance_scale}
         return settings | ({"quality": self.request.quality} if format in LOSSY else {})
 
+    def _own(self, job: Job) -> dict[str, Any]:
+        """Return what else decides an output, and is its own."""
+        return self._edit.describe(job.name)
+
     def _difference(self, job: Job) -> str:
         """Return how a finished output was made otherwise than it would be now, "" for not at all."""
         try:
@@ -355,7 +373,10 @@ class Work:
             found["model_sha256"]
         except (KeyError, TypeError, json.JSONDecodeError):
             return "not made by this command"
-        wanted = json.loads(json.dumps(self.made_by(self._format(job))))
+        try:
+            wanted = json.loads(json.dumps(self.made_by(self._format(job)) | self._own(job)))
+        except ImageError:
+            return "its mask or its colours cannot be read"
         for name, value in wanted.items():
             if found.get(name) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
@@ -400,8 +421,13 @@ def check_budget(request: TranslateRequest) -> None:
 
 
 def _check_method(request: TranslateRequest) -> None:
-    if request.strength is not None and request.method != "sdedit":
-        raise UsageError("--strength is for --method sdedit", hint="add --method sdedit, or leave it out")
+    if request.method == "sdedit":
+        Edit(request.guide, request.mask)  # whose faults are told before a large model is loaded
+        return
+    given = {"strength": request.strength, "repeats": request.repeats > 1, "guide": request.guide, "mask": request.mask}
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"--{option} is for --method sdedit", hint="add --method sdedit, or leave it out")
 
 
 def plan_of(request: TranslateRequest, model: TranslationModel) -> Plan:
@@ -429,8 +455,13 @@ def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, A
     if request.method == "sdedit":
         if not model.is_prior:
             raise UsageError(f"model '{model.name}' is a bridge, and SDEdit needs a prior", hint="name a prior with -m")
+        if not model.denoiser.path.source_free:
+            raise UsageError(
+                f"model '{model.name}' is a bridge from noise, and SDEdit needs a path without a source",
+                hint="name a prior on ve, vp or cosine with -m",
+            )
         strength = {} if request.strength is None else {"strength": request.strength}
-        return {"name": "noised", **strength}
+        return {"name": "noised", "repeats": request.repeats, **strength}
     if model.is_prior:
         raise UsageError(
             f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
@@ -464,7 +495,7 @@ def _is_pipe(path: Path) -> bool:
     return str(path) == STANDARD
 
 
-def _stream_name(job: Job) -> str:
+def stream_name(job: Job) -> str:
     """Return the name that seeds a picture's noise; a file name that is no text is spelled out."""
     return job.name.encode("utf-8", "backslashreplace").decode()
 

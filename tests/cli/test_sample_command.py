@@ -2,6 +2,8 @@
 
 import json
 
+from PIL import Image, ImageFilter
+
 from tests.tasks.test_sample import PRIOR
 from tests.tiny import picture, write_tiny
 
@@ -21,6 +23,31 @@ def test_sample_and_edit(ddbm, tmp_path):
     assert code == 2 and "--method sdedit" in err
 
 
+def test_many_draws_of_each_source(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "bridge.safetensors")
+    picture(0).save(tmp_path / "a.png")
+    given = ["sample", tmp_path / "a.png", "-o", tmp_path / "out", "-m", model, "--spread"]
+    code, out, err = ddbm(*given, "-n", "2", "--interpolate", "1", "--json")
+    records = [json.loads(line) for line in out.decode().splitlines()]
+    assert code == 0 and [record.get("draw") for record in records] == [0, 0, 1, None], err
+    assert (tmp_path / "out" / "a-spread.png").exists() and "2 draws of each" in err
+    code, _, err = ddbm(*given, "-n", "2", "--sampler", "ode")
+    assert code == 2 and "draws no noise" in err and "Traceback" not in err
+
+
+def test_an_edit_with_a_mask_and_a_guide(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    picture(0).save(tmp_path / "in.png")
+    Image.new("L", (16, 16), 0).save(tmp_path / "mask.png")
+    given = ["translate", tmp_path / "in.png", tmp_path / "out.png", "-m", model, "--method", "sdedit"]
+    code, _, err = ddbm(*given, "--mask", tmp_path / "mask.png", "--guide", "blur:sigma=2", "--repeats", "2")
+    blurred = Image.open(tmp_path / "in.png").filter(ImageFilter.GaussianBlur(2))
+    assert code == 0 and Image.open(tmp_path / "out.png").tobytes() == blurred.tobytes(), err
+    for option, value, words in (("--mask", "none", "for the mask"), ("--guide", "smear", "unknown guide")):
+        code, _, err = ddbm(*given, "--overwrite", option, value)
+        assert code == 2 and words in err and "Traceback" not in err
+
+
 def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):
     code, _, err = ddbm("sample", "-o", tmp_path / "out", "-m", tmp_path / "none.safetensors")
     assert code == 4 and "no such model file" in err
@@ -38,3 +65,12 @@ def test_several_strengths_have_a_folder_each(ddbm, tmp_path):
         assert code == 2 and words in err
     code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / "out", *sdedit, "--strength", "0.2,1.4")
     assert code == 2 and "--strength" in err and "Traceback" not in err and "unexpected" not in err
+
+
+def test_evaluate_tells_how_likely_pictures_are_to_a_prior(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    picture(0).save(tmp_path / "a.png")
+    code, out, err = ddbm("evaluate", tmp_path / "a.png", "-m", model, "--steps", "2", "-d", "cpu")
+    assert code == 0 and "Bits per dimension" in out.decode() and "Traceback" not in err
+    code, _, err = ddbm("evaluate", tmp_path / "a.png", "-m", tmp_path / "none.safetensors")
+    assert code == 4 and "no such model file" in err

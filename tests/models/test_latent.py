@@ -76,6 +76,16 @@ def test_pictures_are_encoded_and_decoded(folder):
     assert result.shape == source.shape and torch.allclose(result, wanted, atol=1e-4)
 
 
+def test_what_a_mask_keeps_is_kept_to_the_bit(folder):
+    model = load_pipeline(folder)
+    source = torch.rand(1, 3, 16, 16) * 2 - 1
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 3:9] = 1
+    plan = model.plan(steps=3, start={"name": "noised", "strength": 0.7})
+    result = finish(model.translate(source, NoiseSource(0, ["a"]), plan, mask=mask))
+    assert torch.equal(result[..., 9:], source[..., 9:]) and (result - source)[..., 3:9].abs().mean() > 0.05
+
+
 def test_sdedit_and_sampling_from_the_shell(folder, tmp_path):
     picture(0, 24).save(tmp_path / "a.png")
     common = {"model": f"diffusers:{folder}", "steps": 3, "prompt": "a fox"}

@@ -18,6 +18,7 @@ from ddbm_cli.samplers import (
     Noised,
     NoiseSource,
     Plan,
+    PredictorCorrector,
     Prior,
     Uniform,
     finish,
@@ -88,7 +89,9 @@ def test_ode_samplers_move_a_mixture_at_their_order(path, sampler, order):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 @pytest.mark.parametrize(
-    "sampler", [HybridHeun(churn=0.0), HybridHeun(churn=0.33), Implicit(eta=1.0), EulerMaruyama()], ids=str
+    "sampler",
+    [HybridHeun(churn=0.0), HybridHeun(churn=0.33), Implicit(eta=1.0), EulerMaruyama(), PredictorCorrector(snr=0.1)],
+    ids=str,
 )
 def test_samples_have_the_moments_of_the_mixture(path, sampler):
     mixture, blank = Mixture(path), torch.zeros(1, 1, 150, 150, dtype=torch.float64)

@@ -269,7 +269,7 @@ def test_i2sb_samples_on_its_table():
     assert abs(float(result.var()) / variance - 1) < 0.1
 
 
-CHANGES = {"order": 3, "churn_guidance": 0.3}
+CHANGES = {"order": 3, "churn_guidance": 0.3, "corrections": 2}
 
 
 def moved(value, field):

@@ -94,6 +94,18 @@ def test_a_sample_says_how_to_make_it_again(tmp_path, prior):
     assert words[:4] == ["ddbm", "sample", "-n", "5"] and words[words.index("--seed") + 1] == "3"
 
 
+def test_a_bridge_from_noise_makes_pictures(tmp_path, prior):
+    """DDBM's unconditional case: a card of a bridge that starts with `prior`, and a network that sees no source."""
+    sampler = {"name": "heun", "churn": 0.0, "guidance": 0.5}
+    changes = {"path": {"name": "ve-bridge"}, "defaults": PRIOR["defaults"] | {"sampler": sampler}}
+    model = str(write_tiny(tmp_path / "unconditional.safetensors", **PRIOR | changes))
+    draw(tmp_path, model, number=2)
+    assert len({*pixels(tmp_path / "out").values()}) == 2
+    picture(0).save(tmp_path / "in.png")
+    with pytest.raises(UsageError, match="bridge from noise"):
+        edit(tmp_path, model)
+
+
 def test_a_bridge_and_a_prior_are_told_apart(tmp_path, prior, bridge):
     with pytest.raises(UsageError, match="is a bridge") as caught:
         draw(tmp_path, bridge)
@@ -128,7 +140,7 @@ def test_sdedit_edits_by_strength(tmp_path, prior):
     assert made["0.0.png"] == open_picture(tmp_path / "in.png").convert("RGB").tobytes()
     assert len({*made.values()}) == 3
     start = json.loads(read_text(tmp_path / "0.3.png")["ddbm"])["start"]
-    assert start == {"name": "noised", "strength": 0.3}
+    assert start == {"name": "noised", "strength": 0.3, "repeats": 1}
     assert "--method sdedit --strength 0.3" in show.command(tmp_path / "0.3.png")
     assert kinds(edit(tmp_path, prior, "0.3.png", strength=0.5), Kept)[0].differs
     with pytest.raises(UsageError, match=r"--strength 1\.5"):

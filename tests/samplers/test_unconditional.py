@@ -1,0 +1,113 @@
+"""A bridge from noise, with a network that does not look at it, is plain diffusion: DDBM's unconditional case."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ddbm_cli.denoisers import Denoiser, Preconditioned
+from ddbm_cli.paths import VE, VP, BrownianBridge, RectifiedFlow, VEBridge, VPBridge
+from ddbm_cli.samplers import (
+    Bridge,
+    EulerMaruyama,
+    HybridHeun,
+    Implicit,
+    Karras,
+    LogSNR,
+    NoiseSource,
+    Prior,
+    finish,
+    sample,
+)
+from ddbm_cli.samplers.heun import guidance_term
+from tests.samplers.test_priors import Mixture, Toy
+
+SIGMA_DATA = 0.5
+REFERENCES = [(VEBridge(), VE()), (VPBridge(), VP(beta_d=2.0, beta_min=0.1))]
+
+
+def by_name(value):
+    return getattr(value, "name", "")
+
+
+@pytest.mark.parametrize(("bridge", "reference"), REFERENCES, ids=by_name)
+def test_the_source_has_the_noise_of_the_reference_process(bridge, reference):
+    _, b, c = reference.coefficients(torch.tensor(bridge.t_max, dtype=torch.float64))
+    assert bridge.sigma_T == pytest.approx(float(c), rel=1e-12)
+    assert bridge.alpha_T == pytest.approx(float(b), rel=1e-12)
+    assert BrownianBridge(variance=0.5).sigma_T == pytest.approx(1.0) and RectifiedFlow().sigma_T == 1.0
+
+
+@pytest.mark.parametrize(("bridge", "reference"), REFERENCES, ids=by_name)
+def test_both_drifts_are_those_of_the_reference_process(bridge, reference):
+    """Whatever the source: the reverse SDE with guidance 1, the ODE with guidance 1/2."""
+    states = torch.randn(3, 1, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x, x0, source = states * torch.tensor([2.0, 0.5, bridge.sigma_T]).view(3, 1, 1, 1, 1)
+    for share in (0.01, 0.3, 0.9):
+        t = torch.tensor(share * bridge.t_max, dtype=torch.float64)
+        sde = bridge.reverse_drift(x, x0, source, t)
+        assert torch.allclose(sde, reference.reverse_drift(x, x0, source, t), rtol=1e-9)
+        ode = bridge.velocity(x, x0, source, t) + guidance_term(bridge, x, source, t, 0.5)
+        assert torch.allclose(ode, reference.velocity(x, x0, source, t), rtol=1e-9)
+
+
+def test_its_preconditioning_is_that_of_edm():
+    """Source and target of the reference process have covariance sigma_data^2; then all five numbers are EDM's."""
+    path, t = VEBridge(), torch.tensor([0.01, 1.0, 79.0], dtype=torch.float64)
+    source = (SIGMA_DATA**2 + path.sigma_T**2) ** 0.5
+    ours = Preconditioned(sigma_data=SIGMA_DATA, sigma_source=source, cov=SIGMA_DATA**2).scalings(path, t)
+    edm = Preconditioned(sigma_data=SIGMA_DATA).scalings(VE(), t)
+    for number, wanted in zip(ours, edm, strict=True):
+        assert torch.allclose(number, wanted, rtol=1e-9)
+
+
+def trajectory(path, prediction, sampler, times, start=None):
+    """The states that the network sees, and the last, for one seed and network."""
+    denoiser = Denoiser(Toy(), path, prediction, sees_source=False)
+    blank = torch.zeros(2, 3, 4, 4, dtype=torch.float64)
+    noise, states = NoiseSource(0, ["a", "b"]), []
+    course = sample(denoiser, Bridge(path, blank, noise), sampler, start or Prior(), times)
+    while True:
+        try:
+            states.append(next(course).x)
+        except StopIteration as stop:
+            return [*states, stop.value]
+
+
+def test_its_trajectory_is_that_of_edm():
+    """The same seed and network by Alg. 1 of arXiv:2206.00364, written out."""
+    path, network = VEBridge(), Toy()
+    prediction = Preconditioned(
+        sigma_data=SIGMA_DATA, sigma_source=(SIGMA_DATA**2 + path.sigma_T**2) ** 0.5, cov=SIGMA_DATA**2
+    )
+    sigmas = Karras(rho=7.0).times(path, 18)
+    ours = trajectory(path, prediction, HybridHeun(churn=0.0, guidance=0.5), sigmas)
+
+    def slope(x, sigma):
+        total = sigma**2 + SIGMA_DATA**2
+        inner = network(x / total.sqrt(), (1000 * sigma.log() / 4).reshape(1).float())
+        return (x - SIGMA_DATA**2 / total * x - sigma * SIGMA_DATA / total.sqrt() * inner) / sigma
+
+    x = 80 * NoiseSource(0, ["a", "b"])(torch.zeros(2, 3, 4, 4, dtype=torch.float64))
+    edm = []
+    with torch.no_grad():
+        for now, then in pairwise(sigmas):
+            end = x + (then - now) * slope(x, now)
+            edm += [x, end] if then > 0 else [x]
+            x = end if then == 0 else x + (then - now) * (slope(x, now) + slope(end, then)) / 2
+    edm.append(x)
+    assert len(ours) == len(edm) == 2 * 18
+    assert max(float((one - other).abs().max()) for one, other in zip(ours, edm, strict=True)) < 1e-8
+    plain = trajectory(path, prediction, HybridHeun(churn=0.0), sigmas)
+    assert float((plain[-1] - x).abs().max()) > 0.1  # guidance 1 is the bridge's own ODE, which keeps to its source
+
+
+@pytest.mark.parametrize("sampler", [HybridHeun(churn=0.0, guidance=0.5), EulerMaruyama(), Implicit(eta=1.0)], ids=str)
+@pytest.mark.parametrize("path", [VEBridge(sigma_max=20.0), VPBridge(beta_d=19.9)], ids=by_name)
+def test_samples_have_the_moments_of_the_mixture(path, sampler):
+    mixture, blank = Mixture(VE(sigma_max=20.0) if isinstance(path, VEBridge) else VP()), torch.zeros(1, 1, 120, 120)
+    times = LogSNR(gap=1e-3 * path.t_max, t_min=2e-3).times(path, 100)
+    bridge = Bridge(path, blank.double(), NoiseSource(0, ["x"]))
+    result = finish(sample(mixture.denoise, bridge, sampler, Prior(), times))
+    mean, variance = mixture.moments
+    assert abs(float(result.mean()) - mean) < 0.03 and abs(float(result.var()) / variance - 1) < 0.05

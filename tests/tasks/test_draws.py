@@ -1,0 +1,144 @@
+"""Many draws of each source."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddbm_cli.errors import UsageError
+from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.tasks import show, translate
+from ddbm_cli.tasks.draws import WHITE, spread_map
+from ddbm_cli.tasks.events import Failed, Kept, Planned, Written
+from ddbm_cli.tasks.sample import request, run
+from tests.tasks.test_sample import PRIOR
+from tests.tasks.test_translate import close, kinds
+from tests.tiny import picture, write_tiny
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory):
+    return str(write_tiny(tmp_path_factory.mktemp("model") / "bridge.safetensors"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in range(2):
+        picture(index).save(tmp_path / "in" / f"{index}.png")
+    return tmp_path
+
+
+def draw(root, bridge, folder="out", **options):
+    given = {"source": str(root / "in"), "output": root / folder, "model": bridge, "device": "cpu", "number": 3}
+    return list(run(request(**given | options)))
+
+
+def pixels(folder):
+    return {path.relative_to(folder).as_posix(): open_picture(path).tobytes() for path in folder.rglob("*.png")}
+
+
+def test_each_source_has_a_folder_of_draws(root, bridge):
+    events = draw(root, bridge, batch_size=4)
+    made = pixels(root / "out")
+    assert sorted(made) == [f"{name}/{number:03d}.png" for name in (0, 1) for number in range(3)]
+    assert len({*made.values()}) == 6 and len(kinds(events, Written)) == 6
+    assert kinds(events, Planned)[0].facts["Input"] == "2 sources, 3 draws of each"
+
+
+def test_draw_0_is_what_translate_makes(root, bridge):
+    draw(root, bridge, number=1, batch_size=1)
+    translate_request = translate.request(
+        source=str(root / "in"), output=root / "plain", model=bridge, device="cpu", batch_size=1
+    )
+    list(translate.run(translate_request))
+    assert [pixels(root / "out")[f"{name}/000.png"] for name in (0, 1)] == [
+        pixels(root / "plain")[f"{name}.png"] for name in (0, 1)
+    ]
+
+
+def test_more_draws_are_added_and_batches_do_not_count(root, bridge):
+    draw(root, bridge, number=1, batch_size=1)
+    before = {path: path.read_bytes() for path in (root / "out").rglob("*.png")}
+    events = draw(root, bridge, batch_size=2)
+    assert len(kinds(events, Kept)) == 2 and not any(event.differs for event in kinds(events, Kept))
+    assert all(path.read_bytes() == body for path, body in before.items())
+    draw(root, bridge, "whole", batch_size=6)
+    assert close(pixels(root / "out"), pixels(root / "whole"))
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"sampler": "sde"}, {"nfe": 7}, {"fit": "stretch"}], ids=str)
+def test_options_act_and_a_change_is_said(root, bridge, options):
+    picture(0, 24).crop((0, 0, 24, 12)).save(root / "in" / "0.png")
+    draw(root, bridge, number=1)
+    draw(root, bridge, "other", number=1, **options)
+    assert pixels(root / "out")["0/000.png"] != pixels(root / "other")["0/000.png"]
+    assert kinds(draw(root, bridge, number=1, **options), Kept)[0].differs.startswith("another")
+
+
+def test_pictures_on_the_way_from_one_draw_to_the_next(root, bridge):
+    draw(root, bridge, number=2, interpolate=10)
+    made = pixels(root / "out")
+    assert sorted(name for name in made if name[0] == "0")[:3] == ["0/000.png", "0/000_01.png", "0/000_02.png"]
+    assert len(made) == 2 * 12
+    way = [np.frombuffer(made[f"0/{name}.png"], np.uint8).astype(int) for name in ("000", "000_01", "000_05", "001")]
+    far = [int(np.abs(each - way[0]).sum()) for each in way]
+    assert 0 == far[0] < far[1] < far[2] and far[1] < far[3]
+    draw(root, bridge, "plain", number=2)
+    assert close({name: made[name] for name in pixels(root / "plain")}, pixels(root / "plain"))
+
+
+def test_a_draw_says_how_to_make_it_again(root, bridge):
+    draw(root, bridge, number=2, interpolate=1)
+    words = show.command(root / "out" / "1" / "001.png").split()
+    assert words[:5] == ["ddbm", "sample", "1.png", "-n", "2"] and "--interpolate" not in words
+    words = show.command(root / "out" / "1" / "000_1.png").split()
+    assert words[:5] == ["ddbm", "sample", "1.png", "-n", "2"] and words[words.index("--interpolate") + 1] == "1"
+
+
+def test_maps_sheet_and_archive_show_the_draws(root, bridge):
+    draw(root, bridge, spread=True, sheet=root / "sheet.png", npz=root / "all.npz")
+    stack = np.stack([np.asarray(open_picture(root / "out" / "0" / f"{n:03d}.png"), float) for n in range(3)])
+    wanted = (stack.std(0) / 127.5).mean(-1) / WHITE * 255
+    found = np.asarray(Image.open(root / "out" / "0-spread.png").convert("L"), float)
+    assert found.max() > 0 and np.abs(found - wanted.clip(0, 255)).max() <= 1.5
+    assert Image.open(root / "sheet.png").size == (5 * 18 + 4, 2 * 18 + 2)  # source, three draws, map
+    assert np.load(root / "all.npz")["arr_0"].shape == (6, 16, 16, 3)
+
+
+def test_equal_draws_have_a_black_map():
+    assert torch.equal(spread_map(torch.full((4, 3, 2, 2), 0.3)), torch.full((3, 2, 2), -1.0))
+
+
+def test_a_broken_source_costs_only_itself(root, bridge):
+    (root / "in" / "0.png").write_bytes(b"no picture")
+    events = draw(root, bridge, spread=True, sheet=root / "sheet.png")
+    assert len(kinds(events, Failed)) == 3 and len(kinds(events, Written)) == 3
+    assert (root / "out" / "1-spread.png").exists() and (root / "sheet.png").exists()
+
+
+def test_sub_folders_are_mirrored(root, bridge):
+    (root / "in" / "more").mkdir()
+    picture(5).save(root / "in" / "more" / "5.png")
+    draw(root, bridge, number=1, recursive=True)
+    assert (root / "out" / "more" / "5" / "000.png").exists()
+
+
+def test_what_cannot_be_done_is_explained(root, bridge, tmp_path):
+    prior = str(write_tiny(tmp_path / "prior.safetensors", **PRIOR))
+    for options, words in [
+        ({"model": prior}, "is a prior"),
+        ({"sampler": "ode"}, "draws no noise"),
+        ({"interpolate": 2, "number": 1}, "no way between"),
+        ({"output": root / "a.png"}, "several draws"),
+        ({"source": "-"}, "several draws"),
+        ({"source": None, "spread": True}, "--spread is for draws"),
+        ({"source": None, "interpolate": 1}, "--interpolate is for draws"),
+        ({"source": None, "fit": "crop"}, "--fit is for draws"),
+        ({"interpolate": -1}, "--interpolate"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            draw(root, bridge, **options)
+    picture(0, 24).crop((0, 0, 24, 12)).save(root / "in" / "2.png")
+    with pytest.raises(UsageError, match="several sizes"):
+        draw(root, bridge, npz=root / "all.npz")
