@@ -48,7 +48,10 @@ Seed = Annotated[
 ]
 
 Method = Annotated[
-    str, typer.Option(metavar="NAME", help="bridge; or sdedit, with a prior as -m.", rich_help_panel=SAMPLING)
+    str, typer.Option(metavar="NAME", help="bridge; or sdedit or ddib, with a prior as -m.", rich_help_panel=SAMPLING)
+]
+SourceModel = Annotated[
+    str | None, typer.Option(metavar="NAME", help="For ddib: the prior of the sources.", rich_help_panel=SAMPLING)
 ]
 Strength = Annotated[
     str | None,

@@ -36,7 +36,7 @@ from ddbm_cli.imaging.io import (
     write_atomically,
 )
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
-from ddbm_cli.models import TranslationModel, loading
+from ddbm_cli.models import DDIB, TranslationModel, loading
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Noise, Noised, NoiseSource, Plan
@@ -62,6 +62,7 @@ class TranslateRequest:
     source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
     method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says,
         `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
+        "ddib": `source_model`, a prior of sources, leads the picture to its noise, and the model makes one of that.
     prompt, guidance_scale: what the pictures show, and how much that is exaggerated, for models that take a text.
     """
 
@@ -83,7 +84,8 @@ class TranslateRequest:
     fit: Literal["pad", "crop", "stretch"] | None = None
     overwrite: bool = False
     dry_run: bool = False
-    method: Literal["bridge", "sdedit"] = "bridge"
+    method: Literal["bridge", "sdedit", "ddib"] = "bridge"
+    source_model: str | None = None
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     prompt: str = ""
     guidance_scale: Annotated[float, Field(ge=0)] = 7.5
@@ -144,8 +146,9 @@ def run(
     see_that_it_can_be_written(jobs, make=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
     if model is None:
-        name = the_prior(request.model) if request.method == "sdedit" else request.model
-        model = yield from load(request, name)
+        model = yield from load(request, request.model if request.method == "bridge" else the_prior(request.model))
+        if request.method == "ddib":
+            model = DDIB((yield from load(request, request.source_model)), model)
     plan = plan_of(request, model)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
@@ -421,6 +424,10 @@ def check_budget(request: TranslateRequest) -> None:
 
 
 def _check_method(request: TranslateRequest) -> None:
+    if (request.method == "ddib") != (request.source_model is not None):
+        raise UsageError(
+            "--method ddib and --source-model belong together", hint="name the sources' prior, and the targets' with -m"
+        )
     if request.method == "sdedit":
         Edit(request.guide, request.mask)  # whose faults are told before a large model is loaded
         return
