@@ -27,6 +27,9 @@ def train(
     ] = None,
     path: Annotated[str | None, typer.Option(help="Such as vp-bridge or brownian.", rich_help_panel=NETWORK)] = None,
     prediction: Annotated[str | None, typer.Option(help="What the network gives.", rich_help_panel=NETWORK)] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="The network gets the state alone, no source.", rich_help_panel=NETWORK)
+    ] = False,
     times: Annotated[str | None, typer.Option(help="Law of the times.", rich_help_panel=OPTIMISER)] = None,
     objective: Annotated[
         str | None, typer.Option(help="denoising, or pix2pix:l1=100.", rich_help_panel=OPTIMISER)
@@ -90,6 +93,8 @@ def train(
     flat |= {"objective": objective}
     flat |= {"hours": hours, "val_share": val_share, "device": device, "name": name, "task": task, "licence": licence}
     flat |= {"data_note": data_note, "limits": limits, "data": data or None, "output": resume or output}
+    if blind:
+        flat["sees_source"] = False
     if augment is not None:
         flat["augment"] = [kind for kind in augment.split(",") if kind != "none"]
     recipe: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}

@@ -92,6 +92,8 @@ class TrainRequest:
     network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64". A
         preconditioned prediction whose sigmas are not given gets those of the data. With objective "pix2pix", what is
         not given is as in `PIX2PIX`.
+    sees_source: the network gets the source beside the state; without it, the state alone, as rectified flow's and
+        I2SB's do, where the state begins as the source.
     size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
     hours: stop then, to be resumed; None for no limit.
     """
@@ -103,6 +105,7 @@ class TrainRequest:
     prediction: str = "preconditioned:clock=log-snr"
     times: str = "arcsine"
     objective: str = "denoising"
+    sees_source: bool = True
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[int, Field(ge=8)] = 64
@@ -228,7 +231,7 @@ class _Judge:
     def __init__(self, request: TrainRequest, card: ModelCard, held_out: Batches) -> None:
         self._request = request
         self._card = card
-        self._is_prior = not card.sees_source
+        self._is_prior = _is_prior(card.task)
         chosen = [held_out.pair(index) for index in _spread(len(held_out), VALIDATION_PAIRS)]
         if chosen:
             self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
@@ -337,15 +340,18 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
     if is_prior and not path.source_free:
         raise UsageError(f"path '{path.name}' needs a source, and a prior has none", hint="choose one of: " + FREE)
     network = describe(build(NETWORKS, request.network, what="network"))
+    sees_source = request.sees_source and not is_prior
+    if not sees_source and not is_prior and (path.source_free or network["name"] == "pix2pix"):
+        raise UsageError("without the source, this network would know nothing of it", hint="leave out --blind")
     usual = FROM_NOISE if path.source_free else AT_ONCE if network["name"] == "pix2pix" else FROM_SOURCE
     return ModelCard(
         name=request.name,
         task=request.task,
-        network=network | ({"in_channels": network["out_channels"]} if is_prior else {}),
+        network=network | ({} if sees_source else {"in_channels": network["out_channels"]}),
         path=describe(path),
         prediction=prediction,
         preprocess=Preprocess(size=request.size),
-        sees_source=not is_prior,
+        sees_source=sees_source,
         defaults=_defaults(request.sampling, usual),
         licence=request.licence,
         data=request.data_note,
@@ -402,8 +408,9 @@ def _facts(
 ) -> dict[str, str]:
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
-    what = "pairs" if card.sees_source else "pictures"
-    unpaired = f", {len(pairs.unpaired)} unpaired" if card.sees_source else ""
+    is_prior = _is_prior(card.task)
+    what = "pictures" if is_prior else "pairs"
+    unpaired = "" if is_prior else f", {len(pairs.unpaired)} unpaired"
     facts = {
         "Data": f"{len(pairs.train)} {what} to train on, {len(pairs.val)} held out{unpaired}",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",

@@ -24,7 +24,10 @@ BASELINES = {
     "ddbm-vp": {"path": "vp-bridge", "prediction": "preconditioned:clock=log-snr"},
     "bbdm": {"path": "brownian", "prediction": "residual"},
     "i2sb": {"path": "i2sb", "prediction": "i2sb", "sampler": "implicit:eta=1", "grid": "uniform"},
-    "rectified-flow": {"path": "rectified", "prediction": "velocity", "sampler": "euler", "grid": "uniform:gap=0"},
+    "rectified-flow": {
+        "path": "rectified", "prediction": "velocity", "sees_source": False,
+        "sampler": "euler", "grid": "uniform:gap=0",
+    },
     "palette": {"path": "cosine", "prediction": "velocity", "sampler": "implicit", "grid": "uniform"},
     "pix2pix": {
         "path": "rectified", "prediction": "x0", "times": "uniform", "network": "pix2pix:channels=32,depth=6",
