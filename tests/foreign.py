@@ -18,10 +18,18 @@ importer = "ddbm"
 licence = "MIT"
 
 [foreign.card]
-network = { name = "adm", channels = 16, multipliers = [1, 2], blocks = 1, attention = [2], head_channels = 16, patch = 2 }
 path = { name = "vp-bridge" }
 prediction = { name = "preconditioned" }
 preprocess = { size = 16 }
+
+[foreign.card.network]
+name = "adm"
+channels = 16
+multipliers = [1, 2]
+blocks = 1
+attention = [2]
+head_channels = 16
+patch = 2
 
 [foreign.card.defaults]
 sampler = { name = "implicit", eta = 0.0 }

@@ -143,7 +143,7 @@ def test_other_weights_are_refused_with_a_reason(tmp_path, fault):
 
 def test_another_size_is_told_by_its_settings(tmp_path):
     theirs = tiny_weights(tiny_card(network=tiny_card().network | {"channels": 32, "blocks": 2}))
-    with pytest.raises(ModelError, match="another network: channels 32, not 16, blocks 2, not 1$"):
+    with pytest.raises(ModelError, match=r"another network: channels 32, not 16, blocks 2, not 1$"):
         bring(tmp_path, theirs)
 
 
@@ -172,7 +172,7 @@ def test_what_float16_cannot_hold_is_refused(tmp_path):
 
 def test_the_packing_of_the_old_pytorch_is_explained(tmp_path):
     torch.save(foreign_weights(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(ModelError, match="PyTorch before 1.6"):
+    with pytest.raises(ModelError, match=r"PyTorch before 1\.6"):
         import_file(tmp_path / "old.pt", tmp_path / "m.safetensors", entry())
 
 
