@@ -40,7 +40,7 @@ steps = 3
 """A user's weights.toml with `entry()` in it."""
 
 
-def entry(fingerprint=None, **changes) -> Entry:
+def entry(fingerprint=(), **changes) -> Entry:
     """The registry's entry of a tiny foreign model; changes are those of its card."""
     body = describe_card(tiny_card(**changes))
     name, task, licence = "foreign", body.pop("task"), body.pop("licence")
@@ -53,7 +53,7 @@ def entry(fingerprint=None, **changes) -> Entry:
         file="old.pt",
         importer="ddbm",
         card=body,
-        fingerprint=fingerprint or {},
+        fingerprint=tuple(fingerprint),
     )
 
 

@@ -139,6 +139,13 @@ class _Renderer:
     def _importing(self, event: Any) -> None:
         self._fact("Convert", f"{event.name}, once; this takes a while")
 
+    def _doubted(self, event: Any) -> None:
+        self._fact("Doubtful", f"{event.name}: self-check: {event.text}")
+
+    def _checked(self, event: Any) -> None:
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in event.figures.items())
+        self._model("checked", event, line=f"{event.name}: self-check: {'; '.join(event.faults) or figures}")
+
     def _pulled(self, event: Any) -> None:
         self._fact("Here", f"{event.name}, {'checked' if event.fresh else 'as it was'}")
         self._model("pulled" if event.fresh else "kept", event, line=event.path)

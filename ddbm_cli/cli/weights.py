@@ -104,6 +104,7 @@ def verify(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME...]", help="All that are here if left out.")
     ] = None,
+    check: Annotated[bool, typer.Option("--check", help="See too what they make of a known picture.")] = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -112,14 +113,14 @@ def verify(
     \b
     Examples:
       ddbm weights verify
-      ddbm weights verify edges2handbags-vp-64
+      ddbm weights verify edges2handbags-vp-64 --check
 
     \b
     Exit codes: 0 all good, 3 some damaged, 4 not here.
     """
     from ddbm_cli.tasks import weights
 
-    code = console.render(weights.verify(names or []), quiet=quiet, json=json, progress=False)
+    code = console.render(weights.verify(names or [], check=check), quiet=quiet, json=json, progress=False)
     raise typer.Exit(console.SOME_FAILED if code else code)
 
 

@@ -32,7 +32,9 @@ def locating(reference: str | Path | None, *, fetch: bool = True) -> registry.Lo
     return registry.locating(reference, convert=_convert if fetch else None)
 
 
-def _convert(source: Path, output: Path, entry: Entry) -> None:
-    from ddbm_cli.models.importers import import_file  # type: ignore[import,unused-ignore]
+def _convert(source: Path, output: Path, entry: Entry) -> tuple[str, ...]:
+    from ddbm_cli.models.importers import import_file
+    from ddbm_cli.models.selfcheck import check_file
 
     import_file(source, output, entry)
+    return check_file(output, entry.fingerprint).faults

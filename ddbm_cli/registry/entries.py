@@ -62,7 +62,7 @@ class Entry:
     recorded and held against later ones. parameters: how many numbers the network has, where known.
     licence, licence_source: words. importer: how to read a file that has no card; "" for a file of our own.
     card: for imported files, all of `ModelCard` that the file does not say. note: words, what could not be checked.
-    fingerprint: figures of the self-check after an import, where recorded.
+    fingerprint: numbers of the self-check when all was right, where recorded; see `models.selfcheck`.
     origin: the registry file that the entry stands in.
     """
 
@@ -80,7 +80,7 @@ class Entry:
     importer: str = ""
     card: dict[str, Any] = field(default_factory=dict)
     note: str = ""
-    fingerprint: dict[str, Any] = field(default_factory=dict)
+    fingerprint: tuple[float, ...] = ()
     builtin: bool = False
     origin: Path = PACKAGE / FILE_NAME
 

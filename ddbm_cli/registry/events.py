@@ -17,3 +17,11 @@ class Importing:
     """A downloaded file is being converted, which takes a while, and is done once."""
 
     name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubted:
+    """A model looks wrong; `text` says in what. It is used all the same."""
+
+    name: str
+    text: str

@@ -7,14 +7,14 @@ the card that the registry gives it: another file, or another card, makes anothe
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from ddbm_cli.errors import ModelError
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entries import BUILTIN, Entry, HubFile
-from ddbm_cli.registry.events import Importing, Pulling
+from ddbm_cli.registry.events import Doubted, Importing, Pulling
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import FOREIGN, HubRepo, parse
@@ -24,10 +24,10 @@ T = TypeVar("T")
 CONVERSION = 1
 """Version of the conversion; a higher one makes the files anew."""
 
-Locating = Generator[Pulling | Importing, None, T]
+Locating = Generator[Pulling | Importing | Doubted, None, T]
 
-Convert = Callable[[Path, Path, Entry], object]
-"""Makes a model file, the second, of one that has no card, the first."""
+Convert = Callable[[Path, Path, Entry], Sequence[str]]
+"""Makes a model file, the second, of one that has no card, the first; returns what looks wrong with it, in words."""
 
 
 def locating(reference: str | Path | None, *, convert: Convert | None) -> Locating[Path]:
@@ -143,7 +143,8 @@ def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Pat
     yield Importing(name=entry.name)
     path = conversion(entry)
     assert path is not None  # the download left a record
-    _convert(Path(source.path), path, entry, convert)
+    for doubt in _convert(Path(source.path), path, entry, convert):
+        yield Doubted(name=entry.name, text=doubt)
     return path
 
 
@@ -156,16 +157,17 @@ def _fetched(file: HubFile, name: str, *, fetch: bool) -> Locating[Record]:
     return here
 
 
-def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> None:
+def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> Sequence[str]:
     """Convert a file; the output gets its name only when all went well."""
     temporary = output.with_name(f".{os.getpid()}-{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        convert(source, temporary, entry)
+        doubts = convert(source, temporary, entry)
         temporary.replace(output)
         record = records.look(_key(output), output)
         if record:
             records.write(record)
+        return doubts
     except OSError as error:
         raise ModelError(
             f"{output}: cannot be written ({error.strerror or error})", hint="free some space, or set DDBM_HOME"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.registry.events import Importing, Pulling
+from ddbm_cli.registry.events import Doubted, Importing, Pulling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,4 +88,5 @@ class Finished:
     word: str = "written"
 
 
-Event = Pulling | Importing | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Finished
+Loading = Pulling | Importing | Doubted
+Event = Loading | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Finished

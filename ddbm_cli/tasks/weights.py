@@ -11,7 +11,7 @@ from pathlib import Path
 from ddbm_cli.errors import DdbmError, ModelError, UsageError
 from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry, records
 from ddbm_cli.registry.entries import BUILTIN
-from ddbm_cli.registry.reference import FOREIGN
+from ddbm_cli.registry.reference import FOREIGN, SUFFIX
 from ddbm_cli.tasks.events import Event, Failed, Finished
 
 
@@ -45,6 +45,16 @@ class Verified:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A model went through the self-check; `faults` are in words."""
+
+    name: str
+    figures: dict[str, float]
+    faults: tuple[str, ...]
+    fingerprint: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Removed:
     """A model's files are gone; `freed` in bytes."""
 
@@ -55,7 +65,7 @@ class Removed:
 METRICS = "metrics"
 """The name of all feature networks that `ddbm evaluate` uses."""
 
-WeightsEvent = Event | Pulled | ToPull | Verified | Removed
+WeightsEvent = Event | Pulled | ToPull | Verified | Checked | Removed
 
 
 def pull(names: list[str], *, accept_change: bool = False, dry_run: bool = False) -> Iterator[WeightsEvent]:
@@ -109,25 +119,40 @@ def path(name: str) -> Path:
     return locate.finish(locate.locating(name, convert=None))
 
 
-def verify(names: list[str]) -> Iterator[WeightsEvent]:
+def verify(names: list[str], *, check: bool = False) -> Iterator[WeightsEvent]:
     """Compute digests anew: of the models named, or of all of the registry that are here. A bad file is dropped.
+
+    check: also see what each model makes of a known picture.
 
     Raises:
         ModelError: a model that is named is not here.
     """
     began, good, bad = time.monotonic(), 0, 0
     for name, reference in [(name, parse(name)) for name in names] or list(read_registry().items()):
+        if check and isinstance(reference, Path):  # of which no digest is known
+            yield _checked(name, reference, reference)
+            good += 1
+            continue
         files = list(_files(name, reference))
         if names and not files:
             raise locate.not_here(name)
         for file in files:
             try:
                 yield file.verify()
+                if check and file.path.suffix == SUFFIX:
+                    yield _checked(name, file.path, reference)
                 good += 1
             except ModelError as error:
                 bad += 1
                 yield Failed(source=Path(name), message=error.message, hint=error.hint)
     yield Finished(written=good, kept=0, failed=bad, seconds=time.monotonic() - began, word="good")
+
+
+def _checked(name: str, path: Path, reference: Reference) -> Checked:
+    from ddbm_cli.models.selfcheck import check_file
+
+    found = check_file(path, reference.fingerprint if isinstance(reference, Entry) else ())
+    return Checked(name=name, figures=found.figures, faults=found.faults, fingerprint=found.fingerprint)
 
 
 def size(name: str) -> int:

@@ -18,6 +18,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
 from ddbm_cli.models.checkpoint import digest, read_model
+from ddbm_cli.models.selfcheck import check_file
 from ddbm_cli.samplers import NoiseSource, finish
 
 STYLES = ("ink", "pencil")
@@ -89,10 +90,15 @@ def ship(file: Path, pairs: Path) -> None:
 
 
 def register(file: Path) -> None:
-    """Write size and digest of the file into its table of the registry."""
+    """Write size, digest and fingerprint of the file into its table of the registry."""
     registry = ROOT / "weights.toml"
     before, heading, table = registry.read_text().partition(f"[{file.stem}]\n")
-    for key, value in (("size", str(file.stat().st_size)), ("sha256", f'"{digest(file)}"')):
+    facts = {
+        "size": file.stat().st_size,
+        "sha256": f'"{digest(file)}"',
+        "fingerprint": list(check_file(file).fingerprint),
+    }
+    for key, value in facts.items():
         table = re.sub(rf"^{key} = .*$", f"{key} = {value}", table, count=1, flags=re.MULTILINE)
     registry.write_text(before + heading + table)
 

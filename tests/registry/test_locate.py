@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from ddbm_cli.errors import ModelError
 from ddbm_cli.models import builtin_path
 from ddbm_cli.registry import read_registry
-from ddbm_cli.registry.events import Importing, Pulling
+from ddbm_cli.registry.events import Doubted, Importing, Pulling
 from ddbm_cli.registry.locate import at_a_glance, conversions, finish, locating
 from tests.tiny import write_tiny
 
@@ -44,8 +44,9 @@ def world(tmp_path, monkeypatch, hub):
 class Converter:
     """Copies; counts."""
 
-    def __init__(self, fault=None):
+    def __init__(self, fault=None, doubts=()):
         self.calls = 0
+        self.doubts = doubts
         self.fault = fault
 
     def __call__(self, source, output, entry):
@@ -54,6 +55,7 @@ class Converter:
         shutil.copyfile(source, output)
         if self.fault:
             raise self.fault
+        return self.doubts
 
 
 def steps(reference, convert):
@@ -105,6 +107,14 @@ def test_a_file_without_a_card_is_converted_once(hub):
     assert steps("foreign", convert) == ([], path) == steps("org/repo:old.pt", convert)
     assert steps("foreign", None) == ([], path)
     assert convert.calls == 1 and not hub.requests
+
+
+def test_what_looks_wrong_is_told_once(hub):
+    events, path = steps("foreign", Converter(doubts=["much noise is left"]))
+    assert [(event.name, event.text) for event in events if isinstance(event, Doubted)] == [
+        ("foreign", "much noise is left")
+    ]
+    assert steps("foreign", None) == ([], path)
 
 
 def test_the_download_may_go_when_it_was_converted(hub):

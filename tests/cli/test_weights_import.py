@@ -1,0 +1,92 @@
+"""Others' weights from the shell: import, the self-check, and a name whose file is converted at first use."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddbm_cli.errors import ModelError
+from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.models import load_model
+from ddbm_cli.registry import read_registry
+from ddbm_cli.tasks.exchange import import_model
+from tests.foreign import TABLE, foreign_weights, write_foreign
+from tests.tiny import picture, write_tiny
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DDBM_WEIGHTS", str(tmp_path / "mine.toml"))
+    Path("mine.toml").write_text(TABLE)
+    write_foreign(tmp_path / "old.pt")
+
+
+def test_import_tells_what_it_found(ddbm):
+    code, out, err = ddbm("weights", "import", "old.pt", "--like", "foreign")
+    assert (code, out.decode()) == (0, "foreign.safetensors\n")
+    assert "foreign, 213,276 parameters, fp32" in err
+    assert "doubtful: " in err and "at noise 0.7 the error is" in err, (
+        "random weights denoise nothing, and that is told"
+    )
+    assert load_model("foreign.safetensors").name == "foreign"
+    code, _, err = ddbm("weights", "import", "old.pt", "--like", "foreign")
+    assert code == 2 and "is there already" in err
+    code, out, _ = ddbm("weights", "import", "old.pt", "--like", "foreign", "--overwrite", "--json")
+    record = json.loads(out)
+    assert code == 0 and record["faults"] and len(record["fingerprint"]) == 18 and len(record["figures"]) == 9
+
+
+def recorded():
+    return list(json.loads(json.dumps(import_model(Path("old.pt"), like="foreign", overwrite=True)[1].fingerprint)))
+
+
+def test_another_fingerprint_is_an_error_and_leaves_nothing(ddbm):
+    marks = recorded()
+    Path("mine.toml").write_text(TABLE.replace('licence = "MIT"', f'licence = "MIT"\nfingerprint = {marks}', 1))
+    assert ddbm("weights", "import", "old.pt", "--like", "foreign", "--overwrite")[0] == 0
+    Path("foreign.safetensors").unlink()
+    torch.save(foreign_weights(seed=1), "other.pt")
+    code, out, err = ddbm("weights", "import", "other.pt", "--like", "foreign")
+    assert (code, out) == (4, b"") and "self-check failed" in err and len(err.splitlines()) == 2
+    assert sorted(path.name for path in Path().iterdir() if path.suffix == ".safetensors" or ".new" in path.name) == []
+
+
+def test_verify_checks_what_a_model_does(ddbm):
+    write_tiny(Path("mine.safetensors"))
+    code, out, _ = ddbm("weights", "verify", "mine.safetensors", "--check")
+    assert code == 0 and b"self-check" in out
+    code, out, _ = ddbm("weights", "verify", "sketch-to-3d-64", "--check")
+    assert code == 0 and b"good" in out and b"error at 0.7 0." in out
+    code, _, err = ddbm("weights", "verify", "mine.safetensors")
+    assert code == 2 and "nothing is recorded" in err
+
+
+def test_a_name_is_fetched_converted_and_used(ddbm, hub, tmp_path):
+    """All of it: the hub, a pickle as the official code writes it, the importer, the bridge, a picture."""
+    hub.add("org/repo", {"old.pt": Path("old.pt").read_bytes()})
+    picture(0, 30).save("sketch.png")
+    code, out, err = ddbm("translate", "sketch.png", "picture.png", "-m", "foreign")
+    assert (code, out.decode()) == (0, "picture.png\n") and "Convert" in err and "Doubtful" in err
+    first = open_picture(tmp_path / "picture.png").tobytes()
+    hub.requests.clear()
+    code, _, err = ddbm("translate", "sketch.png", "picture.png", "-m", "foreign", "--overwrite")
+    assert code == 0 and not hub.requests and "Convert" not in err
+    assert open_picture(tmp_path / "picture.png").tobytes() == first
+    assert ddbm("weights", "list")[1].decode().count("yes") == 1 + sum(e.builtin for e in read_registry().values())
+
+
+def test_a_file_that_runs_code_is_refused(ddbm):
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (Path("ran"),)
+
+    body = io.BytesIO()
+    torch.save({"weights": Evil()}, body)
+    Path("evil.pt").write_bytes(body.getvalue())
+    code, _, err = ddbm("weights", "import", "evil.pt", "--like", "foreign")
+    assert code == 4 and "could run code" in err and not Path("ran").exists()
+    with pytest.raises(ModelError):
+        import_model(Path("evil.pt"), overwrite=True)
