@@ -72,7 +72,7 @@ def sample(
       ddbm sample sketches/ -n 8 -o draws/ --spread --sheet sheet.png
       ddbm sample sketch.png -n 2 --interpolate 6 -o way/
     """
-    batch = options.number("--batch-size", batch_size)
+    batch, shard = options.number("--batch-size", batch_size), options.shard()
 
     from ddbm_cli.tasks.sample import request, run
 
@@ -91,6 +91,7 @@ def sample(
         dtype=dtype,
         overwrite=overwrite,
         dry_run=dry_run,
+        shard=shard,
         interpolate=interpolate,
         recursive=recursive,
         fit=fit,
@@ -98,4 +99,4 @@ def sample(
         sheet=sheet,
         npz=npz,
     )
-    raise typer.Exit(console.render(run(asked), quiet=quiet, json=json, progress=not no_progress))
+    raise typer.Exit(console.render(run(asked), quiet=quiet or shard[0] > 0, json=json, progress=not no_progress))

@@ -1,5 +1,6 @@
 """A model ready to work: card and denoiser on a device, and how to sample with it."""
 
+import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -220,14 +221,17 @@ def _word(dtype: torch.dtype) -> str:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is a GPU where there is one.
+    """Return the device of that name; "auto" is a GPU where there is one, each process of torchrun's its own.
 
     Raises:
         UsageError: no such device here.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            own = os.environ.get("LOCAL_RANK", "")
+            return (
+                torch.device("cuda", int(own) % torch.cuda.device_count()) if own.isdecimal() else torch.device("cuda")
+            )
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

@@ -39,6 +39,8 @@ class SampleRequest:
     number: pictures that the folder `output` shall have, or of each source.
     interpolate: pictures on the way from each draw of a source to the next.
     sheet: a picture of the first ones, side by side. spread: a map of each source, where its draws differ.
+    shard: (i, n) to make every n-th picture from the i-th on, as one of n processes, of which the last one to find all
+        pictures there writes what shows them together.
     npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
     """
 
@@ -60,6 +62,7 @@ class SampleRequest:
     dtype: str = "auto"
     overwrite: bool = False
     dry_run: bool = False
+    shard: tuple[int, int] = (0, 1)
     sheet: Path | None = None
     npz: Path | None = None
 
@@ -99,11 +102,11 @@ def run(request: SampleRequest) -> Iterator[Event]:
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
     _check_plan(request, plan)
     work = (ManyDraws if groups else _FromNoise)(asked, model, plan, tally, b"", None)
-    kept, todo = work.sort(jobs.jobs)
+    kept, todo = work.sort(jobs.share(request.shard))
     tally.kept = len(kept)
     source = f"{len(groups)} sources, {request.number} draws of each" if groups else "noise"
     facts = translate.facts(work, jobs) | {"Input": source, "Output": f"{request.output}"}
-    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts)
+    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts)
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
@@ -112,6 +115,9 @@ def run(request: SampleRequest) -> Iterator[Event]:
         translate.see_that_it_can_be_written(jobs, make=True)
         yield from work.run(todo)
     files = [job.output for job in jobs.jobs if job.output.exists()]
+    if request.shard != (0, 1) and len(files) < len(jobs.jobs):
+        yield tally.finished(request.output)
+        return
     if groups:
         gather(groups, work.preprocess, spread=request.spread, sheet=request.sheet)
     elif request.sheet and files:

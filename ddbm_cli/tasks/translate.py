@@ -61,6 +61,7 @@ class TranslateRequest:
     source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
     method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says,
         `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
+    shard: (i, n) to do every n-th picture from the i-th on, as one of n processes.
     """
 
     source: str
@@ -86,6 +87,7 @@ class TranslateRequest:
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     guide: str | None = None
     mask: Path | None = None
+    shard: tuple[int, int] = (0, 1)
 
 
 def request(**given: Any) -> TranslateRequest:
@@ -148,9 +150,9 @@ def run(
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
     tally = Tally()
     work = Work(request, model, plan, tally, piped, stdout)
-    kept, todo = work.sort(jobs.jobs)
+    kept, todo = work.sort(jobs.share(request.shard))
     tally.kept = len(kept)
-    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts(work, jobs))
+    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts(work, jobs))
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
