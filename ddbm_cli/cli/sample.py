@@ -22,6 +22,14 @@ Interpolate = Annotated[
         rich_help_panel=options.SAMPLING,
     ),
 ]
+Encode = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="True pictures of the sources: draw 0 is theirs, to noise and back (DBIM).",
+        rich_help_panel=options.SAMPLING,
+    ),
+]
 Spread = Annotated[
     bool,
     typer.Option(
@@ -49,6 +57,7 @@ def sample(
     grid: options.Grid = None,
     seed: options.Seed = 0,
     interpolate: Interpolate = 0,
+    encode: Encode = None,
     fit: options.Fit = None,
     spread: Spread = False,
     sheet: Sheet = None,
@@ -93,6 +102,7 @@ def sample(
         dry_run=dry_run,
         shard=shard,
         interpolate=interpolate,
+        encode=encode,
         recursive=recursive,
         fit=fit,
         spread=spread,

@@ -5,6 +5,7 @@ interrupted folder goes on where it stopped; one made with other settings is kep
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -38,7 +39,7 @@ from ddbm_cli.imaging.io import (
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import TranslationModel, load_model, locating
 from ddbm_cli.registry import read_registry
-from ddbm_cli.samplers import Noise, Noised, NoiseSource, Plan
+from ddbm_cli.samplers import Evaluation, Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
 
@@ -276,7 +277,7 @@ class Work:
         waiting = batch
         while waiting:
             batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
-            yield BatchStarted(images=len(batch), nfe=self.nfe)
+            yield BatchStarted(images=len(batch), nfe=self._nfe_of(batch))
             results = yield from self._sample(batch, saving)
             if results is None:
                 waiting = batch + waiting
@@ -287,13 +288,11 @@ class Work:
 
     def _sample(self, batch: list[Loaded], saving: deque[tuple[Job, _Saving]]) -> Generator[Event, None, Tensor | None]:
         """Return the translated batch, None if it did not fit into memory."""
-        source = torch.stack([loaded.tensor for loaded in batch])
-        noise = self._noise([loaded.job for loaded in batch])
-        masks = [loaded.mask for loaded in batch if loaded.mask is not None]
-        calls = self.model.translate(source, noise, self.plan, mask=torch.stack(masks) if masks else None)
+        calls = self._calls(batch)
         try:
-            while True:
-                yield Evaluated(nfe=next(calls).nfe)
+            for nfe in itertools.count(1):
+                next(calls)
+                yield Evaluated(nfe=nfe)
                 yield from self._written(saving, leave=len(saving))
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
@@ -302,8 +301,15 @@ class Work:
                 raise
         return None
 
-    def _noise(self, jobs: Sequence[Job]) -> Noise:
-        return NoiseSource(self.request.seed, [stream_name(job) for job in jobs])
+    def _nfe_of(self, batch: list[Loaded]) -> int:
+        return self.nfe
+
+    def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
+        """Make each network call for a batch, and return its results."""
+        source = torch.stack([loaded.tensor for loaded in batch])
+        noise = NoiseSource(self.request.seed, [stream_name(loaded.job) for loaded in batch])
+        masks = [loaded.mask for loaded in batch if loaded.mask is not None]
+        return self.model.translate(source, noise, self.plan, mask=torch.stack(masks) if masks else None)
 
     def _shrink(self, tried: int) -> None:
         """Halve the batches; called when the failed one's memory is free again."""
@@ -373,7 +379,7 @@ class Work:
         try:
             wanted = json.loads(json.dumps(self.made_by(self._format(job)) | self._own(job)))
         except ImageError:
-            return "its mask or its colours cannot be read"
+            return "a file that belongs to it cannot be read"
         for name, value in wanted.items():
             if found.get(name) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
