@@ -35,6 +35,7 @@ ONLY_IN = {
     "huggingface_hub": {"registry"},
     "jinja2": {"comparison"},
     "diffusers": {"networks"},
+    "transformers": {"networks"},
     "torchmetrics": {"metrics"},
     "torch_fidelity": {"metrics"},
     "torchvision": {"metrics"},

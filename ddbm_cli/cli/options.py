@@ -49,7 +49,10 @@ Seed = Annotated[
 ]
 
 Method = Annotated[
-    str, typer.Option(metavar="NAME", help="bridge; or sdedit, with a prior as -m.", rich_help_panel=SAMPLING)
+    str, typer.Option(metavar="NAME", help="bridge; or sdedit or ddib, with a prior as -m.", rich_help_panel=SAMPLING)
+]
+SourceModel = Annotated[
+    str | None, typer.Option(metavar="NAME", help="For ddib: the prior of the sources.", rich_help_panel=SAMPLING)
 ]
 Strength = Annotated[
     str | None,
@@ -58,6 +61,12 @@ Strength = Annotated[
         help="SDEdit's noise level: 0.2 is sigma 0.72, 0.4 2.0, 0.6 6.1, 0.8 25; 0.2,0.4 makes both.",
         rich_help_panel=SAMPLING,
     ),
+]
+Prompt = Annotated[
+    str, typer.Option(metavar="TEXT", help="What the pictures show, with -m diffusers:...", rich_help_panel=SAMPLING)
+]
+GuidanceScale = Annotated[
+    float, typer.Option(metavar="X", help="How much the text is exaggerated; 1 for not.", rich_help_panel=SAMPLING)
 ]
 Repeats = Annotated[
     int, typer.Option(metavar="K", help="SDEdit so often, each time from the last result.", rich_help_panel=SAMPLING)

@@ -59,7 +59,7 @@ def _record(entry: "Entry") -> dict[str, Any]:
         "cached": at_a_glance(entry) or False,
         "licence": entry.licence,
         "licence_source": entry.licence_source,
-        "source": str(entry.hub_file) if entry.repo else "built-in",
+        "source": str(entry.hub_file) if entry.repo else entry.url or "built-in",
         "revision": entry.revision if entry.repo else None,
         "bytes": entry.size,
         "sha256": entry.sha256 or None,
@@ -91,20 +91,25 @@ def _words(entry: "Entry") -> dict[str, str]:
     if card.get("scores"):
         words["Scores"] = _plain(card["scores"])
     words["Licence"] = entry.licence + (f" ({entry.licence_source})" if entry.licence_source else "")
-    words["Source"] = "this package" if entry.builtin else f"{entry.repo}, revision {entry.revision}, {entry.file}"
+    words["Source"] = (
+        f"{entry.repo}, revision {entry.revision}, {entry.file}" if entry.repo else entry.url or entry.source
+    )
     words["Digest"] = f"sha256 {entry.sha256}" if entry.sha256 else "none published: the first download is recorded"
     if entry.note:
         words["Unchecked"] = entry.note
     words["Here"] = _here(entry)
     words["Registry"] = str(entry.origin)
     is_prior = entry.task.startswith("->")
-    words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {entry.name}"
+    file = entry.name if entry.repo or entry.builtin else "THE.safetensors"
+    words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}"
     return words
 
 
 def _here(entry: "Entry") -> str:
     if entry.builtin:
         return str(entry.builtin_file)
+    if not entry.repo:
+        return f"on no hub: download it, and: ddbm weights import {entry.file} --like {entry.name}"
     glance = at_a_glance(entry)
     if glance:
         return {"yes": "yes", "to convert": "downloaded, to be converted at first use"}[glance]

@@ -27,7 +27,13 @@ def train(
     ] = None,
     path: Annotated[str | None, typer.Option(help="Such as vp-bridge or brownian.", rich_help_panel=NETWORK)] = None,
     prediction: Annotated[str | None, typer.Option(help="What the network gives.", rich_help_panel=NETWORK)] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="The network gets the state alone, no source.", rich_help_panel=NETWORK)
+    ] = False,
     times: Annotated[str | None, typer.Option(help="Law of the times.", rich_help_panel=OPTIMISER)] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="denoising, or pix2pix:l1=100.", rich_help_panel=OPTIMISER)
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("-b", "--batch-size", help="Pairs in a step.", rich_help_panel=OPTIMISER)
     ] = None,
@@ -37,6 +43,7 @@ def train(
         float | None, typer.Option(help="Last share of the run, that leads it to 0.", rich_help_panel=OPTIMISER)
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="AdamW's.", rich_help_panel=OPTIMISER)] = None,
+    momentum: Annotated[float | None, typer.Option(help="AdamW's beta_1.", rich_help_panel=OPTIMISER)] = None,
     ema: Annotated[
         float | None, typer.Option(help="Decay of the average of the weights.", rich_help_panel=OPTIMISER)
     ] = None,
@@ -74,18 +81,25 @@ def train(
 
       ddbm train pictures/ --task prior -o runs/prior
 
+      ddbm train pairs/ --objective pix2pix -o runs/pix2pix
+
     With --task prior (or words that begin with "->") it learns to make pictures from noise, on a path without a source:
     ve, vp or cosine. It takes a plain folder of pictures, sub-folders too; of a folder of pairs it takes B.
+    With --objective pix2pix a generator and a critic are trained on pairs, and a picture takes one evaluation.
     """
     from ddbm_cli.tasks import train as task_module
 
     flat: dict[str, Any] = {"network": network, "path": path, "prediction": prediction, "times": times, "size": size}
+    flat |= {"objective": objective}
     flat |= {"hours": hours, "val_share": val_share, "device": device, "name": name, "task": task, "licence": licence}
     flat |= {"data_note": data_note, "limits": limits, "data": data or None, "output": resume or output}
+    if blind:
+        flat["sees_source"] = False
     if augment is not None:
         flat["augment"] = [kind for kind in augment.split(",") if kind != "none"]
     recipe: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     recipe |= {"warmup": warmup, "decay": decay, "weight_decay": weight_decay, "ema": ema, "seed": seed}
+    recipe |= {"momentum": momentum}
     recipe |= {"precision": precision, "save_every": save_every, "validate_every": validate_every}
     given = {key: value for key, value in flat.items() if value is not None}
     given["recipe"] = {key: value for key, value in recipe.items() if value is not None}

@@ -29,7 +29,10 @@ def translate(
     grid: options.Grid = None,
     seed: options.Seed = 0,
     method: options.Method = "bridge",
+    source_model: options.SourceModel = None,
     strength: options.Strength = None,
+    prompt: options.Prompt = "",
+    guidance_scale: options.GuidanceScale = 7.5,
     repeats: options.Repeats = 1,
     guide: options.Guide = None,
     mask: options.Mask = None,
@@ -56,6 +59,7 @@ def translate(
       ddbm translate sketch.png picture.png --nfe 20 --seed 7
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
       ddbm translate - - < sketch.png > picture.png      a pipe
+      ddbm translate cats/ dogs/ --method ddib --source-model runs/cats -m runs/dogs
       ddbm translate strokes/ out/ -m runs/prior --method sdedit --strength 0.2,0.6
       ddbm translate photo.png new.png -m runs/prior --method sdedit --mask mask.png --repeats 2
 
@@ -96,8 +100,11 @@ def translate(
         fit=fit,
         overwrite=overwrite,
         dry_run=dry_run,
+        prompt=prompt,
+        guidance_scale=guidance_scale,
         shard=shard,
         method=method,
+        source_model=source_model,
         strength=strengths[0] if strengths else None,
         repeats=repeats,
         guide=guide,

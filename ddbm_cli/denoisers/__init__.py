@@ -2,6 +2,7 @@
 
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped
 from ddbm_cli.denoisers.prediction import (
+    AnglePrediction,
     I2SBPrediction,
     NoisePrediction,
     Preconditioned,
@@ -18,6 +19,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
         Preconditioned,
         TargetPrediction,
         NoisePrediction,
+        AnglePrediction,
         VelocityPrediction,
         ResidualPrediction,
         I2SBPrediction,
@@ -26,6 +28,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
 
 __all__ = [
     "PREDICTIONS",
+    "AnglePrediction",
     "Denoise",
     "Denoiser",
     "I2SBPrediction",

@@ -83,30 +83,58 @@ class Preconditioned(Prediction):
 
 @settings
 class TargetPrediction(Prediction):
-    """The network gives the target itself."""
+    """The network gives the target itself.
+
+    time_scale, time_shift: the embedding is fed time_scale * t / t_max - time_shift. Networks of N discrete steps
+        count them from 0: N and 1.
+    """
 
     name: ClassVar[str] = "x0"
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
+    time_shift: float = 0.0
 
     def scalings(self, path: Path, t: Tensor) -> Scalings:
         zero, one = torch.zeros_like(t), torch.ones_like(t)
-        return Scalings(skip=zero, source=zero, out=one, in_=one, time=self.time_scale * t / path.t_max)
+        time = self.time_scale * t / path.t_max - self.time_shift
+        return Scalings(skip=zero, source=zero, out=one, in_=one, time=time)
 
 
 @settings
 class NoisePrediction(Prediction):
-    """The network gives eps (DDPM, arXiv:2006.11239). Says nothing at the source's own time, where b = 0."""
+    """The network gives eps (DDPM, arXiv:2006.11239). Says nothing at the source's own time, where b = 0.
+
+    time_scale, time_shift: as of `TargetPrediction`.
+    """
 
     name: ClassVar[str] = "noise"
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
+    time_shift: float = 0.0
 
     def scalings(self, path: Path, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
-        return Scalings(
-            skip=1 / b, source=-a / b, out=-c / b, in_=torch.ones_like(t), time=self.time_scale * t / path.t_max
-        )
+        time = self.time_scale * t / path.t_max - self.time_shift
+        return Scalings(skip=1 / b, source=-a / b, out=-c / b, in_=torch.ones_like(t), time=time)
+
+
+@settings
+class AnglePrediction(Prediction):
+    """The network gives v = b eps - c x_0 (arXiv:2202.00512, App. D).
+
+    time_scale, time_shift: as of `TargetPrediction`.
+    """
+
+    name: ClassVar[str] = "v"
+
+    time_scale: Annotated[float, Field(gt=0)] = 1000.0
+    time_shift: float = 0.0
+
+    def scalings(self, path: Path, t: Tensor) -> Scalings:
+        a, b, c = path.coefficients(t)
+        total = b**2 + c**2
+        time = self.time_scale * t / path.t_max - self.time_shift
+        return Scalings(skip=b / total, source=-a * b / total, out=-c / total, in_=torch.ones_like(t), time=time)
 
 
 @settings

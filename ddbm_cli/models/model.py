@@ -170,7 +170,7 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
         card = read_card(file.metadata() or {}, file=path.name)
         denoiser = outline(card)
         _compare(denoiser.network, file, path.name)
-        _fill(denoiser.network, file, path.name, where, _dtype(dtype, where))
+        _fill(denoiser.network, file, path.name, where, choose_dtype(dtype, where))
     model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
     try:
         model.plan()
@@ -250,7 +250,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the type of that name; "auto" is bfloat16 on GPUs that have it, float32 elsewhere.
+
+    Raises:
+        UsageError: no such type.
+    """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     if name not in DTYPES:

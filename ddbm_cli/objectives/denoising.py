@@ -5,9 +5,14 @@
 1 / out^2 undoes the scale that the prediction gives to the network's output, so the network's own error is measured.
 """
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.objectives.objective import Loss, Objective
+from ddbm_cli.settings import settings
 
 
 def denoising_loss(denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
@@ -21,3 +26,18 @@ def denoising_loss(denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, ep
     weight = denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
     error: Tensor = (denoiser(x_t, t, source) - x0).square().flatten(1).mean(1)
     return weight.to(error) * error
+
+
+@settings
+class Denoising(Objective):
+    """The denoising loss: what bridges, priors and rectified flows learn from."""
+
+    name: ClassVar[str] = "denoising"
+
+    def create(self, device: torch.device) -> Loss:
+        return _DenoisingLoss()
+
+
+class _DenoisingLoss(Loss):
+    def __call__(self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        return denoising_loss(denoiser, x0, source, t, eps)

@@ -3,15 +3,17 @@
 from ddbm_cli.paths.base import Coefficients, Path
 from ddbm_cli.paths.brownian import BrownianBridge
 from ddbm_cli.paths.ddbm import VEBridge, VPBridge
+from ddbm_cli.paths.ddpm import DDPM
 from ddbm_cli.paths.diffusion import VE, VP, Cosine
 from ddbm_cli.paths.i2sb import I2SBBridge
 from ddbm_cli.paths.rectified import RectifiedFlow
 
 PATHS: dict[str, type[Path]] = {
-    path.name: path for path in (VPBridge, VEBridge, BrownianBridge, I2SBBridge, RectifiedFlow, VE, VP, Cosine)
+    path.name: path for path in (VPBridge, VEBridge, BrownianBridge, I2SBBridge, RectifiedFlow, VE, VP, Cosine, DDPM)
 }
 
 __all__ = [
+    "DDPM",
     "PATHS",
     "VE",
     "VP",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.registry.header import read_card_body
 from ddbm_cli.settings import settings
 
@@ -57,6 +57,7 @@ class Entry:
 
     name, task: as in its card. file: its path in the hub's repository, or in this package for a built-in one.
     repo, revision: the hub's repository, "owner/name", and a branch, tag or commit of it; no repo for a built-in one.
+    url: where a file that is on no hub can be had, by other means, to be imported.
     size: of the file, in bytes, where known. sha256: in hex; "" where none is published: then the first download is
     recorded and held against later ones. parameters: how many numbers the network has, where known.
     licence, licence_source: words. importer: how to read a file that has no card; "" for a file of our own.
@@ -70,6 +71,7 @@ class Entry:
     file: Annotated[str, Field(min_length=1)]
     repo: Annotated[str, Field(pattern=f"^({REPO})?$")] = ""
     revision: Annotated[str, Field(min_length=1)] = MAIN
+    url: str = ""
     size: Annotated[int, Field(ge=1)] | None = None
     sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     parameters: Annotated[int, Field(ge=1)] | None = None
@@ -89,13 +91,22 @@ class Entry:
 
     @property
     def hub_file(self) -> HubFile:
-        """The file on the hub."""
+        """The file on the hub.
+
+        Raises:
+            ModelError: it is on none.
+        """
+        if not self.repo:
+            raise ModelError(
+                f"model '{self.name}' is on no hub",
+                hint=f"download {self.url} and: ddbm weights import {self.file} --like {self.name}",
+            )
         return HubFile(self.repo, self.file, self.revision, self.sha256, fixed=True)
 
     @property
     def source(self) -> str:
         """Where it comes from, in a word."""
-        return "this package" if self.builtin else self.repo
+        return "this package" if self.builtin else self.repo or "by hand"
 
     @property
     def about_bytes(self) -> int | None:
@@ -157,7 +168,7 @@ def _entry(path: Path, name: str, table: Any, remedy: str) -> Entry:
         known = ", ".join(each for each in Entry.__dataclass_fields__ if each not in ("name", "origin"))
         hint = f"a table may have: {known}" if first["type"] == "unexpected_keyword_argument" else remedy
         raise UsageError(f"{path}: {place}: {first['msg']}", hint=hint) from None
-    if not entry.repo and not entry.builtin:
+    if not (entry.repo or entry.url or entry.builtin):
         raise UsageError(f"{path}: {name}: it says not where its file is", hint='add repo = "owner/name"')
     if entry.importer and not entry.card:
         raise UsageError(f"{path}: {name}: a file to be imported needs a card", hint=f"add a table [{name}.card]")

@@ -71,6 +71,8 @@ def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None
 
 def conversion(entry: Entry) -> Path | None:
     """Return where the conversion of an entry's file is, or would be; None while the file is not known."""
+    if not entry.repo:
+        return None
     known = records.read(entry.hub_file.key)
     sha256 = entry.sha256 or (known.sha256 if known else "")
     if not entry.importer or not sha256:
@@ -102,6 +104,8 @@ def at_a_glance(entry: Entry) -> str:
     """Return whether a model is here, by the records alone: "yes", "to convert" if only its download is, or ""."""
     if entry.builtin:
         return "yes"
+    if not entry.repo:
+        return ""
     download = records.read(entry.hub_file.key)
     if entry.importer:
         path = conversion(entry)
@@ -128,13 +132,14 @@ def not_here(name: str) -> ModelError:
 
 
 def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Path]:
+    download = entry.hub_file
     path = conversion(entry)
     record = conversion_record(path) if path else None
     if path and record and record.checked():  # what it was made of need not be here
         return path
     if convert is None:
         raise not_here(name)
-    source = yield from _fetched(entry.hub_file, name, fetch=True)
+    source = yield from _fetched(download, name, fetch=True)
     yield Importing(name=entry.name)
     path = conversion(entry)
     assert path is not None  # the download left a record

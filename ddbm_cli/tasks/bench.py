@@ -24,7 +24,7 @@ from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import TranslationModel, load_model, locating
+from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.samplers import NoiseSource, Plan
@@ -142,8 +142,8 @@ class Bench:
             UsageError: no such device or dtype.
         """
         if reference not in self._models:
-            file = yield from locating(reference)
-            self._models[reference] = load_model(file, device=self._common["device"], dtype=self._common["dtype"])
+            where = {"device": self._common["device"], "dtype": self._common["dtype"]}
+            self._models[reference] = yield from loading(reference, **where)
         model = self._models[reference]
         self.device = str(model.device)
         return model

@@ -20,7 +20,7 @@ from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import TranslationModel, load_model, locating
+from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks import translate
@@ -41,6 +41,7 @@ class SampleRequest:
     interpolate: pictures on the way from each draw of a source to the next.
     encode: true pictures of the sources, a file or a folder: draw 0 is made from their noise.
     sheet: a picture of the first ones, side by side. spread: a map of each source, where its draws differ.
+    prompt, guidance_scale: as of `TranslateRequest`.
     shard: (i, n) to make every n-th picture from the i-th on, as one of n processes, of which the last one to find all
         pictures there writes what shows them together.
     npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
@@ -65,6 +66,8 @@ class SampleRequest:
     dtype: str = "auto"
     overwrite: bool = False
     dry_run: bool = False
+    prompt: str = ""
+    guidance_scale: Annotated[float, Field(ge=0)] = 7.5
     shard: tuple[int, int] = (0, 1)
     sheet: Path | None = None
     npz: Path | None = None
@@ -97,9 +100,7 @@ def run(request: SampleRequest) -> Iterator[Event]:
     groups = _draws(request)
     jobs = flat(groups, request.output) if groups else _numbered(request)
     translate.see_that_it_can_be_written(jobs, make=False)
-    name = request.model if groups else translate.the_prior(request.model)
-    file = yield from locating(name, fetch=not request.dry_run)
-    model = load_model(file, device=request.device, dtype=request.dtype)
+    model = yield from translate.load(asked, request.model if groups else translate.the_prior(request.model))
     _check_model(request, model)
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)

@@ -16,7 +16,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pydantic
 import torch
@@ -34,7 +34,7 @@ from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import choose_device
 from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss
+from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial, denoising_loss
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import GRIDS, SAMPLERS, NoiseSource, finish
 from ddbm_cli.settings import build, describe, settings
@@ -61,6 +61,12 @@ FROM_NOISE: Defaults = {
     "start": {"name": "prior"},
     "steps": 18,
 }
+AT_ONCE: Defaults = {
+    "sampler": {"name": "implicit", "eta": 0.0},
+    "grid": {"name": "karras", "rho": 7.0, "gap": 0.0},
+    "start": {"name": "pinned"},
+    "steps": 1,
+}
 FREE = ", ".join(name for name, path in PATHS.items() if path.source_free)
 
 
@@ -83,8 +89,11 @@ class TrainRequest:
     data: folders of pairs; see `imaging.pairs` for their layouts. output: the run's folder.
     task: words, "sketch -> picture". "prior", or words that begin with "->", mean a prior: of the data only targets
         are used, the network gets no source, and what is not given is as in `PRIOR`.
-    network, path, prediction, times: settings in their shell form, such as "adm:channels=64". A preconditioned
-        prediction whose sigmas are not given gets those of the data.
+    network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64". A
+        preconditioned prediction whose sigmas are not given gets those of the data. With objective "pix2pix", what is
+        not given is as in `PIX2PIX`.
+    sees_source: the network gets the source beside the state; without it, the state alone, as rectified flow's and
+        I2SB's do, where the state begins as the source.
     size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
     hours: stop then, to be resumed; None for no limit.
     """
@@ -95,6 +104,8 @@ class TrainRequest:
     path: str = "vp-bridge"
     prediction: str = "preconditioned:clock=log-snr"
     times: str = "arcsine"
+    objective: str = "denoising"
+    sees_source: bool = True
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[int, Field(ge=8)] = 64
@@ -111,6 +122,15 @@ class TrainRequest:
 
 PRIOR = {"path": "ve", "times": "log-normal:mean=-0.8,std=1.4", "name": "prior", "augment": ["flip"]}
 """What a prior has where a bridge has the defaults of `TrainRequest`."""
+
+PIX2PIX = {
+    "path": "rectified",
+    "prediction": "x0",
+    "times": "uniform",
+    "name": "pix2pix",
+    "recipe": {"learning_rate": 2e-4, "momentum": 0.5, "weight_decay": 0.0, "ema": 0.0, "clip_norm": 1e9},
+}
+"""What pix2pix has where a bridge has the defaults of `TrainRequest`: the paper's settings."""
 
 PRIOR_TASK = "-> picture"
 
@@ -133,6 +153,9 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
     body = _merge(body, given)
     if _is_prior(str(body.get("task", ""))):
         body = PRIOR | body | ({"task": PRIOR_TASK} if body["task"] == "prior" else {})
+    if str(body.get("objective", "")).startswith(Adversarial.name):
+        halvings = (int(body.get("size", 64)) & -int(body.get("size", 64))).bit_length() - 1
+        body = _merge({"network": f"pix2pix:depth={min(halvings, 8)}", **PIX2PIX}, body)
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
     try:
@@ -159,7 +182,11 @@ def run(
     card = dataclasses.replace(_card(request, batches), seen=seen)
     torch.manual_seed(request.recipe.seed)
     denoiser = assemble(card).to(device)
+    multiple = cast(int, denoiser.network.size_multiple)
+    if request.size % multiple:
+        raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
     _claim(request, write=not dry_run)
+    objective = build(OBJECTIVES, request.objective, what="objective")
     held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed)
     judge = _Judge(request, card, held_out)
     fit = Fit(
@@ -167,6 +194,7 @@ def run(
         batches,
         build(TIME_DISTRIBUTIONS, request.times, what="time distribution"),
         request.recipe,
+        loss=objective.create(device),
         state=request.output / "state.safetensors",
         validate=judge if len(held_out) else None,
     )
@@ -203,7 +231,7 @@ class _Judge:
     def __init__(self, request: TrainRequest, card: ModelCard, held_out: Batches) -> None:
         self._request = request
         self._card = card
-        self._is_prior = not card.sees_source
+        self._is_prior = _is_prior(card.task)
         chosen = [held_out.pair(index) for index in _spread(len(held_out), VALIDATION_PAIRS)]
         if chosen:
             self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
@@ -312,15 +340,19 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
     if is_prior and not path.source_free:
         raise UsageError(f"path '{path.name}' needs a source, and a prior has none", hint="choose one of: " + FREE)
     network = describe(build(NETWORKS, request.network, what="network"))
+    sees_source = request.sees_source and not is_prior
+    if not sees_source and not is_prior and (path.source_free or network["name"] == "pix2pix"):
+        raise UsageError("without the source, this network would know nothing of it", hint="leave out --blind")
+    usual = FROM_NOISE if path.source_free else AT_ONCE if network["name"] == "pix2pix" else FROM_SOURCE
     return ModelCard(
         name=request.name,
         task=request.task,
-        network=network | ({"in_channels": network["out_channels"]} if is_prior else {}),
+        network=network | ({} if sees_source else {"in_channels": network["out_channels"]}),
         path=describe(path),
         prediction=prediction,
         preprocess=Preprocess(size=request.size),
-        sees_source=not is_prior,
-        defaults=_defaults(request.sampling, FROM_NOISE if path.source_free else FROM_SOURCE),
+        sees_source=sees_source,
+        defaults=_defaults(request.sampling, usual),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
@@ -345,9 +377,11 @@ def _claim(request: TrainRequest, *, write: bool) -> None:
     Length, budget, device and what only the card tells may differ: those a resumed run may change.
     """
     file = request.output / "config.json"
-    body: dict[str, Any] = pydantic.TypeAdapter(TrainRequest).dump_python(request, mode="json")
+    kind = pydantic.TypeAdapter(TrainRequest)
+    body: dict[str, Any] = kind.dump_python(request, mode="json")
     if file.exists():
-        before = json.loads(file.read_text())
+        # A setting that is newer than the run has the value that it always had.
+        before = kind.dump_python(kind.validate_python(json.loads(file.read_text())), mode="json")
         odd = [name for name in _fixed(body) if _fixed(body)[name] != _fixed(before).get(name)]
         if odd:
             raise UsageError(
@@ -374,8 +408,9 @@ def _facts(
 ) -> dict[str, str]:
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
-    what = "pairs" if card.sees_source else "pictures"
-    unpaired = f", {len(pairs.unpaired)} unpaired" if card.sees_source else ""
+    is_prior = _is_prior(card.task)
+    what = "pictures" if is_prior else "pairs"
+    unpaired = "" if is_prior else f", {len(pairs.unpaired)} unpaired"
     facts = {
         "Data": f"{len(pairs.train)} {what} to train on, {len(pairs.val)} held out{unpaired}",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",

@@ -37,8 +37,9 @@ from ddbm_cli.imaging.io import (
     write_atomically,
 )
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
-from ddbm_cli.models import TranslationModel, load_model, locating
+from ddbm_cli.models import DDIB, TranslationModel, loading
 from ddbm_cli.registry import read_registry
+from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Evaluation, Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
@@ -62,6 +63,8 @@ class TranslateRequest:
     source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
     method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says,
         `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
+        "ddib": `source_model`, a prior of sources, leads the picture to its noise, and the model makes one of that.
+    prompt, guidance_scale: what the pictures show, and how much that is exaggerated, for models that take a text.
     shard: (i, n) to do every n-th picture from the i-th on, as one of n processes.
     """
 
@@ -83,8 +86,11 @@ class TranslateRequest:
     fit: Literal["pad", "crop", "stretch"] | None = None
     overwrite: bool = False
     dry_run: bool = False
-    method: Literal["bridge", "sdedit"] = "bridge"
+    method: Literal["bridge", "sdedit", "ddib"] = "bridge"
+    source_model: str | None = None
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    prompt: str = ""
+    guidance_scale: Annotated[float, Field(ge=0)] = 7.5
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     guide: str | None = None
     mask: Path | None = None
@@ -143,9 +149,9 @@ def run(
     see_that_it_can_be_written(jobs, make=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
     if model is None:
-        name = the_prior(request.model) if request.method == "sdedit" else request.model
-        file = yield from locating(name, fetch=not request.dry_run)
-        model = load_model(file, device=request.device, dtype=request.dtype)
+        model = yield from load(request, request.model if request.method == "bridge" else the_prior(request.model))
+        if request.method == "ddib":
+            model = DDIB((yield from load(request, request.source_model)), model)
     plan = plan_of(request, model)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
@@ -363,6 +369,8 @@ class Work:
             "fit": self.preprocess.fit,
             "keep_size": self.request.keep_size,
         }
+        if self.request.prompt:
+            settings |= {"prompt": self.request.prompt, "guidance_scale": self.request.guidance_scale}
         return settings | ({"quality": self.request.quality} if format in LOSSY else {})
 
     def _own(self, job: Job) -> dict[str, Any]:
@@ -424,6 +432,10 @@ def check_budget(request: TranslateRequest) -> None:
 
 
 def _check_method(request: TranslateRequest) -> None:
+    if (request.method == "ddib") != (request.source_model is not None):
+        raise UsageError(
+            "--method ddib and --source-model belong together", hint="name the sources' prior, and the targets' with -m"
+        )
     if request.method == "sdedit":
         Edit(request.guide, request.mask)  # whose faults are told before a large model is loaded
         return
@@ -440,6 +452,17 @@ def plan_of(request: TranslateRequest, model: TranslationModel) -> Plan:
         UsageError: an unknown name, a value out of range, or a method that is not for this model.
     """
     return model.plan(request.sampler, request.grid, request.steps, request.nfe, start=_start(request, model))
+
+
+def load(request: TranslateRequest, name: str | None) -> Locating[TranslationModel]:
+    """Load a model as a request says, and yield what happens on the way.
+
+    Raises:
+        ModelError: it cannot be had.
+        UsageError: no such device or dtype; or a text for a model that takes none.
+    """
+    told = {"prompt": request.prompt, "guidance_scale": request.guidance_scale}
+    return (yield from loading(name, device=request.device, dtype=request.dtype, fetch=not request.dry_run, **told))
 
 
 def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, Any] | None:

@@ -181,6 +181,8 @@ def _files(name: str, reference: Reference) -> Iterator[_File]:
     if isinstance(reference, Entry) and reference.builtin:
         yield _File(name=name, path=reference.builtin_file, wanted=reference.sha256, against="the registry")
         return
+    if isinstance(reference, Entry) and not reference.repo:
+        return
     file = locate.hub_file(reference, fetch=False)
     if file:
         known = records.read(file.key)

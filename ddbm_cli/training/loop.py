@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.errors import DdbmError
-from ddbm_cli.objectives import TimeDistribution, denoising_loss
+from ddbm_cli.objectives import Loss, TimeDistribution
 from ddbm_cli.settings import settings
 from ddbm_cli.training.batches import Batch, Batches
 from ddbm_cli.training.state import load_state, save_state
@@ -29,6 +29,7 @@ class Recipe:
 
     steps: length of the run. batch_size: pairs in a step.
     learning_rate: AdamW's, reached after `warmup` steps, held, and led to 0 over the last share `decay` of the run.
+    momentum: AdamW's beta_1.
     ema: decay of the average of the weights per step; shorter averages are used early in the run.
     clip_norm: largest norm of the gradient.
     precision: "bf16" computes the network in bfloat16 where that is safe; weights stay float32.
@@ -41,6 +42,7 @@ class Recipe:
     warmup: Annotated[int, Field(ge=0)] = 200
     decay: Annotated[float, Field(ge=0, le=1)] = 0.25
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -91,6 +93,7 @@ class Fit:
         batches: pairs to train on.
         law: which times are looked at.
         recipe: how to optimise.
+        loss: what is minimised.
         state: the file that resumes the run; if it exists, the run goes on from it.
         validate: given the averaged denoiser and the step, returns scores; the lower "loss" among them, the better.
     """
@@ -102,6 +105,7 @@ class Fit:
         law: TimeDistribution,
         recipe: Recipe,
         *,
+        loss: Loss,
         state: Path,
         validate: Callable[[Denoiser, int], dict[str, float]] | None = None,
     ) -> None:
@@ -109,13 +113,14 @@ class Fit:
         self.batches = batches
         self.law = law
         self.recipe = recipe
+        self.loss = loss
         self.state = state
         self.validate = validate
         self.device = next(denoiser.parameters()).device
         self.optimizer = torch.optim.AdamW(
             denoiser.parameters(),
             lr=recipe.learning_rate,
-            betas=(0.9, 0.99),
+            betas=(recipe.momentum, 0.99),
             weight_decay=recipe.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
@@ -124,7 +129,7 @@ class Fit:
         self.seconds = 0.0
         self.best = float("inf")
         if state.exists():
-            facts = load_state(state, denoiser, self.average, self.optimizer)
+            facts = load_state(state, *self._kept())
             self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
 
     @property
@@ -144,7 +149,7 @@ class Fit:
             done = self.step >= self.recipe.steps or stop()
             if done or (self.step > saved and self.step % self.recipe.save_every == 0):
                 saved = self.step
-                save_state(self.state, self.denoiser, self.average, self.optimizer, self._facts())
+                save_state(self.state, *self._kept(), self._facts())
                 yield Saved(step=self.step, path=self.state)
             if done:
                 return
@@ -164,7 +169,7 @@ class Fit:
         times = self.law.times(self.denoiser.path, batch.u).to(self.device)
         self.denoiser.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            loss = denoising_loss(self.denoiser, target, source, times, eps).mean()
+            loss = self.loss(self.denoiser, target, source, times, eps).mean()
         value = float(loss.detach())
         if value != value:
             raise DdbmError(
@@ -185,6 +190,11 @@ class Fit:
         best = scores["loss"] < self.best
         self.best = min(self.best, scores["loss"])
         yield Validated(step=self.step, scores=scores, best=best)
+
+    def _kept(self) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
+        """Return modules and optimisers that a resumed run needs."""
+        modules = {"network": self.denoiser, "average": self.average, **self.loss.modules}
+        return modules, {"optimizer": self.optimizer, **self.loss.optimizers}
 
     def _facts(self) -> dict[str, Any]:
         return {"step": self.step, "seconds": self.seconds, "best": self.best}

@@ -1,9 +1,10 @@
-"""All that a run needs to go on, in one file: weights, their average, the optimiser's moments, the step.
+"""All that a run needs to go on, in one file: modules, their optimisers' moments, the step.
 
 Random state is not among it, for every step seeds its own (see `batches`).
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,25 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def save_state(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    facts: dict[str, Any],
 ) -> None:
     """Write the state atomically. `facts` are plain values: the step, seconds, the best score so far."""
     tensors: dict[str, Tensor] = {}
-    tensors |= {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": moments[name] for name in MOMENTS}
+    for part, module in modules.items():
+        tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+    for part, optimizer in optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{part}.{index}.{name}": moments[name] for name in MOMENTS}
     write_tensors(path, tensors, {"format": "pt", HEADER_KEY: json.dumps(facts)})
 
 
-def load_state(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Fill network, average and optimiser from a file, and return its facts.
+def load_state(
+    path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Fill modules and optimisers from a file, and return its facts.
 
     Raises:
         DdbmError: the file is damaged, or of another network.
@@ -40,23 +47,28 @@ def load_state(path: Path, network: nn.Module, average: nn.Module, optimizer: to
         with safe_open(path, framework="pt") as file:
             facts: dict[str, Any] = json.loads((file.metadata() or {})[HEADER_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        network.load_state_dict(_part(tensors, "network."))
-        average.load_state_dict(_part(tensors, "average."))
+        for part, module in modules.items():
+            module.load_state_dict(_part(tensors, f"{part}."))
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise DdbmError(
             f"{path}: cannot resume from it ({str(error).splitlines()[0]})",
             hint="resume with the settings that the run began with, or start anew in another folder",
         ) from None
+    for part, optimizer in optimizers.items():
+        _fill(optimizer, _part(tensors, f"{part}."))
+    return facts
+
+
+def _fill(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _part(tensors, "optimizer.").items():
+    for name, tensor in moments.items():
         index, _, moment = name.partition(".")
         if tensor.ndim > 0:
             # A fused step walks weights and moments through memory side by side: they must lie there alike.
             tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
         state.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return facts
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def test_edm_is_the_case_without_source():
 
 
 @pytest.mark.parametrize("path", [VPBridge(), VEBridge(sigma_max=5.0), BrownianBridge(), RectifiedFlow(), VE()])
-@pytest.mark.parametrize("name", ["x0", "noise", "velocity", "residual"])
+@pytest.mark.parametrize("name", ["x0", "noise", "v", "velocity", "residual"])
 def test_a_perfect_network_gives_the_target(path, name):
     """The estimate from what the network is meant to give is the target itself."""
     if name == "noise" and path.noise_free:
@@ -62,8 +62,9 @@ def test_a_perfect_network_gives_the_target(path, name):
     x0, source, eps = torch.randn(3, 2, 3, 4, 4, dtype=torch.float64, generator=random)
     for t in torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64) * path.t_max:
         x = path.training_state(x0, source, eps, t.expand(2))
-        da, db, dc = path.derivatives(t)
-        meant = {"x0": x0, "noise": eps, "velocity": da * source + db * x0 + dc * eps, "residual": x - x0}[name]
+        (_, b, c), (da, db, dc) = path.coefficients(t), path.derivatives(t)
+        velocity = da * source + db * x0 + dc * eps
+        meant = {"x0": x0, "noise": eps, "v": b * eps - c * x0, "velocity": velocity, "residual": x - x0}[name]
         numbers = PREDICTIONS[name]().scalings(path, t)
         estimate = numbers.skip * x + numbers.source * source + numbers.out * meant
         assert torch.allclose(estimate, x0, atol=1e-9)

@@ -1,16 +1,17 @@
 """Laws of all paths, and their golden values."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddbm_cli.paths import PATHS, I2SBBridge, VEBridge, VPBridge
+from ddbm_cli.paths import DDPM, PATHS, VP, I2SBBridge, VEBridge, VPBridge
 
 NAMES = list(PATHS)
-CONTINUOUS = [name for name in NAMES if name != "i2sb"]
-SOURCE_FREE = ["ve", "vp", "cosine"]
+CONTINUOUS = [name for name in NAMES if name not in ("i2sb", "ddpm")]  # these are given step by step
+SOURCE_FREE = ["ve", "vp", "cosine", "ddpm"]
 BRIDGES = [name for name in NAMES if name not in SOURCE_FREE]
 OFFICIAL = {
     "vp": VPBridge(beta_d=2.0, beta_min=0.1),
@@ -120,7 +121,8 @@ def test_parameters_change_the_path(name):
     t = torch.tensor(0.37, dtype=torch.float64)
     plain = kind()
     for field in fields(kind):
-        other = kind(**{field: getattr(plain, field) * 2})
+        value = getattr(plain, field)
+        other = kind(**{field: "cosine" if value == "linear" else value * 2})
         moved = [not torch.equal(x, y) for x, y in zip(plain.coefficients(t), other.coefficients(t), strict=True)]
         assert any(moved) or plain.t_min != other.t_min or plain.t_max != other.t_max, field
 
@@ -140,3 +142,25 @@ def test_coefficients_keep_their_digits_at_the_ends():
         # Near T the time itself has few digits left: 1 - t is known to 1e-16 / (1 - t).
         allowed = 1e-13 + 1e-15 / (1 - float(share))
         assert abs(float(got) / float(c) - 1) < allowed, share
+
+
+@pytest.mark.parametrize("schedule", ["linear", "scaled-linear", "cosine"])
+def test_ddpm_keeps_what_its_steps_keep(schedule):
+    """Written as the papers have it, a product of shares; their step i, counted from 0, ends at t = (i + 1) / N."""
+    if schedule == "linear":
+        betas = [0.0001 + (0.02 - 0.0001) * i / 999 for i in range(1000)]
+    elif schedule == "scaled-linear":
+        betas = [(0.01 + (0.02**0.5 - 0.01) * i / 999) ** 2 for i in range(1000)]
+    else:
+        kept = [math.cos((i / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(1001)]
+        betas = [min(1 - kept[i + 1] / kept[i], 0.999) for i in range(1000)]
+    product = torch.tensor([1 - beta for beta in betas], dtype=torch.float64).cumprod(0)
+    _, b, c = DDPM(schedule=schedule).coefficients(torch.arange(1, 1001, dtype=torch.float64) / 1000)
+    assert torch.allclose(b**2, product, rtol=1e-10, atol=0) and torch.allclose(c**2, 1 - product, rtol=1e-10)
+
+
+def test_ddpm_is_vp_in_steps():
+    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    assert torch.allclose(DDPM().log_snr(t), VP().log_snr(t), rtol=0.01, atol=0.02)
+    slopes, wanted = DDPM().derivatives(t + 1e-4), VP().derivatives(t + 1e-4)
+    assert torch.allclose(slopes.b, wanted.b, rtol=0.02) and torch.allclose(slopes.c, wanted.c, rtol=0.02, atol=1e-4)

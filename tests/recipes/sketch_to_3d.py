@@ -7,6 +7,7 @@ PICTURES is a folder with an `index.tsv` that gives each file's split. Interrupt
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ HERE = Path(__file__).parent
 
 def ddbm(*arguments: str) -> None:
     """Run the command as a user would; stop where it fails."""
-    subprocess.run([sys.executable, "-m", "ddbm_cli", *arguments], check=True)
+    code = subprocess.run([sys.executable, "-m", "ddbm_cli", *arguments], check=False).returncode
+    if code:
+        sys.exit(code)
 
 
 def arguments(description: str | None) -> tuple[argparse.Namespace, list[str]]:
@@ -36,6 +39,12 @@ def train(data: list[Path], config: Path, run: Path, options: list[str]) -> None
     ddbm("train", *map(str, which), *options)
 
 
+def is_finished(run: Path) -> bool:
+    """Return whether a run has made all of its steps, the last of which is validated."""
+    steps = json.loads((run / "config.json").read_text())["recipe"]["steps"]
+    return (run / "results.csv").read_text().splitlines()[-1].split(",")[0] == str(steps)
+
+
 def main() -> None:
     given, options = arguments(__doc__)
     pairs = given.run.parent / "pairs"
@@ -43,6 +52,8 @@ def main() -> None:
     for style in ("ink", "pencil"):
         ddbm("data", "edges", str(given.pictures), str(pairs / style), "--style", style, "--split-by", index, "-q")
     train([pairs / "ink", pairs / "pencil"], HERE / "sketch-to-3d-64.toml", given.run, options)
+    if is_finished(given.run):  # else there was no time, and the same command goes on
+        ddbm("train", "--resume", str(given.run), "--config", str(HERE / "sketch-to-3d-64-more.toml"), *options)
     ship.ship(given.run / "model.safetensors", pairs)
 
 

@@ -21,7 +21,8 @@ from tests.tiny import write_tiny
 
 ROOT = Path(__file__).parent.parent.parent
 OWN = read_registry()
-IMPORTED = [name for name, entry in OWN.items() if entry.importer]
+IMPORTED = [name for name, entry in OWN.items() if entry.importer == "ddbm"]
+ADM = [name for name, entry in OWN.items() if entry.importer in ("adm", "i2sb")]
 
 
 def card(entry) -> ModelCard:
@@ -38,6 +39,17 @@ def test_a_table_describes_the_network_of_its_key_list(name, golden):
         network = assemble(card(OWN[name])).network
     assert {key: list(tensor.shape) for key, tensor in network.state_dict().items()} == listed["keys"]
     assert OWN[name].parameters == listed["parameters"] == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ADM)
+def test_adms_networks_are_ddbms_large_one_without_its_source(name, golden):
+    """Its authors publish no list of names; DDBM's large network is theirs, but for the channels of its input."""
+    listed = json.loads((golden / "keys.diode-vp-256.json").read_text())["keys"]
+    listed["input_blocks.0.0.weight"][1] = 3
+    with torch.device("meta"):
+        network = assemble(card(OWN[name])).network
+    assert {key: list(tensor.shape) for key, tensor in network.state_dict().items()} == listed
+    assert OWN[name].parameters == sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize("name", IMPORTED)
@@ -171,3 +183,11 @@ def test_the_size_is_known_about():
     assert entry.about_bytes == 1_180_545_804
     assert dataclasses.replace(entry, size=5).about_bytes == 5
     assert dataclasses.replace(entry, parameters=None).about_bytes is None
+
+
+def test_a_file_that_is_on_no_hub_is_imported_by_hand():
+    with pytest.raises(ModelError, match="on no hub") as error:
+        OWN["adm-lsun-bedroom"].hub_file  # noqa: B018
+    assert (
+        "https://" in error.value.hint and "weights import lsun_bedroom.pt --like adm-lsun-bedroom" in error.value.hint
+    )

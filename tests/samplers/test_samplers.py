@@ -257,6 +257,42 @@ def test_paths_without_noise_follow_their_line():
         finish(sample(lambda *_: x0, Bridge(path, source, no_noise), Multistep(), Pinned(), times))
 
 
+def test_reflow_makes_straight():
+    """Pairs that a blind rectified flow makes itself are joined by lines that do not cross: one step is enough."""
+    path, times = RectifiedFlow(), torch.linspace(1, 0, 201, dtype=torch.float64)
+
+    def blind(pairs):
+        """The best estimate of the target from the state alone, for Gaussian pairs."""
+
+        def denoise(x, t, source):
+            a, b, _ = path.coefficients(t)
+            variance = (a * pairs.source_std) ** 2 + (b * pairs.std) ** 2 + 2 * a * b * pairs.cov
+            slope = (b * pairs.std**2 + a * pairs.cov) / variance
+            return pairs.mean + slope * (x - a * pairs.source_mean - b * pairs.mean)
+
+        return denoise
+
+    def far(pairs):
+        """How far one step lands from where 200 do."""
+        ends = [
+            finish(sample(blind(pairs), Bridge(path, source, no_noise), Euler(), Pinned(), each))
+            for each in (times[[0, -1]], times)
+        ]
+        return float((ends[0] - ends[1]).abs().mean()), ends[1]
+
+    drawn = GaussianPairs(path)
+    source = drawn.sources(1, 1, 40, 40)
+    before, made = far(drawn)
+    cov = float(((made - made.mean()) * (source - source.mean())).mean())
+    again = dataclasses.replace(
+        drawn, mean=float(made.mean()), std=float(made.std(correction=0)), cov=cov,
+        source_mean=float(source.mean()), source_std=float(source.std(correction=0)),
+    )  # fmt: skip
+    after, _ = far(again)
+    assert before > 0.05 and after < 1e-6
+    assert abs(again.std - drawn.std) < 0.02, "the targets are still those of the data"
+
+
 def test_i2sb_samples_on_its_table():
     path = I2SBBridge()
     pairs = GaussianPairs(path)

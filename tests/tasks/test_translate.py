@@ -290,17 +290,17 @@ def test_batches_are_halved_when_memory_runs_out(folder, model, monkeypatch, kin
     translate(folder, model, "whole")
     real = TranslationModel.translate
 
-    def small(self, source, noise, plan):
+    def small(self, source, noise, plan, **masks):
         if len(source) > 2:
             raise kind("CUDA out of memory. Tried to allocate 1 GiB")
-        return (yield from real(self, source, noise, plan))
+        return (yield from real(self, source, noise, plan, **masks))
 
     monkeypatch.setattr(TranslationModel, "translate", small)
     events = translate(folder, model, "parts", batch_size=7)
     assert [event.images for event in kinds(events, BatchStarted)] == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert close(pixels(folder / "parts"), pixels(folder / "whole"))
 
-    def never(self, source, noise, plan):
+    def never(self, source, noise, plan, **masks):
         raise kind("out of memory")
         yield
 
@@ -310,7 +310,7 @@ def test_batches_are_halved_when_memory_runs_out(folder, model, monkeypatch, kin
 
 
 def test_other_faults_of_the_machine_are_not_hidden(folder, model, monkeypatch):
-    def broken(self, source, noise, plan):
+    def broken(self, source, noise, plan, **masks):
         raise RuntimeError("device-side assert")
         yield
 
@@ -322,7 +322,7 @@ def test_other_faults_of_the_machine_are_not_hidden(folder, model, monkeypatch):
 def test_numbers_out_of_range_are_a_failure_and_no_picture(folder, model, monkeypatch):
     real = TranslationModel.translate
 
-    def spoilt(self, source, noise, plan):
+    def spoilt(self, source, noise, plan, **masks):
         result = yield from real(self, source, noise, plan)
         result[0, 0, 0, 0] = float("nan")
         return result

@@ -136,6 +136,17 @@ def test_a_folder_with_another_run_is_not_overwritten(root):
         list(run(tiny_request(root, path="brownian")))
 
 
+def test_a_run_of_an_earlier_release_goes_on(root):
+    """Its config knows nothing of settings that came later."""
+    list(run(tiny_request(root, steps=3)))
+    file = root / "run" / "config.json"
+    body = json.loads(file.read_text())
+    del body["objective"], body["recipe"]["momentum"]
+    file.write_text(json.dumps(body))
+    events = list(run(request({}, resume=root / "run")))
+    assert events[0].kept == 3
+
+
 def test_a_longer_run_goes_on_from_a_shorter_one(root):
     list(run(tiny_request(root)))
     events = list(run(request({"recipe": {"steps": 15}}, resume=root / "run")))
@@ -247,3 +258,14 @@ def test_the_learning_rate_rises_holds_and_falls():
     rates = [recipe.rate(step) for step in range(100)]
     assert rates[0] < 0.1 and rates[50] == 1.0 and rates[99] < 0.06
     assert rates[:11] == sorted(rates[:11]) and rates[80:] == sorted(rates[80:], reverse=True)
+
+
+def test_a_blind_bridge_sees_the_state_alone(root):
+    list(run(tiny_request(root, sees_source=False, path="rectified", prediction="velocity", steps=2)))
+    model = load_model(root / "run" / "model.safetensors", device="cpu")
+    assert model.card.network["in_channels"] == 3 and not model.is_prior and "mse" in model.card.scores
+    x, t = torch.randn(1, 3, 16, 16), torch.tensor(0.5, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.equal(model.denoiser(x, t, torch.zeros_like(x)), model.denoiser(x, t, torch.ones_like(x)))
+    with pytest.raises(UsageError, match="know nothing"):
+        list(run(tiny_request(root, "other", sees_source=False, path="cosine")))

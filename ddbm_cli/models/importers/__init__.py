@@ -15,15 +15,15 @@ from torch import Tensor
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
-from ddbm_cli.models.importers import ddbm
+from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
 from ddbm_cli.models.model import DTYPES, is_finite, outline
-from ddbm_cli.networks import NETWORKS
+from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry import Entry
 from ddbm_cli.registry.header import HEADER_KEY
 from ddbm_cli.settings import build
 
-IMPORTERS = {"ddbm": ddbm.read}
+IMPORTERS = {"ddbm": ddbm.read, "adm": adm.read, "adm-new-attention": adm.read_new_attention, "i2sb": i2sb.read}
 """The `importer` of a registry's entry -> how its files are read; an entry without one has our own names."""
 
 
@@ -65,6 +65,8 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
     if card is None:
         raise UsageError(f"{source}: does not say what it is", hint="say whose weights they are: --like NAME")
     config = build(NETWORKS, card.network, what="network")
+    if not isinstance(config, ADMConfig):
+        raise ModelError(f"{source}: no '{config.name}' network is imported", hint="see: ddbm weights list")
     shapes = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
     weights, notes = _importer(entry)(tensors, config, shapes, file=source.name)
     target = DTYPES[dtype] if dtype else _common(weights)

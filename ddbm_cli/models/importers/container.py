@@ -42,7 +42,8 @@ def open_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def _open_safetensors(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
-        if file.read(1) == b"\x80":
+        begin = file.read(9)
+        if begin[:1] == b"\x80" and begin[8:] != b"{":  # a pickle; the length of a header may begin with that byte too
             raise ModelError(
                 f"{path}: written by a PyTorch before 1.6, or no weights at all",
                 hint="load and save it with a newer PyTorch, where you trust the file",
@@ -78,6 +79,8 @@ def _open_archive(path: Path) -> dict[str, Tensor]:
 
 
 def _flatten(content: Any, prefix: str = "", level: int = 0) -> dict[str, Tensor]:
+    if isinstance(content, list):
+        content = dict(enumerate(content))
     if not isinstance(content, Mapping) or level > DEEPEST:
         return {}
     tensors: dict[str, Tensor] = {}

@@ -1,0 +1,39 @@
+"""An objective: the loss of a batch, and what else is trained beside the network for it."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.settings import settings
+
+
+class Loss(ABC):
+    """The loss of one run; `modules` and `optimizers` are its own, and are saved with the run."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+
+    @abstractmethod
+    def __call__(self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """Return the loss of each image, (B,).
+
+        Args:
+            denoiser: what is trained.
+            x0, source, eps: target, source and standard noise, (B, C, H, W).
+            t: times (B,), float64.
+        """
+
+
+@settings
+class Objective(ABC):
+    """Base: a subclass gives `create`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def create(self, device: torch.device) -> Loss:
+        """Return the loss of a run that begins, on its device."""

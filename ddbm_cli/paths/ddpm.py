@@ -1,0 +1,67 @@
+"""DDPM's process (arXiv:2006.11239): the picture fades in N small steps, each of which keeps a share 1 - beta_i of it.
+
+    b^2 = (1 - beta_1) ... (1 - beta_i),  c^2 = 1 - b^2,  at t = i / N                  (1)
+
+Between two steps log b^2 is a straight line, so every t in 0..1 is a time; at t = 0 there is the picture itself.
+"""
+
+import math
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.settings import settings
+
+MOST = 0.999
+"""The largest share that a step of the cosine schedule takes."""
+
+OFFSET = 0.008
+
+
+@settings
+class DDPM(Path):
+    """The process of DDPM, improved DDPM and ADM, on which their networks were trained.
+
+    schedule: "linear", beta from `first` to `last`; "scaled-linear", its root so (latent diffusion, arXiv:2112.10752);
+        "cosine", b like a quarter of a cosine's wave (arXiv:2102.09672), whatever `first` and `last` are.
+    first, last: the shares that the first and the last step take.
+    intervals: N, the number of steps.
+    """
+
+    name: ClassVar[str] = "ddpm"
+    source_free: ClassVar[bool] = True
+
+    schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"
+    first: Annotated[float, Field(gt=0, lt=1)] = 0.0001
+    last: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    intervals: Annotated[int, Field(ge=2, le=2**20)] = 1000
+
+    @property
+    def t_min(self) -> float:
+        """The time of the first step."""
+        return 1 / self.intervals
+
+    @cached_property
+    def table(self) -> Tensor:
+        """log b^2 after 0, 1, ... N steps, float64 (N + 1,)."""
+        count = self.intervals
+        if self.schedule != "cosine":
+            power = 2 if self.schedule == "scaled-linear" else 1
+            ends = self.first ** (1 / power), self.last ** (1 / power)
+            betas = torch.linspace(*ends, count, dtype=torch.float64) ** power
+        else:
+            share = torch.arange(count + 1, dtype=torch.float64) / count
+            kept = torch.cos((share + OFFSET) / (1 + OFFSET) * math.pi / 2).square()
+            betas = (1 - kept[1:] / kept[:-1]).clamp(max=MOST)
+        return torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
+
+    def coefficients(self, t: Tensor) -> Coefficients:
+        place = t * self.intervals
+        row = place.detach().floor().long().clamp(0, self.intervals - 1)
+        table = self.table.to(t.device)
+        log_kept = table[row] + (place - row) * (table[row + 1] - table[row])
+        return Coefficients(a=torch.zeros_like(t), b=torch.exp(log_kept / 2), c=torch.sqrt(-torch.expm1(log_kept)))

@@ -1,0 +1,137 @@
+"""Stable Diffusion's parts as a prior: the same network, schedule and encoder as diffusers' own pipeline uses."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.models import loading
+from ddbm_cli.models.latent import load_pipeline
+from ddbm_cli.registry.locate import finish as finished
+from ddbm_cli.registry.pipelines import FILES
+from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.tasks.events import Written
+from ddbm_cli.tasks.sample import request as sample_request
+from ddbm_cli.tasks.sample import run as sample
+from ddbm_cli.tasks.translate import request, run
+from tests.pipelines import SCHEDULER, write_pipeline
+from tests.tiny import picture
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipelines") / "tiny")
+
+
+def states(model, count=2):
+    return torch.randn(count, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("meaning", ["epsilon", "v_prediction", "sample"])
+def test_estimates_are_those_of_diffusers_scheduler(tmp_path, meaning):
+    model = load_pipeline(write_pipeline(tmp_path / "p", prediction_type=meaning))
+    unet = UNet2DConditionModel.from_pretrained(tmp_path / "p" / "unet")
+    scheduler = DDIMScheduler.from_config({**SCHEDULER, "prediction_type": meaning, "clip_sample": False})
+    scheduler.set_timesteps(1000)
+    x, told = states(model), model.denoiser.network._told.expand(2, -1, -1)
+    for step in (0, 317, 999):
+        with torch.no_grad():
+            output = unet(x, step, told, return_dict=False)[0]
+            wanted = scheduler.step(output, step, x).pred_original_sample
+            found = model.denoiser(x, torch.tensor((step + 1) / 1000, dtype=torch.float64), x)
+        assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_a_text_acts_and_its_scale_exaggerates(folder):
+    x, t = states(None), torch.tensor(0.5, dtype=torch.float64)
+
+    def estimate(**told):
+        with torch.no_grad():
+            return load_pipeline(folder, **told).denoiser(x, t, x)
+
+    unsaid, said = estimate(), estimate(prompt="a fox", guidance_scale=1.0)
+    twice = estimate(prompt="a fox", guidance_scale=2.0)
+    assert (said - unsaid).abs().max() > 1e-5
+    assert torch.allclose(twice - unsaid, 2 * (said - unsaid), atol=1e-5)
+    assert torch.allclose(estimate(prompt="a fox", guidance_scale=0.0), unsaid, atol=1e-5)
+
+
+def test_pictures_are_encoded_and_decoded(folder):
+    """At strength 0 nothing is sampled, and what comes is the decoder's picture of the encoder's latents."""
+    model = load_pipeline(folder)
+    assert model.card.preprocess.size == 16 and model.is_prior
+    source = torch.rand(2, 3, 16, 16) * 2 - 1
+    plan = model.plan(steps=3, start={"name": "noised", "strength": 0.0})
+    result = finish(model.translate(source, NoiseSource(0, list("ab")), plan))
+    network = model.denoiser.network
+    with torch.no_grad():
+        wanted = network.vae.decode(network.vae.encode(source).latent_dist.mode()).sample
+    assert result.shape == source.shape and torch.allclose(result, wanted, atol=1e-4)
+
+
+def test_what_a_mask_keeps_is_kept_to_the_bit(folder):
+    model = load_pipeline(folder)
+    source = torch.rand(1, 3, 16, 16) * 2 - 1
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 3:9] = 1
+    plan = model.plan(steps=3, start={"name": "noised", "strength": 0.7})
+    result = finish(model.translate(source, NoiseSource(0, ["a"]), plan, mask=mask))
+    assert torch.equal(result[..., 9:], source[..., 9:]) and (result - source)[..., 3:9].abs().mean() > 0.05
+
+
+def test_sdedit_and_sampling_from_the_shell(folder, tmp_path):
+    picture(0, 24).save(tmp_path / "a.png")
+    common = {"model": f"diffusers:{folder}", "steps": 3, "prompt": "a fox"}
+    given = {"source": str(tmp_path / "a.png"), "method": "sdedit", **common}
+    first = [e for e in run(request(**given, strength=0.4, output=tmp_path / "1.png")) if isinstance(e, Written)]
+    list(run(request(**given, strength=0.8, output=tmp_path / "2.png")))
+    assert first[0].record["prompt"] == "a fox" and first[0].record["guidance_scale"] == 7.5
+    pixels = [open_picture(tmp_path / f"{name}.png").tobytes() for name in (1, 2)]
+    assert pixels[0] != pixels[1]
+    list(sample(sample_request(output=tmp_path / "s", number=2, **common)))
+    assert open_picture(tmp_path / "s" / "000001.png").size == (16, 16)
+
+
+def test_a_repository_on_the_hub(folder, hub):
+    body = {name: (folder / name).read_bytes() for name in FILES}
+    hub.add("org/sd", body)
+    model = finished(loading("diffusers:org/sd"))
+    assert model.name == "org/sd" and model.digest == load_pipeline(folder).digest
+    asked = len(hub.requests)
+    commit = hub.repos["org/sd"].commit
+    finished(loading(f"diffusers:org/sd@{commit}"))
+    finished(loading(f"diffusers:org/sd@{commit}", fetch=False))
+    assert len([each for each in hub.requests[asked:] if each.method == "GET"]) == 0
+
+
+def test_what_is_no_pipeline_is_explained(folder, tmp_path):
+    with pytest.raises(ModelError, match="no such folder"):
+        finished(loading("diffusers:./nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="has no unet"):
+        load_pipeline(tmp_path / "empty")
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_pipeline(broken)
+    odd = shutil.copytree(folder, tmp_path / "odd")
+    (odd / "scheduler" / "scheduler_config.json").write_text(json.dumps({"beta_schedule": "laplace"}))
+    with pytest.raises(ModelError, match="no schedule that is known"):
+        load_pipeline(odd)
+    with pytest.raises(UsageError, match="takes no text"):
+        finished(loading(None, prompt="a fox"))
+
+
+def test_pickled_weights_are_not_loaded(folder, tmp_path):
+    old = shutil.copytree(folder, tmp_path / "old")
+    (old / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({}, old / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_pipeline(old)
