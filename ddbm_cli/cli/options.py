@@ -1,5 +1,6 @@
 """Options that commands share, each written once."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -133,6 +134,21 @@ def number(option: str, value: str) -> int | None:
     if not value.isdecimal() or int(value) < 1:
         raise UsageError(f"{option} {value}: not a number of pictures", hint=f"give {option} 1 or more, or auto")
     return int(value)
+
+
+def shard() -> tuple[int, int]:
+    """Return which process this is, and of how many, as torchrun says it in RANK and WORLD_SIZE; (0, 1) alone.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    rank, size = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    if rank.isdecimal() and size.isdecimal() and int(rank) < int(size):
+        return int(rank), int(size)
+    raise UsageError(
+        f"RANK={rank} and WORLD_SIZE={size} name no process of a group",
+        hint="unset both, or start the command with torchrun --nproc-per-node 2 -m ddbm_cli ...",
+    )
 
 
 def numbers(option: str, value: str | None) -> list[float]:

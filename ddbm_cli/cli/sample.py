@@ -22,6 +22,14 @@ Interpolate = Annotated[
         rich_help_panel=options.SAMPLING,
     ),
 ]
+Encode = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="True pictures of the sources: draw 0 is theirs, to noise and back (DBIM).",
+        rich_help_panel=options.SAMPLING,
+    ),
+]
 Spread = Annotated[
     bool,
     typer.Option(
@@ -51,6 +59,7 @@ def sample(
     prompt: options.Prompt = "",
     guidance_scale: options.GuidanceScale = 7.5,
     interpolate: Interpolate = 0,
+    encode: Encode = None,
     fit: options.Fit = None,
     spread: Spread = False,
     sheet: Sheet = None,
@@ -74,7 +83,7 @@ def sample(
       ddbm sample sketches/ -n 8 -o draws/ --spread --sheet sheet.png
       ddbm sample sketch.png -n 2 --interpolate 6 -o way/
     """
-    batch = options.number("--batch-size", batch_size)
+    batch, shard = options.number("--batch-size", batch_size), options.shard()
 
     from ddbm_cli.tasks.sample import request, run
 
@@ -95,11 +104,13 @@ def sample(
         dry_run=dry_run,
         prompt=prompt,
         guidance_scale=guidance_scale,
+        shard=shard,
         interpolate=interpolate,
+        encode=encode,
         recursive=recursive,
         fit=fit,
         spread=spread,
         sheet=sheet,
         npz=npz,
     )
-    raise typer.Exit(console.render(run(asked), quiet=quiet, json=json, progress=not no_progress))
+    raise typer.Exit(console.render(run(asked), quiet=quiet or shard[0] > 0, json=json, progress=not no_progress))

@@ -75,7 +75,7 @@ def translate(
         raise UsageError("--json and the picture would both go to standard output", hint="name a file for the picture")
     if piped and not dry_run and sys.stdout.isatty():
         raise UsageError("a picture would go to the terminal", hint="add > picture.png, or name a file for it")
-    batch = options.number("--batch-size", batch_size)
+    batch, shard = options.number("--batch-size", batch_size), options.shard()
 
     strengths = options.numbers("--strength", strength)
 
@@ -102,6 +102,7 @@ def translate(
         dry_run=dry_run,
         prompt=prompt,
         guidance_scale=guidance_scale,
+        shard=shard,
         method=method,
         source_model=source_model,
         strength=strengths[0] if strengths else None,
@@ -113,7 +114,7 @@ def translate(
         events = sweep(asked, strengths)
     else:
         events = run(asked, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)
-    raise typer.Exit(console.render(events, quiet=quiet, json=json, progress=not no_progress))
+    raise typer.Exit(console.render(events, quiet=quiet or shard[0] > 0, json=json, progress=not no_progress))
 
 
 def _ends(argument: T | None, option: T | None, name: str) -> T | None:

@@ -31,6 +31,11 @@ class Jobs:
     ignored: int
     folder: Path
 
+    def share(self, shard: tuple[int, int]) -> list[Job]:
+        """Return what process i of n does, shard = (i, n): every n-th job, whatever is done already."""
+        first, step = shard
+        return self.jobs[first::step]
+
 
 def plan_jobs(
     source: str, output: Path | None, *, recursive: bool = False, format: str | None = None, suffix: str = "out"

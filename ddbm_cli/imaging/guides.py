@@ -19,7 +19,7 @@ from torch import Tensor
 from ddbm_cli.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import open_picture, read_file
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
-from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_picture
+from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_picture, to_tensor
 from ddbm_cli.settings import build, settings
 
 
@@ -131,9 +131,7 @@ class Edit:
         if self._guide is None:
             return tensor
         colours = self._colours.square(name, preprocess, placement) if self._colours else None
-        drawn = self._guide.draw(to_picture(tensor), colours)
-        pixels = np.asarray(drawn, dtype=np.float32) / 127.5 - 1
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return to_tensor(self._guide.draw(to_picture(tensor), colours))
 
     def mask(self, name: str, preprocess: Preprocess, placement: Placement) -> Tensor | None:
         """Return the mask (1, H, W) of a picture, 1 where it may change, else 0; None for everywhere.

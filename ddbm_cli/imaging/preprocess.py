@@ -52,8 +52,7 @@ class Preprocess:
             image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
         square = Image.new("RGB", (self.size, self.size), (self.paper,) * 3)
         square.paste(image.convert("RGB"), (left, top), image if image.mode == "RGBA" else None)
-        pixels = np.asarray(square, dtype=np.float32) / 127.5 - 1
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), placement
+        return to_tensor(square), placement
 
     def inverse(self, tensor: Tensor, placement: Placement, *, keep_size: bool = False) -> Image.Image:
         """Return the picture (RGB) of a tensor (3, size, size), in the proportions of what was shown of the original.
@@ -97,6 +96,12 @@ def to_pixels(image: Image.Image, *, size: Size | None = None, paper: int = 255)
     flat = Image.new("RGB", image.size, (paper,) * 3)
     flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
     return torch.from_numpy(np.array(flat).transpose(2, 0, 1).copy())
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """Return an RGB picture as float32 (3, H, W) in -1..1; `to_picture` is its inverse."""
+    pixels = np.asarray(picture, dtype=np.float32) / 127.5 - 1
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def to_picture(tensor: Tensor) -> Image.Image:

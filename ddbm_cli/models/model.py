@@ -1,5 +1,6 @@
 """A model ready to work: card and denoiser on a device, and how to sample with it."""
 
+import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import PREDICTIONS, Denoiser, clipped
+from ddbm_cli.denoisers import PREDICTIONS, Denoise, Denoiser, clipped
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard, read_card
@@ -23,6 +24,7 @@ from ddbm_cli.samplers import (
     Evaluation,
     Noise,
     Plan,
+    encode,
     sample,
 )
 from ddbm_cli.settings import build
@@ -98,6 +100,15 @@ class TranslationModel:
             nfe = self.plan().nfe
         return plan if nfe is None else plan.within(nfe)
 
+    @property
+    def _denoise(self) -> Denoise:
+        return clipped(self.denoiser) if self.card.clip else self.denoiser
+
+    def encode(self, target: Tensor, source: Tensor, plan: Plan) -> Generator[Evaluation, None, Tensor]:
+        """Return the noise that a batch of targets (B, C, H, W) would be made from; see `samplers.encoding`."""
+        source = source.to(self.device)
+        return (yield from encode(self._denoise, plan.path, target.to(self.device), source, plan.times))
+
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
     ) -> Generator[Evaluation, None, Tensor]:
@@ -106,9 +117,8 @@ class TranslationModel:
         Args:
             mask: (B, 1, H, W), 1 where the source may change; of priors alone.
         """
-        denoise = clipped(self.denoiser) if self.card.clip else self.denoiser
         bridge = Bridge(plan.path, source.to(self.device), noise, None if mask is None else mask.to(self.device))
-        result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
+        result = yield from sample(self._denoise, bridge, plan.sampler, plan.start, plan.times)
         return result.float().cpu()
 
 
@@ -220,14 +230,17 @@ def _word(dtype: torch.dtype) -> str:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is a GPU where there is one.
+    """Return the device of that name; "auto" is a GPU where there is one, each process of torchrun's its own.
 
     Raises:
         UsageError: no such device here.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            own = os.environ.get("LOCAL_RANK", "")
+            return (
+                torch.device("cuda", int(own) % torch.cuda.device_count()) if own.isdecimal() else torch.device("cuda")
+            )
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

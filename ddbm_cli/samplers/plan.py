@@ -53,8 +53,8 @@ class Plan:
         return count_evaluations(self.path, self.sampler, self.start, self.times)
 
     @property
-    def is_random(self) -> bool:
-        """Whether noise is drawn anywhere on the way."""
+    def draws(self) -> int:
+        """How often noise is drawn on the way; 0 where a source has one picture only."""
         drawn = []
 
         def noise(like: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Plan:
 
         bridge = Bridge(self.path, torch.zeros(1, 1, 1, 1, dtype=torch.float64), noise)
         finish(sample(lambda x, t, source: torch.zeros_like(x), bridge, self.sampler, self.start, self.times))
-        return bool(drawn)
+        return len(drawn)
 
     def within(self, nfe: int) -> "Plan":
         """Return this plan with as many steps as `nfe` evaluations allow.

@@ -1,9 +1,10 @@
 """Many draws of each source: what a bridge holds for possible, and how much it knows.
 
-Draw 0 is the picture that `translate` makes. Pictures between two draws come of noise on the arc between theirs.
+Draw 0 is the picture that `translate` makes; or, where truths are given, the truth itself, encoded and decoded again.
+Pictures between two draws come of noise on the arc between theirs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from torch import Tensor
 
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.files import STANDARD, Job, Jobs, plan_jobs
+from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, write_atomically
-from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.preprocess import Preprocess, to_tensor
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.samplers import Between, Noise, NoiseSource
-from ddbm_cli.tasks.translate import Work, stream_name
+from ddbm_cli.models import TranslationModel
+from ddbm_cli.samplers import Between, Booted, Evaluation, Noise, NoiseSource, Plan, encode
+from ddbm_cli.settings import spell
+from ddbm_cli.tasks.translate import Loaded, Tally, TranslateRequest, Work, stream_name
 
 WHITE = 0.5
 """Standard deviation, of values in -1..1, that is white in a map: 64 levels of 255."""
@@ -59,20 +63,86 @@ def _draws(job: Job, folder: Path, number: int, between: int) -> list[Draw]:
     return made
 
 
-class ManyDraws(Work):
-    """Work whose jobs are draws."""
+@dataclass(frozen=True)
+class _Known(Loaded):
+    """A source that has been read, and the truth that belongs to it."""
 
-    def _noise(self, jobs: Sequence[Job]) -> Noise:
-        names, draws = [stream_name(job) for job in jobs], [job for job in jobs if isinstance(job, Draw)]
-        first = NoiseSource(self.request.seed, names, [job.draw for job in draws])
-        if not any(job.step for job in draws):
-            return first
-        second = NoiseSource(self.request.seed, names, [job.draw + 1 for job in draws])
-        return Between(first, second, [job.step / job.steps for job in draws])
+    truth: Tensor | None = None
+
+
+class ManyDraws(Work):
+    """Work whose jobs are draws.
+
+    Args:
+        request, model, plan, tally: as of `Work`.
+        truths: true pictures; then draw 0 is made from the noise that its truth is encoded in.
+
+    Raises:
+        UsageError: truths, and a plan in which a picture depends on more than the noise it begins with.
+    """
+
+    def __init__(
+        self, request: TranslateRequest, model: TranslationModel, plan: Plan, tally: Tally, truths: Companions | None
+    ) -> None:
+        super().__init__(request, model, plan, tally, b"", None)
+        self._truths = truths
+        if truths and not (isinstance(plan.start, Booted) and plan.draws == 1):
+            raise UsageError(
+                f"sampler '{spell(plan.sampler)}' cannot make a picture again from its noise alone",
+                hint="give --sampler dbim:eta=0, or dbim-3, with --encode",
+            )
+        pixel = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+        self._encoding = len(list(encode(lambda x, t, source: x, plan.path, pixel, pixel, plan.times))) if truths else 0
+
+    def _load(self, job: Job) -> Loaded:
+        loaded = super()._load(job)
+        if not self._truths:
+            return loaded
+        truth = self._truths.square(job.name, self.preprocess, loaded.placement)
+        return _Known(job, loaded.tensor, loaded.placement, loaded.digest, truth=to_tensor(truth))
+
+    def _nfe_of(self, batch: list[Loaded]) -> int:
+        return self.nfe + (self._encoding if any(_draw(loaded.job).draw == 0 for loaded in batch) else 0)
+
+    def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
+        source, draws = torch.stack([loaded.tensor for loaded in batch]), [_draw(loaded.job) for loaded in batch]
+        names, numbers = [stream_name(job) for job in draws], [job.draw for job in draws]
+        first: Noise = NoiseSource(self.request.seed, names, numbers)
+        known = [place for place, number in enumerate(numbers) if number == 0 and self._truths]
+        if known:
+            truths = [loaded.truth for loaded in batch if isinstance(loaded, _Known) and loaded.truth is not None]
+            latents = yield from self.model.encode(torch.stack(truths)[known], source[known], self.plan)
+            first = _replaced(first, known, latents)
+        if any(job.step for job in draws):
+            second = NoiseSource(self.request.seed, names, [number + 1 for number in numbers])
+            first = Between(first, second, [job.step / job.steps for job in draws])
+        return (yield from self.model.translate(source, first, self.plan))
 
     def _own(self, job: Job) -> dict[str, Any]:
-        assert isinstance(job, Draw)
-        return {"draw": job.draw} | ({"between": [job.step, job.steps]} if job.step else {})
+        draw = _draw(job)
+        truths = self._truths if draw.draw == 0 else None
+        return {
+            "draw": draw.draw,
+            "between": [draw.step, draw.steps] if draw.step else None,
+            "truth_sha256": truths.digest(job.name) if truths else None,
+            "nfe": self.nfe + (self._encoding if truths else 0),
+        }
+
+
+def _draw(job: Job) -> Draw:
+    assert isinstance(job, Draw)
+    return job
+
+
+def _replaced(noise: Noise, places: list[int], latents: Tensor) -> Noise:
+    """Return the noise with that of some pictures of the batch given."""
+
+    def draw(like: Tensor) -> Tensor:
+        drawn = noise(like)
+        drawn[places] = latents.to(drawn)
+        return drawn
+
+    return draw
 
 
 def gather(groups: Sequence[Sequence[Draw]], preprocess: Preprocess, *, spread: bool, sheet: Path | None) -> None:

@@ -23,6 +23,8 @@ from ddbm_cli.settings import settings
 from ddbm_cli.tasks.events import Failed, Planned
 
 BATCH_SIZE = 32
+LIKELIHOOD_BATCH = 8
+"""Of pictures whose likelihood is measured, at most: it takes long, and the bar should move."""
 
 NEEDS: dict[Need, str] = {
     "targets": "name their folder after that of the outputs",
@@ -121,7 +123,8 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
         name: np.full(len(found.items), np.nan) for name, metric in metrics.items() if isinstance(metric, PictureMetric)
     }
     read = np.zeros(len(found.items), dtype=bool)
-    for batch in feed(found.items, batch_size=request.batch_size, device=device, resize=request.resize):
+    batch_size = min(request.batch_size, LIKELIHOOD_BATCH) if "bpd" in metrics else request.batch_size
+    for batch in feed(found.items, batch_size=batch_size, device=device, resize=request.resize):
         if isinstance(batch, Unread):
             yield Failed(source=batch.item.output, message=batch.error.message, hint=batch.error.hint)
             continue

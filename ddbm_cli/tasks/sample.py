@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.files import Job, Jobs
+from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
@@ -38,14 +39,18 @@ class SampleRequest:
     source: a file, folder or pattern, for a bridge; None for pictures from noise.
     number: pictures that the folder `output` shall have, or of each source.
     interpolate: pictures on the way from each draw of a source to the next.
+    encode: true pictures of the sources, a file or a folder: draw 0 is made from their noise.
     sheet: a picture of the first ones, side by side. spread: a map of each source, where its draws differ.
     prompt, guidance_scale: as of `TranslateRequest`.
+    shard: (i, n) to make every n-th picture from the i-th on, as one of n processes, of which the last one to find all
+        pictures there writes what shows them together.
     npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
     """
 
     output: Path
     source: str | None = None
     interpolate: Annotated[int, Field(ge=0, le=10_000)] = 0
+    encode: Path | None = None
     recursive: bool = False
     fit: Literal["pad", "crop", "stretch"] | None = None
     spread: bool = False
@@ -63,6 +68,7 @@ class SampleRequest:
     dry_run: bool = False
     prompt: str = ""
     guidance_scale: Annotated[float, Field(ge=0)] = 7.5
+    shard: tuple[int, int] = (0, 1)
     sheet: Path | None = None
     npz: Path | None = None
 
@@ -99,12 +105,14 @@ def run(request: SampleRequest) -> Iterator[Event]:
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
     _check_plan(request, plan)
-    work = (ManyDraws if groups else _FromNoise)(asked, model, plan, tally, b"", None)
-    kept, todo = work.sort(jobs.jobs)
+    truths = Companions(request.encode, what="truth") if request.encode else None
+    many = ManyDraws(asked, model, plan, tally, truths) if groups else None
+    work = many or _FromNoise(asked, model, plan, tally, b"", None)
+    kept, todo = work.sort(jobs.share(request.shard))
     tally.kept = len(kept)
     source = f"{len(groups)} sources, {request.number} draws of each" if groups else "noise"
     facts = translate.facts(work, jobs) | {"Input": source, "Output": f"{request.output}"}
-    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts)
+    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts)
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
@@ -113,6 +121,9 @@ def run(request: SampleRequest) -> Iterator[Event]:
         translate.see_that_it_can_be_written(jobs, make=True)
         yield from work.run(todo)
     files = [job.output for job in jobs.jobs if job.output.exists()]
+    if request.shard != (0, 1) and len(files) < len(jobs.jobs):
+        yield tally.finished(request.output)
+        return
     if groups:
         gather(groups, work.preprocess, spread=request.spread, sheet=request.sheet)
     elif request.sheet and files:
@@ -125,7 +136,7 @@ def run(request: SampleRequest) -> Iterator[Event]:
 def _check(request: SampleRequest) -> None:
     """See that the options belong together."""
     if request.source is None:
-        for option in ("interpolate", "spread", "recursive", "fit"):
+        for option in ("interpolate", "encode", "spread", "recursive", "fit"):
             if getattr(request, option):
                 raise UsageError(f"--{option} is for draws of sources", hint="name a sketch, or a folder of them")
     if request.interpolate and request.number < 2:
@@ -146,7 +157,7 @@ def _check_model(request: SampleRequest, model: TranslationModel) -> None:
 
 
 def _check_plan(request: SampleRequest, plan: Plan) -> None:
-    if request.source is not None and request.number > 1 and not plan.is_random:
+    if request.source is not None and request.number > 1 and not plan.draws:
         raise UsageError(
             f"sampler '{spell(plan.sampler)}' draws no noise: all draws of a source would be one picture",
             hint="give -n 1, or a sampler that draws: dbim, heun:churn=0.33, sde",
@@ -180,7 +191,7 @@ class _FromNoise(Work):
 
 def _as_translation(request: SampleRequest) -> TranslateRequest:
     """Return the request for `Work`: the same fields, but for those that are about the folder."""
-    own = ("number", "interpolate", "spread", "sheet", "npz", "source")
+    own = ("number", "interpolate", "encode", "spread", "sheet", "npz", "source")
     given = {name: value for name, value in vars(request).items() if name not in own and not name.startswith("_")}
     return TranslateRequest(source=request.source or "noise", **given)
 

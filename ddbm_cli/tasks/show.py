@@ -84,6 +84,7 @@ def command(file: Path, *, model: str | None = None) -> str:
     if "draw" in made:  # with those that lie between it and the next
         words = ["ddbm", "sample", made["source"], "-n", str(made["draw"] + (2 if "between" in made else 1))]
         options |= {"--interpolate": made["between"][1] - 1} if "between" in made else {}
+        options |= {"--encode": "TRUTH"} if "truth_sha256" in made else {}
         options.pop("--format", None)
     if not made.get("source_sha256", "-"):  # a sample; those before it are made, too
         words = ["ddbm", "sample", "-n", str(int(made["source"]) + 1)]

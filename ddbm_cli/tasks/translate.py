@@ -5,6 +5,7 @@ interrupted folder goes on where it stopped; one made with other settings is kep
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -39,7 +40,7 @@ from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.models import DDIB, TranslationModel, loading
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.samplers import Noise, Noised, NoiseSource, Plan
+from ddbm_cli.samplers import Evaluation, Noised, NoiseSource, Plan
 from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Intended, Kept, Planned, Written
 
@@ -64,6 +65,7 @@ class TranslateRequest:
         `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
         "ddib": `source_model`, a prior of sources, leads the picture to its noise, and the model makes one of that.
     prompt, guidance_scale: what the pictures show, and how much that is exaggerated, for models that take a text.
+    shard: (i, n) to do every n-th picture from the i-th on, as one of n processes.
     """
 
     source: str
@@ -92,6 +94,7 @@ class TranslateRequest:
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     guide: str | None = None
     mask: Path | None = None
+    shard: tuple[int, int] = (0, 1)
 
 
 def request(**given: Any) -> TranslateRequest:
@@ -154,9 +157,9 @@ def run(
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
     tally = Tally()
     work = Work(request, model, plan, tally, piped, stdout)
-    kept, todo = work.sort(jobs.jobs)
+    kept, todo = work.sort(jobs.share(request.shard))
     tally.kept = len(kept)
-    yield Planned(total=len(jobs.jobs), kept=tally.kept, facts=facts(work, jobs))
+    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts(work, jobs))
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
@@ -280,7 +283,7 @@ class Work:
         waiting = batch
         while waiting:
             batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
-            yield BatchStarted(images=len(batch), nfe=self.nfe)
+            yield BatchStarted(images=len(batch), nfe=self._nfe_of(batch))
             results = yield from self._sample(batch, saving)
             if results is None:
                 waiting = batch + waiting
@@ -291,13 +294,11 @@ class Work:
 
     def _sample(self, batch: list[Loaded], saving: deque[tuple[Job, _Saving]]) -> Generator[Event, None, Tensor | None]:
         """Return the translated batch, None if it did not fit into memory."""
-        source = torch.stack([loaded.tensor for loaded in batch])
-        noise = self._noise([loaded.job for loaded in batch])
-        masks = [loaded.mask for loaded in batch if loaded.mask is not None]
-        calls = self.model.translate(source, noise, self.plan, mask=torch.stack(masks) if masks else None)
+        calls = self._calls(batch)
         try:
-            while True:
-                yield Evaluated(nfe=next(calls).nfe)
+            for nfe in itertools.count(1):
+                next(calls)
+                yield Evaluated(nfe=nfe)
                 yield from self._written(saving, leave=len(saving))
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
@@ -306,8 +307,15 @@ class Work:
                 raise
         return None
 
-    def _noise(self, jobs: Sequence[Job]) -> Noise:
-        return NoiseSource(self.request.seed, [stream_name(job) for job in jobs])
+    def _nfe_of(self, batch: list[Loaded]) -> int:
+        return self.nfe
+
+    def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
+        """Make each network call for a batch, and return its results."""
+        source = torch.stack([loaded.tensor for loaded in batch])
+        noise = NoiseSource(self.request.seed, [stream_name(loaded.job) for loaded in batch])
+        masks = [loaded.mask for loaded in batch if loaded.mask is not None]
+        return self.model.translate(source, noise, self.plan, mask=torch.stack(masks) if masks else None)
 
     def _shrink(self, tried: int) -> None:
         """Halve the batches; called when the failed one's memory is free again."""
@@ -379,7 +387,7 @@ class Work:
         try:
             wanted = json.loads(json.dumps(self.made_by(self._format(job)) | self._own(job)))
         except ImageError:
-            return "its mask or its colours cannot be read"
+            return "a file that belongs to it cannot be read"
         for name, value in wanted.items():
             if found.get(name) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"

@@ -48,6 +48,37 @@ def test_an_edit_with_a_mask_and_a_guide(ddbm, tmp_path):
         assert code == 2 and words in err and "Traceback" not in err
 
 
+def test_processes_share_the_work(ddbm, tmp_path):
+    """As torchrun starts them: each makes every second picture, and the last writes the sheet."""
+    model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
+    given = ["sample", "-n", "5", "-o", tmp_path / "out", "-m", model, "--sheet", tmp_path / "sheet.png"]
+    for rank, numbers in (("1", [1, 3]), ("0", [0, 2, 4])):
+        assert not (tmp_path / "sheet.png").exists()
+        code, out, err = ddbm(*given, RANK=rank, WORLD_SIZE="2", LOCAL_RANK=rank)
+        assert code == 0 and [int(line[-10:-4]) for line in out.decode().splitlines()] == numbers, err
+        assert (err == "") is (rank == "1")
+    assert (tmp_path / "sheet.png").exists()
+    code, out, err = ddbm(*given, RANK="1", WORLD_SIZE="2", LOCAL_RANK="1")
+    assert code == 0 and out == err.encode() == b""  # all is there
+    for rank, size in (("2", "2"), ("x", "2"), ("1", "")):
+        code, _, err = ddbm(*given, RANK=rank, WORLD_SIZE=size)
+        assert code == 2 and "WORLD_SIZE" in err and "torchrun" in err
+
+
+def test_processes_share_a_folder(ddbm, tmp_path):
+    model = write_tiny(tmp_path / "bridge.safetensors")
+    (tmp_path / "in").mkdir()
+    for index in range(3):
+        picture(index).save(tmp_path / "in" / f"{index}.png")
+    for rank, names in (("0", ["0.png", "2.png"]), ("1", ["0.png", "1.png", "2.png"])):
+        code, _, err = ddbm("translate", tmp_path / "in", tmp_path / "out", "-m", model, RANK=rank, WORLD_SIZE="2")
+        assert code == 0 and sorted(path.name for path in (tmp_path / "out").iterdir()) == names, err
+    code, out, _ = ddbm(
+        *("translate", tmp_path / "in" / "0.png", tmp_path / "one.png", "-m", model), RANK="1", WORLD_SIZE="2"
+    )
+    assert code == 0 and out == b"" and not (tmp_path / "one.png").exists()
+
+
 def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):
     code, _, err = ddbm("sample", "-o", tmp_path / "out", "-m", tmp_path / "none.safetensors")
     assert code == 4 and "no such model file" in err

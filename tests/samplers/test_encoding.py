@@ -104,14 +104,14 @@ def test_draws_may_differ_within_a_batch():
 
 
 @pytest.mark.parametrize(
-    ("sampler", "start", "random"),
+    ("sampler", "start", "draws"),
     [
-        (Implicit(), Booted(), True),
-        (HybridHeun(churn=0.0), Pinned(), False),
-        (HybridHeun(churn=0.3), Pinned(), True),
-        (EulerMaruyama(), Pinned(), True),
+        (Implicit(), Booted(), 1),
+        (HybridHeun(churn=0.0), Pinned(), 0),
+        (HybridHeun(churn=0.3), Pinned(), 3),
+        (EulerMaruyama(), Pinned(), 2),
     ],
     ids=str,
 )
-def test_a_plan_knows_whether_it_draws(sampler, start, random):
-    assert Plan(path=VPBridge(), sampler=sampler, grid=Karras(), start=start, steps=3).is_random is random
+def test_a_plan_knows_how_often_it_draws(sampler, start, draws):
+    assert Plan(path=VPBridge(), sampler=sampler, grid=Karras(), start=start, steps=3).draws == draws

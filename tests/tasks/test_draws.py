@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.tasks import show, translate
 from ddbm_cli.tasks.draws import WHITE, spread_map
-from ddbm_cli.tasks.events import Failed, Kept, Planned, Written
+from ddbm_cli.tasks.events import BatchStarted, Evaluated, Failed, Kept, Planned, Written
 from ddbm_cli.tasks.sample import request, run
 from tests.tasks.test_sample import PRIOR
 from tests.tasks.test_translate import close, kinds
@@ -88,6 +88,53 @@ def test_pictures_on_the_way_from_one_draw_to_the_next(root, bridge):
     assert close({name: made[name] for name in pixels(root / "plain")}, pixels(root / "plain"))
 
 
+@pytest.fixture
+def truths(root):
+    """True pictures of both sources, not unlike them."""
+    (root / "truth").mkdir()
+    for index in range(2):
+        picture(index + 3).filter(ImageFilter.GaussianBlur(2)).save(root / "truth" / f"{index}.png")
+    return root / "truth"
+
+
+def differences(root, truths, folder):
+    """Root mean square difference of draw 0 and the truth, in levels."""
+    made, true = pixels(root / folder), pixels(truths)
+    pairs = [(made[f"{name}/000.png"], true[f"{name}.png"]) for name in (0, 1)]
+    return np.mean(
+        [np.std(np.subtract(*(np.frombuffer(side, np.uint8).astype(float) for side in pair))) for pair in pairs]
+    )
+
+
+def test_a_truth_goes_to_noise_and_back(root, bridge, truths):
+    """Draw 0 is the truth, the nearer the more steps; the calls of both ways are counted, and told."""
+    errors, given = [], {"sampler": "dbim", "grid": "log-snr", "encode": truths, "batch_size": 3}
+    for steps in (4, 12, 36):
+        events = draw(root, bridge, f"{steps}", steps=steps, number=2, **given)
+        errors.append(differences(root, truths, f"{steps}"))
+        records = {str(event.output.relative_to(root)): event.record for event in kinds(events, Written)}
+        assert [records[f"{steps}/0/00{number}.png"]["nfe"] for number in (0, 1)] == [2 * (steps + 1), steps + 1]
+        starts = [event.nfe for event in kinds(events, BatchStarted)]
+        assert len(kinds(events, Evaluated)) == sum(starts) and starts[0] == 2 * (steps + 1)
+    assert errors[0] > 1.7 * errors[1] > 2.9 * errors[2] and errors[2] < 12, errors
+    draw(root, bridge, "plain", steps=4, number=2, sampler="dbim", grid="log-snr")
+    assert close({"1": pixels(root / "4")["0/001.png"]}, {"1": pixels(root / "plain")["0/001.png"]})
+    again = kinds(draw(root, bridge, "4", steps=4, number=2, **given), Kept)
+    assert len(again) == 4 and not any(event.differs for event in again)
+    assert "--encode TRUTH" in show.command(root / "4" / "0" / "000.png")
+    (truths / "0.png").write_bytes((truths / "1.png").read_bytes())
+    again = kinds(draw(root, bridge, "4", steps=4, number=2, **given), Kept)
+    assert [event.differs for event in again] == ["another truth file", "", "", ""]
+
+
+def test_a_way_leads_from_the_truth_to_a_draw(root, bridge, truths):
+    draw(root, bridge, sampler="dbim", steps=16, number=2, interpolate=4, encode=truths)
+    made = {name: np.frombuffer(body, np.uint8).astype(float) for name, body in pixels(root / "out").items()}
+    true = np.frombuffer(pixels(truths)["0.png"], np.uint8).astype(float)
+    far = [np.abs(made[f"0/{name}.png"] - true).mean() for name in ("000", "000_1", "000_3", "001")]
+    assert far[0] < far[1] < far[2]
+
+
 def test_a_draw_says_how_to_make_it_again(root, bridge):
     draw(root, bridge, number=2, interpolate=1)
     words = show.command(root / "out" / "1" / "001.png").split()
@@ -136,6 +183,9 @@ def test_what_cannot_be_done_is_explained(root, bridge, tmp_path):
         ({"source": None, "interpolate": 1}, "--interpolate is for draws"),
         ({"source": None, "fit": "crop"}, "--fit is for draws"),
         ({"interpolate": -1}, "--interpolate"),
+        ({"source": None, "encode": root}, "--encode is for draws"),
+        ({"encode": root / "none"}, "for the truth"),
+        ({"encode": root / "in", "sampler": "sde"}, "from its noise alone"),
     ]:
         with pytest.raises(UsageError, match=words):
             draw(root, bridge, **options)

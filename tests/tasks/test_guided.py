@@ -95,7 +95,7 @@ def test_a_changed_mask_is_noticed(root, prior):
     assert differs == ["", "another mask file"]
     (root / "masks" / "1.png").unlink()
     differs = [event.differs for event in kinds(edit(root, prior, mask=root / "masks"), Kept)]
-    assert differs == ["", "its mask or its colours cannot be read"]
+    assert differs == ["", "a file that belongs to it cannot be read"]
 
 
 def test_a_missing_mask_costs_one_picture(root, prior):
