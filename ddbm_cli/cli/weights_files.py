@@ -9,17 +9,22 @@ import typer
 from ddbm_cli.cli.help import Command
 
 Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="fp32, fp16 or bf16; as the weights are by default.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="As after -m.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON record on standard output.")]
 
 
 def add(app: typer.Typer) -> None:
     """Give an app these commands."""
-    app.command("import", cls=Command)(import_)
+    for name, function in (("import", import_), ("export", export), ("push", push)):
+        app.command(name, cls=Command)(function)
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .pt, .pth, .ckpt or .safetensors file.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A .pt, .ckpt or .safetensors file, or a folder of diffusers.", show_default=False),
+    ],
     like: Annotated[str | None, typer.Option(metavar="NAME", help="The model that it is: ddbm weights list.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="NAME.safetensors by default.")] = None,
     dtype: Dtype = None,
@@ -51,6 +56,69 @@ def import_(
     record |= {"dtype": report.dtype, "bytes": report.size_out, "notes": report.notes}
     record |= {"figures": found.figures, "faults": found.faults, "fingerprint": found.fingerprint}
     _result(report.output, record, json=json)
+
+
+def export(
+    model: Model,
+    output: Annotated[Path, typer.Argument(help="A file, or for diffusers a folder.", show_default=False)],
+    format: Annotated[
+        str, typer.Option("-f", "--format", metavar="NAME", help="safetensors, or diffusers: a folder.")
+    ] = "safetensors",
+    dtype: Dtype = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write a model for others: one file with its card, or a folder in diffusers' layout.
+
+    A folder can be imported again, to the same weights and card.
+
+    Examples:
+
+      ddbm weights export runs/mine mine.safetensors --dtype fp16
+
+      ddbm weights export edges2handbags-vp-64 bags/ --format diffusers
+    """
+    from ddbm_cli.registry.locate import finish
+    from ddbm_cli.tasks.exchange import export_model
+
+    done = finish(export_model(model, output, layout=format, dtype=dtype, overwrite=overwrite))
+    facts = {"Model": done.model, "Size": f"{done.bytes:,} bytes"}
+    if format == "diffusers":
+        facts["Loads"] = (
+            "diffusers' UNet2DModel.from_pretrained loads its unet/"
+            if done.loads
+            else "by this program alone: diffusers has no network of this shape"
+        )
+    _tell(facts, [])
+    _result(done.output, vars(done), json=json)
+
+
+def push(
+    model: Model,
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the hub.", show_default=False)],
+    public: Annotated[bool, typer.Option("--public", help="For all to see, if the repository is new.")] = False,
+    dtype: Dtype = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Put a model into a repository of the hub, with a model card made of its own: licence, data, numbers, commands.
+
+    A new repository is private, unless --public. HF_TOKEN, or `hf auth login`, says who you are.
+
+    Examples:
+
+      ddbm weights push runs/mine me/my-bridge --dry-run
+
+      ddbm weights push runs/mine me/my-bridge --dtype fp16 --public
+    """
+    from ddbm_cli.registry.locate import finish
+    from ddbm_cli.tasks.exchange import push_model
+
+    done = finish(push_model(model, repo, private=not public, dtype=dtype, dry_run=dry_run))
+    listed = ", ".join(f"{name} ({size:,} bytes)" for name, size in done.files.items())
+    facts = {"Would go" if dry_run else "Gone": listed, "Use": f"ddbm translate INPUT OUTPUT -m {repo}"}
+    _tell(facts, [])
+    _result(done.url, {"url": done.url, "files": done.files, "dry_run": dry_run}, json=json)
 
 
 def _tell(facts: dict[str, str], notes: list[str]) -> None:

@@ -33,8 +33,8 @@ from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics
 
-DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20")
-"""The built-in model as its card says, and with the papers' samplers."""
+DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
+"""The built-in model as its card says and with the papers' samplers, and SDEdit with the built-in prior."""
 
 MOST_ROWS = 64
 """Inputs in a grid of pictures."""

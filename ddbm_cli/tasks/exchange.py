@@ -1,13 +1,25 @@
 """Models from others and for others: import with a self-check, export, push."""
 
 import os
-from dataclasses import replace
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.models import locating, write_model
+from ddbm_cli.models.card import read_card
+from ddbm_cli.models.checkpoint import read_header, read_model
 from ddbm_cli.models.importers import ImportReport, import_file
+from ddbm_cli.models.layout import write_folder
+from ddbm_cli.models.model import DTYPES, is_finite
+from ddbm_cli.models.readme import model_readme
 from ddbm_cli.models.selfcheck import SelfCheck, check_file
 from ddbm_cli.registry import Entry, read_registry
+from ddbm_cli.registry.locate import Locating
+from ddbm_cli.registry.reference import MAIN_FILE
+from ddbm_cli.registry.upload import Upload, upload
+
+LAYOUTS = ("safetensors", "diffusers")
 
 
 def import_model(
@@ -45,3 +57,65 @@ def _entry(name: str) -> Entry:
     if name not in entries:
         raise UsageError(f"no model '{name}' in the registry", hint=f"there are: {', '.join(entries)}")
     return entries[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A model was written for others. loads: whether diffusers loads its network."""
+
+    output: Path
+    model: str
+    bytes: int
+    loads: bool
+
+
+def export_model(
+    reference: str, output: Path, *, layout: str = "safetensors", dtype: str | None = None, overwrite: bool = False
+) -> Locating[Exported]:
+    """Write a model as one file with its card, or as a folder in diffusers' layout; yields what happens.
+
+    Args:
+        reference: the model, as after -m.
+        output: a file, or a folder.
+        layout: "safetensors" or "diffusers".
+        dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
+
+    Raises:
+        UsageError: the output is there, or an unknown layout or type.
+        ModelError: the model cannot be had.
+    """
+    if layout not in LAYOUTS:
+        raise UsageError(f"unknown format '{layout}'", hint=f"choose one of: {', '.join(LAYOUTS)}")
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"unknown dtype '{dtype}'", hint=f"choose one of: {', '.join(DTYPES)}")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} is there already", hint="name another, or add --overwrite")
+    card, weights = read_model((yield from locating(reference)))
+    target = DTYPES[dtype] if dtype else None
+    for name, value in weights.items():
+        if target and not is_finite(value.to(target)):
+            raise ModelError(f"{reference}: '{name}' has numbers that {dtype} cannot hold", hint="use --dtype bf16")
+    if layout == "safetensors":
+        write_model(output, card, weights, dtype=target)
+        return Exported(output=output, model=card.name, bytes=output.stat().st_size, loads=False)
+    loads = write_folder(output, card, weights, dtype=target)
+    (output / "README.md").write_text(model_readme(card, file=str(output)), encoding="utf-8")
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    return Exported(output=output, model=card.name, bytes=size, loads=loads)
+
+
+def push_model(
+    reference: str, repo: str, *, private: bool = True, dtype: str | None = None, dry_run: bool = False
+) -> Locating[Upload]:
+    """Put a model into a repository of the hub, with a model card; yields what happens.
+
+    Raises:
+        UsageError: an unknown type.
+        ModelError: the model cannot be had, or the hub does not take it.
+    """
+    with tempfile.TemporaryDirectory(prefix="ddbm-push-") as folder:
+        file = Path(folder) / MAIN_FILE
+        yield from export_model(reference, file, dtype=dtype)
+        card = read_card(read_header(file), file=file.name)
+        (Path(folder) / "README.md").write_text(model_readme(card, repo=repo), encoding="utf-8")
+        return upload(Path(folder), repo, private=private, dry_run=dry_run)

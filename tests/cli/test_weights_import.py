@@ -90,3 +90,34 @@ def test_a_file_that_runs_code_is_refused(ddbm):
     assert code == 4 and "could run code" in err and not Path("ran").exists()
     with pytest.raises(ModelError):
         import_model(Path("evil.pt"), overwrite=True)
+
+
+def test_export_and_import_again(ddbm):
+    write_tiny(Path("mine.safetensors"))
+    code, out, err = ddbm("weights", "export", "mine.safetensors", "folder", "--format", "diffusers")
+    assert (code, out.decode()) == (0, "folder\n") and "by this program alone" in err
+    assert ddbm("weights", "import", "folder", "-o", "again.safetensors")[0] == 0
+    assert Path("again.safetensors").read_bytes() == Path("mine.safetensors").read_bytes()
+    code, _, err = ddbm("weights", "export", "mine.safetensors", "folder")
+    assert code == 2 and "is there already" in err
+    code, out, _ = ddbm("weights", "export", "mine.safetensors", "half.safetensors", "--dtype", "fp16", "--json")
+    assert code == 0 and json.loads(out)["model"] == "tiny"
+    assert Path("half.safetensors").stat().st_size < 0.7 * Path("mine.safetensors").stat().st_size
+
+
+def test_push_and_use(ddbm, hub, monkeypatch):
+    """Dry, without a token, then for good; and what was pushed is used by its name."""
+    write_tiny(Path("mine.safetensors"), limits="few", data="squares")
+    code, out, err = ddbm("weights", "push", "mine.safetensors", "me/bridge", "--dry-run")
+    assert code == 0 and b"me/bridge" in out and "README.md" in err and "me/bridge" not in hub.repos
+    code, _, err = ddbm("weights", "push", "mine.safetensors", "me/bridge")
+    assert code == 4 and "hf auth login" in err
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    code, out, err = ddbm("weights", "push", "mine.safetensors", "me/bridge", "--json")
+    assert code == 0 and set(json.loads(out)["files"]) == {"README.md", "model.safetensors"}
+    text = hub.repos["me/bridge"].files["README.md"].decode()
+    for words in ('license: "mit"', "squares", "few", "ddbm translate INPUT OUTPUT -m me/bridge", "image-to-image"):
+        assert words in text
+    assert hub.repos["me/bridge"].private
+    picture(0, 30).save("sketch.png")
+    assert ddbm("translate", "sketch.png", "picture.png", "-m", "me/bridge")[0] == 0

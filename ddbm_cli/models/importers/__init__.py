@@ -17,6 +17,7 @@ from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
 from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
+from ddbm_cli.models.layout import WEIGHTS, is_folder, read_folder
 from ddbm_cli.models.model import DTYPES, is_finite, outline
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry import Entry
@@ -49,7 +50,7 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
     """Write a foreign file's weights as a model file.
 
     Args:
-        source: a PyTorch or safetensors file.
+        source: a PyTorch or safetensors file, or a folder in diffusers' layout.
         output: the model file; written whole or not at all.
         entry: the registry's entry that knows what these weights are; None for files that carry a card.
         dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
@@ -77,7 +78,7 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
         output=output,
         card=card,
         parameters=sum(math.prod(shape) for shape in shapes.values()),
-        size_in=source.stat().st_size,
+        size_in=(source / WEIGHTS if source.is_dir() else source).stat().st_size,
         size_out=output.stat().st_size,
         dtype=next(word for word, each in DTYPES.items() if each == target),
         notes=tuple(notes),
@@ -102,6 +103,11 @@ def card_of(entry: Entry) -> ModelCard:
 
 
 def _open(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
+    if source.is_dir():
+        if not is_folder(source):
+            raise ModelError(f"{source}: no model in diffusers' layout", hint="name a folder with unet/, or a file")
+        card, weights = read_folder(source)
+        return weights, card
     tensors = open_checkpoint(source)
     header = read_header(source) if source.suffix == ".safetensors" else {}
     return tensors, read_card(header, file=source.name) if HEADER_KEY in header else None
