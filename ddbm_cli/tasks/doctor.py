@@ -5,7 +5,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,8 @@ from ddbm_cli.models import builtin_path, load_model
 from ddbm_cli.models.checkpoint import digest
 from ddbm_cli.models.model import DTYPES, choose_device
 from ddbm_cli.registry import read_registry
+from ddbm_cli.registry.folders import cache_folder
+from ddbm_cli.registry.reach import has_token, hub_cache, is_offline, reach
 from ddbm_cli.samplers import NoiseSource, finish
 
 LEAST_FREE = 4 * 2**30
@@ -52,6 +54,9 @@ def run(device: str = "auto") -> Iterator[Checked]:
     yield _registry()
     yield _builtin_file()
     yield _builtin_run(str(where))
+    yield _space("Downloads", hub_cache())
+    yield _space("Converted", cache_folder())
+    yield _network()
 
 
 def _device(device: torch.device) -> Checked:
@@ -140,6 +145,15 @@ def _builtin_run(device: str) -> Checked:
     return _guarded("Run", check)
 
 
+def _network() -> Checked:
+    """Whether the hub is there; without it all that is here works as well."""
+    if is_offline():
+        return Checked(name="Network", well=True, found="not asked, as HF_HUB_OFFLINE says")
+    known = "with a token" if has_token() else "without a token, which only private models need"
+    hint = "what is here works without it; else check the network, or name a mirror in HF_ENDPOINT"
+    return replace(_guarded("Network", lambda: f"{reach()} answers, {known}"), hint=hint, grave=False)
+
+
 def _guarded(name: str, check: Callable[[], str]) -> Checked:
     try:
         return Checked(name=name, well=True, found=check())
@@ -147,14 +161,17 @@ def _guarded(name: str, check: Callable[[], str]) -> Checked:
         return Checked(name=name, well=False, found=error.message, hint=error.hint)
 
 
-def _space(folder: Path) -> Checked:
+def _space(name: str, folder: Path) -> Checked:
     """Whether models find room in a folder, which need not be there yet."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     found = f"{folder}, {free / 2**30:.1f} GiB free"
     if not os.access(there, os.W_OK):
         return Checked(
-            name="Cache", well=False, found=f"{folder} cannot be written", hint="set HF_HOME to a folder that can"
+            name=name,
+            well=False,
+            found=f"{folder} cannot be written",
+            hint="set HF_HOME and DDBM_HOME to folders that can",
         )
-    hint = "make room, or set HF_HOME to a larger disk"
-    return Checked(name="Cache", well=free > LEAST_FREE, found=found, hint=hint, grave=False)
+    hint = "make room, or set HF_HOME and DDBM_HOME to a larger disk"
+    return Checked(name=name, well=free > LEAST_FREE, found=found, hint=hint, grave=False)

@@ -1,4 +1,4 @@
-"""How long `ddbm --help` takes, against the least that a command with this terminal could take.
+"""How long `ddbm --help` and commands that need no tensor take, against the least that such a command could take.
 
     python -m tests.benchmarks.startup [RUNS]
 
@@ -14,6 +14,8 @@ COMMANDS = {
     "floor": [sys.executable, "-c", "import typer, rich"],
     "ddbm --help": [sys.executable, "-m", "ddbm_cli", "--help"],
     "ddbm translate --help": [sys.executable, "-m", "ddbm_cli", "translate", "--help"],
+    "ddbm weights list": [sys.executable, "-m", "ddbm_cli", "weights", "list"],
+    "ddbm weights info": [sys.executable, "-m", "ddbm_cli", "weights", "info", "edges2handbags-vp-64"],
 }
 
 

@@ -8,7 +8,7 @@ from ddbm_cli.tasks import doctor
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, hub):
     monkeypatch.setattr(doctor, "SECONDS", 0.0)
 
 
@@ -20,6 +20,8 @@ def checks(ddbm, *options, **environment):
 def test_a_sound_machine_passes(ddbm):
     code, found = checks(ddbm)
     assert code == 0 and {"Device", "fp32", "Registry", "Built-in", "Run"} <= found.keys()
+    assert {"Downloads", "Converted", "Network"} <= found.keys() and found["Network"]["well"]
+    assert "GiB free" in found["Downloads"]["found"] and "without a token" in found["Network"]["found"]
     assert "4 pictures of 64x64" in found["Run"]["found"] and "cpu" in found["Device"]["found"]
     assert all(each["hint"] for each in found.values() if not each["well"])
 
@@ -56,3 +58,25 @@ def test_a_damaged_built_in_model_is_noticed(ddbm, monkeypatch):
 def test_an_unknown_device_is_wrong_usage(ddbm):
     code, _, err = ddbm("doctor", "--device", "abacus")
     assert code == 2 and "abacus" in err and len(err.splitlines()) == 2
+
+
+def test_the_network_only_limits(ddbm, monkeypatch):
+    from huggingface_hub import constants
+
+    code, found = checks(ddbm, HF_TOKEN="hf_secret")
+    assert "with a token" in found["Network"]["found"]
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    code, found = checks(ddbm)
+    assert code == 0 and not found["Network"]["well"] and "out of reach" in found["Network"]["found"]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, found = checks(ddbm)
+    assert code == 0 and found["Network"]["well"] and "HF_HUB_OFFLINE" in found["Network"]["found"]
+
+
+def test_a_full_disk_and_a_folder_of_others_are_noticed(ddbm, monkeypatch):
+    monkeypatch.setattr(doctor, "LEAST_FREE", 2**60)
+    code, found = checks(ddbm)
+    assert code == 0 and not found["Downloads"]["well"] and "HF_HOME" in found["Downloads"]["hint"]
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
+    code, found = checks(ddbm)
+    assert code == 1 and "cannot be written" in found["Converted"]["found"]
