@@ -30,7 +30,7 @@ def doctor(
         if json:
             console.emit(vars(check))
             continue
-        typer.echo(f"{'ok' if check.well else '!!'}  {heading(f'{check.name:<8}')}  {check.found}")
+        typer.echo(f"{'ok' if check.well else '!!'}  {heading(f'{check.name:<9}')}  {check.found}")
         if not check.well:
             typer.echo(f"{'':14}Try: {check.hint}")
     raise typer.Exit(int(broken))
