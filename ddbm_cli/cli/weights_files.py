@@ -33,7 +33,7 @@ def import_(
 ) -> None:
     """Make a model file of others' weights.
 
-    The file is not trusted: no code in it is run, and names and shapes are compared with the model's card. Then three
+    The file is not trusted: no code in it is run, and names and shapes are compared with the model's card. Then a few
     calls on a known picture show whether it denoises: a wrong schedule or clock leaves noise, or leaves the range.
 
     Examples:

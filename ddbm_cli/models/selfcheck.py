@@ -1,4 +1,4 @@
-"""Whether a model denoises: three calls on a known picture tell a wrong card, or wrong weights, from right ones.
+"""Whether a model denoises: a few calls on a known picture tell a wrong card, or wrong weights, from right ones.
 
 Outlines stand for the source and filled shapes for the target; states on the path between them, with two draws of
 noise each, go through the denoiser. What comes should be a picture in the range of pictures, nearer to the target than
@@ -33,6 +33,7 @@ NOISE_LEFT = (0.4, 0.4, 0.12)
 ERROR = (0.75, 0.75, 0.3)
 """Share of the noise that may be left in the estimates at each level, and their error, relative to the noise."""
 
+MOST_SIDE = 128
 MARKS = 4
 TOLERANCE = 0.01
 """Largest difference to a fingerprint; half precision makes a tenth of it, another order of attention ten times it."""
@@ -68,19 +69,20 @@ def known_pictures(size: int) -> tuple[Tensor, Tensor]:
 
 
 def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfCheck:
-    """Look at what a model makes of the known pictures, with three calls.
+    """Look at what a model makes of the known pictures, with a call for each level and draw.
 
     Args:
         recorded: the fingerprint that it had when all was right, if there is one.
     """
-    source, target = (side.expand(2, -1, -1, -1) for side in known_pictures(model.card.preprocess.size))
-    noise, projections = NoiseSource(0, ["first", "second"]), _projections(target[0])
+    source, target = known_pictures(_side(model))
+    draws, projections = NoiseSource(0, ["first", "second"])(target.expand(2, -1, -1, -1)), _projections(target)
     figures: dict[str, float] = {}
     marks: list[float] = []
     faults: list[str] = []
     fatal = ""
     for level, noise_left, error in zip(LEVELS, NOISE_LEFT, ERROR, strict=True):
-        estimate = _estimates(model, target, source, noise(target), level)
+        # One picture after the other, for a large one takes as much memory as the weights.
+        estimate = torch.cat([_estimate(model, target, source, eps[None], level) for eps in draws])
         if not estimate.isfinite().all():
             fatal = f"at noise {level} its numbers are not finite"
             break
@@ -114,13 +116,19 @@ def check_file(path: Path, recorded: Sequence[float] = ()) -> SelfCheck:
     return found
 
 
-def _estimates(model: TranslationModel, target: Tensor, source: Tensor, eps: Tensor, level: float) -> Tensor:
+def _side(model: TranslationModel) -> int:
+    """Return the side of the pictures: the model's own, or less where that is large."""
+    size, multiple = model.card.preprocess.size, int(getattr(model.denoiser.network, "size_multiple", 1))
+    return size if size <= MOST_SIDE else max(multiple, MOST_SIDE - MOST_SIDE % multiple)
+
+
+def _estimate(model: TranslationModel, target: Tensor, source: Tensor, eps: Tensor, level: float) -> Tensor:
     path = model.denoiser.path
     if path.noise_free:  # its levels are shares of the way
         t = torch.tensor(path.t_max * level / (1 + level), dtype=torch.float64)
     else:
         t = path.time_at(torch.tensor(-2 * math.log(level), dtype=torch.float64))
-    state = path.training_state(target, source, eps, t.expand(2))
+    state = path.training_state(target, source, eps, t.expand(1))
     with torch.no_grad():
         x0: Tensor = model.denoiser(state.to(model.device), t, source.to(model.device))
     return x0.float().cpu()
