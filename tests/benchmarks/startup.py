@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.startup [RUNS]
 
-The floor is a bare `python -c "import typer, rich"`; the two are run in turn, and the medians compared.
+The floor is a bare `python -c "import typer, rich"`; all are run in turn, and the medians compared. Typer from 0.26 on
+loads pydantic for a command with any option, so "one option" is what such a command takes at the least.
 """
 
 import statistics
@@ -10,8 +11,15 @@ import subprocess
 import sys
 import time
 
+ONE_OPTION = """
+import typer, rich
+def main(json: bool = False): pass
+typer.run(main)
+"""
+
 COMMANDS = {
     "floor": [sys.executable, "-c", "import typer, rich"],
+    "one option": [sys.executable, "-c", ONE_OPTION],
     "ddbm --help": [sys.executable, "-m", "ddbm_cli", "--help"],
     "ddbm translate --help": [sys.executable, "-m", "ddbm_cli", "translate", "--help"],
     "ddbm weights list": [sys.executable, "-m", "ddbm_cli", "weights", "list"],
