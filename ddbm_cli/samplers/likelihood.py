@@ -37,7 +37,14 @@ PROBES: dict[Probe, Callable[[Tensor], Tensor]] = {
 
 
 def log_likelihood(
-    denoise: Denoise, path: Path, x: Tensor, noise: Noise, *, steps: int = 64, probe: Probe = "rademacher"
+    denoise: Denoise,
+    path: Path,
+    x: Tensor,
+    noise: Noise,
+    *,
+    steps: int = 64,
+    probe: Probe = "rademacher",
+    probes: int = 1,
 ) -> Tensor:
     """Return log p(x), natural logarithm, float64 (B,).
 
@@ -47,7 +54,7 @@ def log_likelihood(
         x: pictures (B, C, H, W), continuous values in about -1..1.
         noise: draws the probes.
         steps: of the ODE, two evaluations and their gradients each; the error falls with their square.
-        probe: kind of the probes.
+        probe: kind of the probes. probes: their number at each evaluation; a gradient each.
 
     Raises:
         UsageError: the path has a source, whose law is not known.
@@ -61,12 +68,15 @@ def log_likelihood(
 
     def look(y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return D and n - div D at y."""
-        e = PROBES[probe](noise(y))
+        divergence = torch.zeros(len(y), dtype=torch.float64)
         with torch.enable_grad():
             leaf = y.detach().requires_grad_()
             estimate = denoise((path.coefficients(t).b * leaf).to(x.dtype), t, blank)
-            (pulled,) = torch.autograd.grad(estimate, leaf, e.to(estimate))
-        return estimate.detach().to(y), values - (e * pulled).flatten(1).sum(1).double().cpu()
+            for left in reversed(range(probes)):
+                e = PROBES[probe](noise(y))
+                (pulled,) = torch.autograd.grad(estimate, leaf, e.to(estimate), retain_graph=left > 0)
+                divergence += (e * pulled).flatten(1).sum(1).double().cpu() / probes
+        return estimate.detach().to(y), values - divergence
 
     y = x / path.coefficients(times[0]).b
     gained = torch.zeros(len(x), dtype=torch.float64)
