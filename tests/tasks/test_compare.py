@@ -146,7 +146,7 @@ def test_a_picture_that_fails_costs_its_cell(folder):
 def test_seconds_are_turned_into_calls(folder):
     compare(folder, "dbim", nfe=None, seconds=1e-9)
     assert told(folder)["methods"][0]["nfe"] == 2  # the least: the first call boots
-    compare(folder, "dbim", nfe=None, seconds=0.05, overwrite=True)
+    compare(folder, "dbim", nfe=None, seconds=0.5, overwrite=True)
     assert told(folder)["methods"][0]["nfe"] > 2
 
 
