@@ -33,7 +33,7 @@ from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics
 
-DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
+DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6,model=prior-3d-64")
 """The built-in model as its card says and with the papers' samplers, and SDEdit with the built-in prior."""
 
 MOST_ROWS = 64
