@@ -1,5 +1,6 @@
 """The app: its commands, and how errors become messages and exit codes."""
 
+import errno
 import os
 import sys
 import traceback
@@ -62,6 +63,9 @@ def options(
         os.environ["DDBM_DEBUG"] = "1"
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def main() -> NoReturn:
     """Run the command line; every expected error is two lines and an exit code."""
     if len(sys.argv) == 1:
@@ -84,6 +88,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         _hush()
         sys.exit(1)
+    except OSError as error:
+        what = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
+        remedy = "free some space" if error.errno in FULL else "check the path and its permissions"
+        _explain(_one_line(what), f"{remedy}, or choose another place", 1)
     except Exception as error:  # the last line of defence: a user never meets a bare traceback
         what = _one_line(f"unexpected {type(error).__name__}: {error}")
         _explain(what, "run again with --debug for the traceback: ddbm --debug ...", 1)

@@ -10,6 +10,7 @@ then diffusers loads it as it is. Any other is written under our own names, and 
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG = "unet/config.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 CARD = "ddbm.json"
+README = "README.md"
 GROUPS = 32
 
 LAYERS = {
@@ -45,9 +47,15 @@ PARTS = ("to_q", "to_k", "to_v")
 
 
 def write_folder(
-    folder: Path, card: ModelCard, weights: Mapping[str, Tensor], *, dtype: torch.dtype | None = None
+    folder: Path, card: ModelCard, weights: Mapping[str, Tensor], *, dtype: torch.dtype | None = None, readme: str = ""
 ) -> bool:
-    """Write a model as a folder; return whether diffusers loads its network."""
+    """Write a model as a folder; return whether diffusers loads its network.
+
+    All is written beside the folder first, and takes its place file by file: other files in it stay, and a run that
+    breaks off leaves the folder as it was.
+
+    readme: the card for people.
+    """
     config = build(NETWORKS, card.network, what="network")
     theirs = isinstance(config, ADMConfig) and is_theirs(config)
     if theirs:
@@ -57,10 +65,18 @@ def write_folder(
         settings = {"_class_name": f"ddbm_cli.networks.{card.network['name']}", **card.network}
     body = describe_card(card)
     scheduler = {"_class_name": "ddbm", **{name: body[name] for name in ("path", "prediction", "defaults")}}
-    write_tensors(folder / WEIGHTS, weights, {"format": "pt"}, dtype=dtype)
-    for name, text in ((CONFIG, settings), (SCHEDULER, scheduler), (CARD, body)):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(text, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    settings_of = {CONFIG: settings, SCHEDULER: scheduler, CARD: body}
+    texts = {name: json.dumps(each, indent=2, sort_keys=True) + "\n" for name, each in settings_of.items()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp") as temporary:
+        fresh = Path(temporary)
+        write_tensors(fresh / WEIGHTS, weights, {"format": "pt"}, dtype=dtype)
+        for name, text in (texts | {README: readme}).items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_text(text, encoding="utf-8")
+        for name in (WEIGHTS, *texts, README):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).replace(folder / name)
     return theirs
 
 
@@ -89,7 +105,10 @@ def read_folder(folder: Path) -> tuple[ModelCard | None, dict[str, Tensor]]:
 def is_theirs(config: ADMConfig) -> bool:
     """Return whether UNet2DModel is the same network."""
     widths = [config.channels * multiplier for multiplier in config.multipliers]
-    return config.patch == 1 and config.multipliers[0] == 1 and all(width % GROUPS == 0 for width in widths)
+    attending = [width for level, width in enumerate(widths) if 2**level in config.attention] + widths[-1:]
+    same_heads = all(width % config.head_channels == 0 for width in attending)  # else theirs are narrower in all
+    same_groups = all(width % GROUPS == 0 for width in widths)
+    return config.patch == 1 and config.multipliers[0] == 1 and same_groups and same_heads
 
 
 def their_config(config: ADMConfig, size: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.locate import locate
+from ddbm_cli.models.memory import LARGE, return_large_blocks
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import (
@@ -167,6 +168,8 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
     path = locate(reference)
     where = choose_device(device)
     with checkpoint.open_tensors(path) as file:
+        if where.type == "cpu" and path.stat().st_size >= LARGE:
+            return_large_blocks()
         card = read_card(file.metadata() or {}, file=path.name)
         denoiser = outline(card)
         _compare(denoiser.network, file, path.name)

@@ -123,6 +123,7 @@ class ADM(nn.Module):
             skips.append(x)
         x = self.middle_block(x, embedding)
         for up in self.output_blocks:
-            x = up(torch.cat([x, skips.pop()], dim=1), embedding)
+            x = torch.cat([x, skips.pop()], dim=1)  # a line of its own: what was joined is let go before the block
+            x = up(x, embedding)
         x = self.out[2](silu(self.out[0](x)))
         return F.pixel_shuffle(x, self.config.patch)

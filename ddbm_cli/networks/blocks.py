@@ -99,11 +99,14 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = silu(self.in_layers[0](x))
         if self.resize:
-            h, x = _resize(h, self.resize), _resize(x, self.resize)
+            h = _resize(h, self.resize)
         h = self.in_layers[2](h)
         scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = torch.addcmul(shift, self.out_layers[0](h), 1 + scale)
+        h = self.out_layers[0](h)
+        h = torch.addcmul(shift, h, 1 + scale)
         h = self.out_layers[3](self.out_layers[2](silu(h)))
+        if self.resize:  # not before: until here a picture to be enlarged takes a quarter of the memory
+            x = _resize(x, self.resize)
         h += self.skip_connection(x)  # in place: no derivative needs the sum's parts
         return h
 

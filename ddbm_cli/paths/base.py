@@ -51,10 +51,13 @@ class Path:
     """
 
     name: ClassVar[str]
-    noise_free: ClassVar[bool] = False
-    """c is 0 everywhere: eps does not exist, and the source follows from the state."""
     source_free: ClassVar[bool] = False
     """a is 0 everywhere: pictures are made from noise."""
+
+    @property
+    def noise_free(self) -> bool:
+        """Whether c is 0 everywhere: eps does not exist, and the source follows from the state."""
+        return False
 
     @property
     def t_max(self) -> float:

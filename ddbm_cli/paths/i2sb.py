@@ -5,12 +5,12 @@ stand on, and s^2 = the whole,
 
     a = s_f^2 / s^2,   b = s_b^2 / s^2,   c = s_f s_b / s                  (1)
 
-Both ends count their own step, so a + b exceeds 1 by one step's share; the released weights were trained on this
-table, so it is kept, not smoothed into a formula. Row i stands at t = i / (intervals - 1).
+Row i stands at t = i / (intervals - 1). Tables are kept as weights were trained and sampled with them, not smoothed
+into a formula; see `own_step`. With `ot_ode` the noise vanishes (the paper's Proposition 3.4): c = 0.
 """
 
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,6 +25,9 @@ class I2SBBridge(Path):
     """Symmetric schedule: the noise rate rises to the middle, quadratically, and falls again.
 
     intervals: rows of the table. beta_min, beta_max: noise rate at the ends and in the middle, per unit of time.
+    own_step: the step that a row stands on counts "twice", to both ends, so that a + b exceeds 1 by its share (DBIM's
+        table); or "once", to the target's end: then a + b = 1, and the implicit step is I2SB's own update.
+    ot_ode: without noise: deterministic on the way, and trained so.
     """
 
     name: ClassVar[str] = "i2sb"
@@ -32,15 +35,29 @@ class I2SBBridge(Path):
     intervals: Annotated[int, Field(ge=4, le=2**20, multiple_of=2)] = 1000
     beta_min: Annotated[float, Field(gt=0)] = 0.1
     beta_max: Annotated[float, Field(gt=0)] = 0.3
+    own_step: Literal["twice", "once"] = "twice"
+    ot_ode: bool = False
+
+    @property
+    def noise_free(self) -> bool:
+        return self.ot_ode
 
     @cached_property
     def table(self) -> Coefficients:
         """The rows of (1), float64 (intervals,)."""
+        forward, backward = self.gathered
+        whole = forward[-1]
+        c = torch.zeros_like(forward) if self.ot_ode else (forward * backward / whole).sqrt()
+        return Coefficients(a=forward / whole, b=backward / whole, c=c)
+
+    @cached_property
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """s_f^2 and s_b^2 of each row, float64 (intervals,)."""
         roots = torch.linspace(self.beta_min**0.5, self.beta_max**0.5, self.intervals, dtype=torch.float64)
         half = (roots**2 / self.intervals)[: self.intervals // 2]
         betas = torch.cat([half, half.flip(0)])
-        forward, backward, whole = betas.cumsum(0), betas.flip(0).cumsum(0).flip(0), betas.sum()
-        return Coefficients(a=forward / whole, b=backward / whole, c=(forward * backward / whole).sqrt())
+        forward = betas.cumsum(0)
+        return forward, (betas.flip(0).cumsum(0).flip(0) if self.own_step == "twice" else forward[-1] - forward)
 
     def rows(self, t: Tensor) -> Tensor:
         """Return the row nearest to each time."""
@@ -59,6 +76,5 @@ class I2SBBridge(Path):
         return Coefficients(*((column[after] - column[before]) / span for column in columns))
 
     def source_noise(self, t: Tensor) -> Tensor:
-        """Return s_f, the noise gathered since the target; c = s_f sqrt(b)."""
-        _, b, c = self.coefficients(t)
-        return c / b.sqrt()
+        """Return s_f, the noise gathered since the target; c = s_f sqrt(b), but with `ot_ode`."""
+        return self.gathered[0].to(t.device)[self.rows(t)].sqrt()

@@ -14,7 +14,10 @@ class RectifiedFlow(Path):
     """The line between the two pictures; c = 0."""
 
     name: ClassVar[str] = "rectified"
-    noise_free: ClassVar[bool] = True
+
+    @property
+    def noise_free(self) -> bool:
+        return True
 
     def coefficients(self, t: Tensor) -> Coefficients:
         return Coefficients(a=t, b=1 - t, c=torch.zeros_like(t))

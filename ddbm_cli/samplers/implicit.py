@@ -7,6 +7,8 @@ At eta = 1 the chain is the Markov bridge, which is I2SB's and BBDM's sampling, 
 is deterministic, DDIM where a = 0. Where c = 0 everywhere there is no eps, and the source is taken from the state:
 
     x_s = b_s x0 + (a_s / a_t) (x_t - b_t x0)                                     (3), I2SB's OT-ODE
+
+At t_max itself, where b = c = 0, the state is the source and there is no noise to keep: all of it is drawn.
 """
 
 from typing import Annotated, ClassVar
@@ -36,6 +38,9 @@ class Implicit(Sampler):
         now, then = path.coefficients(t), path.coefficients(s)
         if path.noise_free:
             return then.b * x0 + then.a / now.a * (x - now.b * x0)
+        if now.c == 0:
+            state = then.mean(x0, bridge.source)
+            return state if interval.last else state + then.c * bridge.noise(x)
         kept_at_most = (then.c * now.b / (now.c * then.b)) ** 2
         # On the way back to the source (encoding) there is nothing to renew.
         omega = self.eta * then.c * torch.sqrt((1 - kept_at_most).clamp(min=0))

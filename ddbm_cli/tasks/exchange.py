@@ -10,7 +10,7 @@ from ddbm_cli.models import locating, write_model
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header, read_model
 from ddbm_cli.models.importers import ImportReport, import_file
-from ddbm_cli.models.layout import write_folder
+from ddbm_cli.models.layout import README, write_folder
 from ddbm_cli.models.model import DTYPES, is_finite
 from ddbm_cli.models.readme import model_readme
 from ddbm_cli.models.selfcheck import SelfCheck, check_file
@@ -98,8 +98,7 @@ def export_model(
     if layout == "safetensors":
         write_model(output, card, weights, dtype=target)
         return Exported(output=output, model=card.name, bytes=output.stat().st_size, loads=False)
-    loads = write_folder(output, card, weights, dtype=target)
-    (output / "README.md").write_text(model_readme(card, file=str(output)), encoding="utf-8")
+    loads = write_folder(output, card, weights, dtype=target, readme=model_readme(card, file=str(output)))
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     return Exported(output=output, model=card.name, bytes=size, loads=loads)
 
@@ -117,5 +116,5 @@ def push_model(
         file = Path(folder) / MAIN_FILE
         yield from export_model(reference, file, dtype=dtype)
         card = read_card(read_header(file), file=file.name)
-        (Path(folder) / "README.md").write_text(model_readme(card, repo=repo), encoding="utf-8")
+        (Path(folder) / README).write_text(model_readme(card, repo=repo), encoding="utf-8")
         return upload(Path(folder), repo, private=private, dry_run=dry_run)

@@ -211,6 +211,15 @@ def test_the_unexpected_is_one_line_and_a_way_to_the_traceback(ddbm, folder, mod
     assert len(err.splitlines()) == 2
 
 
+def test_what_the_system_refuses_is_told_with_its_place(ddbm, folder, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    for options in ([], ["--format", "diffusers"]):
+        code, out, err = ddbm("weights", "export", "sketch-to-3d-64", blocked / "model", *options)
+        assert code == 1 and out == b"" and str(blocked) in err and "permissions" in err and "unexpected" not in err
+        assert len(err.splitlines()) == 2
+
+
 def test_version_and_help(ddbm):
     assert ddbm("--version")[1].decode() == f"ddbm {__version__}\n"
     for arguments in ([], ["--help"], ["-h"]):

@@ -29,6 +29,7 @@ NETWORKS = {
     "classes": THEIRS | {"classes": 5},
     "patches": THEIRS | {"patch": 2},
     "odd groups": THEIRS | {"channels": 48},
+    "odd heads": THEIRS | {"head_channels": 48},
 }
 
 
@@ -44,7 +45,7 @@ def test_import_export_import_is_a_circle(tmp_path, name):
     first, again = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     write_model(first, card, weights)
     assert finish(export_model(str(first), tmp_path / "folder", layout="diffusers")).loads == (
-        name not in ("patches", "odd groups")
+        name not in ("patches", "odd groups", "odd heads")
     )
     import_file(tmp_path / "folder", again)
     assert again.read_bytes() == first.read_bytes()
@@ -112,3 +113,20 @@ def test_types_are_converted(tmp_path):
         finish(export_model(str(tmp_path / "a.safetensors"), tmp_path / "fp16.safetensors"))
     with pytest.raises(UsageError, match="unknown format"):
         finish(export_model(str(tmp_path / "a.safetensors"), tmp_path / "x", layout="onnx"))
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A write that breaks off leaves every old file, other people's files stay, and nothing lies beside."""
+    card, weights = pair(THEIRS)
+    folder = tmp_path / "folder"
+    write_folder(folder, card, weights, readme="first")
+    (folder / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="disk"):
+        broken.setattr("ddbm_cli.models.layout.write_tensors", lambda *_, **__: (_ for _ in ()).throw(OSError("disk")))
+        write_folder(folder, card, weights, readme="second")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    write_folder(folder, card, weights, readme="second")
+    assert (folder / "README.md").read_text() == "second"
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [folder]

@@ -120,9 +120,10 @@ def test_parameters_change_the_path(name):
     kind = PATHS[name]
     t = torch.tensor(0.37, dtype=torch.float64)
     plain = kind()
+    words = {"linear": "cosine", "twice": "once", False: True}
     for field in fields(kind):
         value = getattr(plain, field)
-        other = kind(**{field: "cosine" if value == "linear" else value * 2})
+        other = kind(**{field: words[value] if value in words else value * 2})
         moved = [not torch.equal(x, y) for x, y in zip(plain.coefficients(t), other.coefficients(t), strict=True)]
         assert any(moved) or plain.t_min != other.t_min or plain.t_max != other.t_max, field
 

@@ -236,6 +236,39 @@ def test_the_implicit_step_with_all_noise_is_the_posterior_of_i2sb():
     assert torch.allclose(results[0], x0 + s / t * (x - x0))
 
 
+@pytest.mark.parametrize("ot_ode", [False, True])
+def test_the_implicit_step_is_i2sbs_own_update(ot_ode):
+    """Equations 4 and 11 and Proposition 3.4 of arXiv:2302.05872, from the betas alone, in all places of the table."""
+    roots = torch.linspace(1e-4**0.5, (1.0 / 1000) ** 0.5, 1000, dtype=torch.float64)
+    betas = torch.cat([roots[:500] ** 2, (roots[:500] ** 2).flip(0)])
+    gathered = betas.cumsum(0)  # the paper's sigma_t^2
+    path = I2SBBridge(beta_min=0.1, beta_max=1.0, own_step="once", ot_ode=ot_ode)
+    x0, x, noise, source = torch.randn(4, 1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for row, before in ((999, 998), (999, 500), (998, 997), (700, 300), (500, 499), (2, 1)):
+        state = source if row == 999 else x
+        whole, rest = gathered[row], gathered[row] - gathered[before]
+        wanted = rest / whole * x0 + gathered[before] / whole * state
+        if not ot_ode:
+            wanted = wanted + (gathered[before] * rest / whole).sqrt() * noise
+        t, s = torch.tensor([row, before], dtype=torch.float64) / 999
+        step = Implicit(eta=1.0).step(Bridge(path, source, lambda _: noise), state, Interval(t, s, False), [])
+        next(step)
+        with pytest.raises(StopIteration) as stopped:
+            step.send(x0)
+        assert float((stopped.value.value - wanted).abs().max()) < 1e-10, (row, before)
+
+
+@pytest.mark.parametrize("path", [VPBridge(), VEBridge(), BrownianBridge()], ids=lambda path: path.name)
+def test_the_implicit_step_leaves_the_source_by_a_draw(path):
+    """At t_max the step and the booted start are one thing."""
+    x0, source, noise = torch.randn(3, 1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    bridge = Bridge(path, source, lambda _: noise)
+    times = torch.tensor([1.0, 0.6, 0.2], dtype=torch.float64) * path.t_max
+    pinned = finish(sample(lambda *_: x0, bridge, Implicit(), Pinned(), times))
+    booted = finish(sample(lambda *_: x0, bridge, Implicit(), Booted(), times[1:]))
+    assert torch.equal(pinned, booted) and pinned.isfinite().all()
+
+
 def test_eta_adds_noise_but_for_the_last_step():
     path, source = VPBridge(), torch.zeros(1, 1, 2, 2, dtype=torch.float64)
     draws = []
@@ -293,8 +326,9 @@ def test_reflow_makes_straight():
     assert abs(again.std - drawn.std) < 0.02, "the targets are still those of the data"
 
 
-def test_i2sb_samples_on_its_table():
-    path = I2SBBridge()
+@pytest.mark.parametrize("own_step", ["once", "twice"])
+def test_i2sb_samples_on_its_table(own_step):
+    path = I2SBBridge(own_step=own_step)
     pairs = GaussianPairs(path)
     source = torch.full((1, 1, 100, 100), 0.4, dtype=torch.float64)
     noise = NoiseSource(0, ["x"])
