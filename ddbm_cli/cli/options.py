@@ -65,8 +65,20 @@ Strength = Annotated[
 Prompt = Annotated[
     str, typer.Option(metavar="TEXT", help="What the pictures show, with -m diffusers:...", rich_help_panel=SAMPLING)
 ]
+Class = Annotated[
+    str | None,
+    typer.Option(
+        "--class", metavar="NAME", help="What the pictures show, of a model with classes.", rich_help_panel=SAMPLING
+    ),
+]
 GuidanceScale = Annotated[
-    float, typer.Option(metavar="X", help="How much the text is exaggerated; 1 for not.", rich_help_panel=SAMPLING)
+    float | None,
+    typer.Option(
+        metavar="X", help="How much that is exaggerated: 1 for not, 7.5 usual for a text.", rich_help_panel=SAMPLING
+    ),
+]
+ImageGuidanceScale = Annotated[
+    float, typer.Option(metavar="X", help="How much the source is; 1 for not.", rich_help_panel=SAMPLING)
 ]
 Repeats = Annotated[
     int, typer.Option(metavar="K", help="SDEdit so often, each time from the last result.", rich_help_panel=SAMPLING)

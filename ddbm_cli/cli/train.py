@@ -30,6 +30,13 @@ def train(
     blind: Annotated[
         bool, typer.Option("--blind", help="The network gets the state alone, no source.", rich_help_panel=NETWORK)
     ] = False,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Tell it each picture's class: its folder.", rich_help_panel=NETWORK)
+    ] = False,
+    drop: Annotated[
+        float | None,
+        typer.Option(help="Share without source, without class, without both: for guidance.", rich_help_panel=NETWORK),
+    ] = None,
     times: Annotated[str | None, typer.Option(help="Law of the times.", rich_help_panel=OPTIMISER)] = None,
     objective: Annotated[
         str | None, typer.Option(help="denoising, or pix2pix:l1=100.", rich_help_panel=OPTIMISER)
@@ -85,6 +92,8 @@ def train(
 
     With --task prior (or words that begin with "->") it learns to make pictures from noise, on a path without a source:
     ve, vp or cosine. It takes a plain folder of pictures, sub-folders too; of a folder of pairs it takes B.
+    With --classes the folders in A/ and B/ (or of a prior's pictures) are classes: A/cat/1.png; see --class and the
+    scales of guidance at ddbm translate and ddbm sample.
     With --objective pix2pix a generator and a critic are trained on pairs, and a picture takes one evaluation.
     """
     from ddbm_cli.tasks import train as task_module
@@ -93,6 +102,7 @@ def train(
     flat |= {"objective": objective}
     flat |= {"hours": hours, "val_share": val_share, "device": device, "name": name, "task": task, "licence": licence}
     flat |= {"data_note": data_note, "limits": limits, "data": data or None, "output": resume or output}
+    flat |= {"drop": drop, "classes": classes or None}
     if blind:
         flat["sees_source"] = False
     if augment is not None:

@@ -6,6 +6,7 @@ dbim:5,10,20                  bare numbers are budgets: three methods
 dbim-2:model=my.safetensors   another model
 default                       what the model's card says
 sdedit:0.2,0.4                bare numbers are strengths
+dbim:10,class=cat,guidance_scale=3    what a model is told, and how much that is exaggerated
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,9 @@ from ddbm_cli.errors import UsageError
 DEFAULT = "default"
 SDEDIT = "sdedit"
 
-OWN_FIELDS = {"model": str, "grid": str, "nfe": int, "steps": int, "strength": float}
+SCALES = {"guidance_scale": float, "image_guidance_scale": float}
+
+OWN_FIELDS = {"model": str, "grid": str, "nfe": int, "steps": int, "strength": float, "class": str, **SCALES}
 """Fields of a method; all others are the sampler's."""
 
 
@@ -27,6 +30,7 @@ class Method:
 
     name: of the sampler or method, as it was written. sampler: in its shell form.
     strength: SDEdit's share of the way back to noise, 0 to 1.
+    told: class and scales of guidance, as options of `translate`.
     """
 
     name: str
@@ -36,12 +40,14 @@ class Method:
     nfe: int | None = None
     steps: int | None = None
     strength: float | None = None
+    told: tuple[tuple[str, Any], ...] = ()
 
     @property
     def label(self) -> str:
         """What the method is called, without its budget."""
         words = self.name if self.name in (DEFAULT, SDEDIT) else str(self.sampler)
-        return f"{words}:{self.strength:g}" if self.strength is not None else words
+        words = f"{words}:{self.strength:g}" if self.strength is not None else words
+        return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.told)])
 
     def options(self) -> dict[str, Any]:
         """Return what differs from a plain `translate`, as its options."""
@@ -54,6 +60,7 @@ class Method:
         }
         if self.name == SDEDIT:
             given |= {"method": SDEDIT, "strength": self.strength}
+        given |= {"class_name" if name == "class" else name: value for name, value in self.told}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -86,7 +93,8 @@ def _read(spec: str) -> Iterator[Method]:
     sampler = None if name in (DEFAULT, SDEDIT) else ":".join(filter(None, [name, ",".join(fields)]))
     if sampler is None and fields:
         raise UsageError(f"'{name}' has no field '{fields[0].partition('=')[0]}'", hint=f"it takes {_takes()}")
-    method = Method(name=name, sampler=sampler, **own)
+    told = tuple((name, own.pop(name)) for name in ("class", *SCALES) if name in own)
+    method = Method(name=name, sampler=sampler, told=told, **own)
     bare = "strength" if name == SDEDIT else "nfe"
     if numbers and own.get(bare) is not None:
         raise UsageError(f"'{spec}' gives its {bare} twice", hint=f"write {name}:{numbers[0]}")

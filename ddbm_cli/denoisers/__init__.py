@@ -1,6 +1,8 @@
 """From a network's output to an estimate of the target picture."""
 
+from ddbm_cli.denoisers.conditions import NO_LABEL, NOTHING_TOLD, Conditions, dropped
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped
+from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.prediction import (
     AnglePrediction,
     I2SBPrediction,
@@ -27,10 +29,15 @@ PREDICTIONS: dict[str, type[Prediction]] = {
 }
 
 __all__ = [
+    "NOTHING_TOLD",
+    "NO_LABEL",
+    "PLAIN",
     "PREDICTIONS",
     "AnglePrediction",
+    "Conditions",
     "Denoise",
     "Denoiser",
+    "Guidance",
     "I2SBPrediction",
     "NoisePrediction",
     "Preconditioned",
@@ -40,4 +47,6 @@ __all__ = [
     "TargetPrediction",
     "VelocityPrediction",
     "clipped",
+    "dropped",
+    "guided",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ddbm_cli.denoisers.conditions import NOTHING_TOLD, Conditions
 from ddbm_cli.denoisers.prediction import Prediction
 from ddbm_cli.paths import Path
 
@@ -17,7 +18,8 @@ class Denoiser(nn.Module):
 
     Args:
         network: F(input (B, C_in, H, W), time (B,)) -> (B, C, H, W). Its input is in_ x_t, and x_T after it on the
-            channels where `sees_source`. One time, (1,), holds for the whole batch.
+            channels where `sees_source`. One time, (1,), holds for the whole batch. A network with classes takes
+            labels (B,) as a third.
         path, prediction: what x_t is, and what F means.
         sees_source: False for priors, whose network knows no source.
     """
@@ -29,14 +31,15 @@ class Denoiser(nn.Module):
         self.prediction = prediction
         self.sees_source = sees_source
 
-    def forward(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NOTHING_TOLD) -> Tensor:
         """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
         # One time for the whole batch stays one: the network embeds it once, and alike for every batch size.
         scalings = self.prediction.scalings(self.path, t.double().reshape(-1))
         skip, across, out, in_ = (number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
-        seen = torch.cat([in_ * x, source], dim=1) if self.sees_source else in_ * x
+        seen = torch.cat([in_ * x, conditions.see(source)], dim=1) if self.sees_source else in_ * x
         weight = next(self.network.parameters())
-        output = self.network(seen.to(weight.dtype), scalings.time.to(x.device, torch.float32)).to(x.dtype)
+        told = () if conditions.label is None else (conditions.label,)
+        output = self.network(seen.to(weight.dtype), scalings.time.to(x.device, torch.float32), *told).to(x.dtype)
         x0: Tensor = skip * x + out * output
         return x0 + across * source if across.any() else x0
 

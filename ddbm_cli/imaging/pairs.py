@@ -34,6 +34,11 @@ class Pair:
     source: Path | None
     target: Path
 
+    @property
+    def folder(self) -> str:
+        """The uppermost folder that it lies in, which names its class; "" for none."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
 
 @dataclass(frozen=True)
 class PairSplit:

@@ -37,6 +37,9 @@ class ModelCard:
     name: short name; task: one line, "sketch -> picture".
     network, path, prediction: settings as {"name": ..., field: value}.
     sees_source: the network gets x_T beside x_t on its channels.
+    classes: names of the classes that the network can be told, in the order of its labels.
+    drop: share of the training in which the source was left out, the label, and both; 0 if it never was, and then
+        there is nothing that guidance could be told from.
     preprocess: how pixels become the network's input and back.
     defaults: how to sample when the user does not say: sampler, grid, start, steps.
     clip: keep estimates within -1..1 while sampling.
@@ -52,6 +55,8 @@ class ModelCard:
     preprocess: Preprocess
     defaults: Defaults
     sees_source: bool = True
+    classes: tuple[str, ...] = ()
+    drop: float = 0.0
     clip: bool = True
     licence: str = "not stated"
     data: str = "not stated"

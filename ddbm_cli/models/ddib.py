@@ -7,12 +7,12 @@ of that noise.
 import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import clipped
+from ddbm_cli.denoisers import PLAIN, Guidance, clipped
 from ddbm_cli.errors import UsageError
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import TranslationModel
@@ -71,6 +71,12 @@ class DDIB(TranslationModel):
     @property
     def is_prior(self) -> bool:
         return False
+
+    def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
+        """As `TranslationModel.told`, of the targets."""
+        other = super().told(label, guidance)
+        other._back = self._back.told(label, guidance)
+        return other
 
     def plan(
         self,

@@ -1,14 +1,15 @@
 """A model ready to work: card and denoiser on a device, and how to sample with it."""
 
+import copy
 import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import PREDICTIONS, Denoise, Denoiser, clipped
+from ddbm_cli.denoisers import PLAIN, PREDICTIONS, Denoise, Denoiser, Guidance, clipped, guided
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard, read_card
@@ -46,6 +47,8 @@ class TranslationModel:
         self.card = card
         self.denoiser = denoiser
         self.digest = digest
+        self._label: Tensor | None = None
+        self._guidance = PLAIN
 
     @property
     def name(self) -> str:
@@ -56,6 +59,43 @@ class TranslationModel:
         """Whether it makes pictures from noise alone, and knows no source."""
         path_or_start = self.denoiser.path.source_free or self.card.defaults["start"]["name"] == "prior"
         return path_or_start and not self.denoiser.sees_source
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network can be told; 0 for none."""
+        return self.card.network.get("classes") or 0
+
+    def label_of(self, name: str) -> int:
+        """Return the number of a class, given by its name or its number.
+
+        Raises:
+            UsageError: there is no such class.
+        """
+        if name in self.card.classes:
+            return self.card.classes.index(name)
+        if name.isdecimal() and int(name) < self.classes:
+            return int(name)
+        if not self.classes:
+            raise UsageError(f"model '{self.name}' knows no classes", hint="leave out --class, or name another model")
+        names = ", ".join(self.card.classes) or f"0 to {self.classes - 1}"
+        raise UsageError(f"model '{self.name}' knows no class '{name}'", hint=f"there are: {names}")
+
+    def class_of(self, label: int) -> str | None:
+        """Return the name of a class, or its number where it has none; None for -1."""
+        if label < 0:
+            return None
+        return self.card.classes[label] if self.card.classes else str(label)
+
+    def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
+        """Return the same model, told the classes of a batch, and how much conditions are to be exaggerated.
+
+        Args:
+            label: (B,) numbers of classes, or (1,) for all, -1 to tell nothing; None for models without classes.
+            guidance: scales; other than 1 only for a model whose conditions were left out in training.
+        """
+        other = copy.copy(self)
+        other._label, other._guidance = label, guidance
+        return other
 
     @property
     def device(self) -> torch.device:
@@ -103,7 +143,8 @@ class TranslationModel:
 
     @property
     def _denoise(self) -> Denoise:
-        return clipped(self.denoiser) if self.card.clip else self.denoiser
+        denoise = guided(self.denoiser, self._label, self._guidance)
+        return clipped(denoise) if self.card.clip else denoise
 
     def encode(self, target: Tensor, source: Tensor, plan: Plan) -> Generator[Evaluation, None, Tensor]:
         """Return the noise that a batch of targets (B, C, H, W) would be made from; see `samplers.encoding`."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ddbm_cli.denoisers import Conditions
 from ddbm_cli.errors import ModelError
 from ddbm_cli.models.model import TranslationModel, load_model
 from ddbm_cli.samplers import NoiseSource
@@ -130,7 +131,8 @@ def _estimate(model: TranslationModel, target: Tensor, source: Tensor, eps: Tens
         t = path.time_at(torch.tensor(-2 * math.log(level), dtype=torch.float64))
     state = path.training_state(target, source, eps, t.expand(1))
     with torch.no_grad():
-        x0: Tensor = model.denoiser(state.to(model.device), t, source.to(model.device))
+        first = Conditions(torch.zeros(len(state), dtype=torch.long) if model.classes else None)
+        x0: Tensor = model.denoiser(state.to(model.device), t, source.to(model.device), first.to(model.device))
     return x0.float().cpu()
 
 

@@ -109,13 +109,13 @@ class ADM(nn.Module):
         Args:
             x: (B, in_channels, H, W).
             time: (B,), or (1,) for the whole batch, as the embedding is to see it.
-            label: (B,) whole numbers, for networks with classes.
+            label: (B,) whole numbers, or (1,) for all, for networks with classes; below 0, or None, says nothing.
         """
-        assert (label is not None) == (self.config.classes is not None), "a label is for networks with classes"
+        assert label is None or self.config.classes is not None, "a label is for networks with classes"
         dtype = next(self.parameters()).dtype
         embedding = self.time_embed(time_features(time, self.config.channels).to(dtype))
         if label is not None:
-            embedding = embedding + self.label_emb(label)
+            embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
         x = F.pixel_unshuffle(x.to(dtype), self.config.patch).contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.input_blocks:

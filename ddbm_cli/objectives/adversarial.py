@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
 from ddbm_cli.networks import PatchGAN
 from ddbm_cli.objectives.objective import Loss, Objective
 from ddbm_cli.settings import settings
@@ -44,8 +44,16 @@ class _AdversarialLoss(Loss):
         self.modules = {"critic": self._critic}
         self.optimizers = {"critic_optimizer": self._optimizer}
 
-    def __call__(self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        made = denoiser(denoiser.path.training_state(x0, source, eps, t), t, source)
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        source: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        conditions: Conditions = NOTHING_TOLD,
+    ) -> Tensor:
+        made = denoiser(denoiser.path.training_state(x0, source, eps, t), t, source, conditions)
         self._teach(source, x0, made.detach())
         self._critic.requires_grad_(False)  # it is only asked now
         looks: Tensor = F.softplus(-self._critic(source, made)).flatten(1).mean(1)

@@ -10,21 +10,24 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
 from ddbm_cli.objectives.objective import Loss, Objective
 from ddbm_cli.settings import settings
 
 
-def denoising_loss(denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+def denoising_loss(
+    denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions = NOTHING_TOLD
+) -> Tensor:
     """Return the weighted squared error of each image, (B,).
 
     Args:
         x0, source, eps: target, source and standard noise, (B, C, H, W).
         t: times (B,), float64.
+        conditions: what the network is told of each.
     """
     x_t = denoiser.path.training_state(x0, source, eps, t)
     weight = denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
-    error: Tensor = (denoiser(x_t, t, source) - x0).square().flatten(1).mean(1)
+    error: Tensor = (denoiser(x_t, t, source, conditions) - x0).square().flatten(1).mean(1)
     return weight.to(error) * error
 
 
@@ -39,5 +42,13 @@ class Denoising(Objective):
 
 
 class _DenoisingLoss(Loss):
-    def __call__(self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        return denoising_loss(denoiser, x0, source, t, eps)
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        source: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        conditions: Conditions = NOTHING_TOLD,
+    ) -> Tensor:
+        return denoising_loss(denoiser, x0, source, t, eps, conditions)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
 from ddbm_cli.settings import settings
 
 
@@ -18,13 +18,22 @@ class Loss(ABC):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
 
     @abstractmethod
-    def __call__(self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        source: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        conditions: Conditions = NOTHING_TOLD,
+    ) -> Tensor:
         """Return the loss of each image, (B,).
 
         Args:
             denoiser: what is trained.
             x0, source, eps: target, source and standard noise, (B, C, H, W).
             t: times (B,), float64.
+            conditions: what the network is told of each.
         """
 
 

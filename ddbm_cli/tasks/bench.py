@@ -31,6 +31,7 @@ from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.settings import spell
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Made, Planned, Written
+from ddbm_cli.tasks.request import plan_of, the_prior, told
 from ddbm_cli.tasks.scores import score
 from ddbm_cli.tasks.show import command
 
@@ -106,7 +107,7 @@ class Bench:
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
         """Run a method; what stops it is its outcome."""
         try:
-            name = translate.the_prior(method.model) if method.name == SDEDIT else method.model
+            name = the_prior(method.model) if method.name == SDEDIT else method.model
             model = yield from self.load(name)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
@@ -155,7 +156,7 @@ class Bench:
         """Turn the budget of seconds, if there is one, into network evaluations, by timing some."""
         if self._seconds is None or method.nfe is not None or method.steps is not None:
             return method
-        plan = translate.plan_of(self._ask(method), model)
+        plan = plan_of(self._ask(method), model)
         least = replace(plan, steps=1).nfe
         size, batch = model.card.preprocess.size, min(self._common["batch_size"] or BATCH, len(self._jobs))
         calls = model.translate(torch.ones(batch, 3, size, size), torch.zeros_like, plan.within(TIMED_CALLS + least))
@@ -168,9 +169,10 @@ class Bench:
     def _measure(self, method: Method, model: TranslationModel) -> Generator[Event, None, Outcome]:
         folder = self._parts / _digest(method.options(), self._common, model.digest)
         asked = self._ask(method, output=folder)
-        plan = translate.plan_of(asked, model)
+        plan = plan_of(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
         done = {job.name: folder / job.output.relative_to(self._parts) for job in self._jobs if job.name not in failed}
+        shown = [job for job in self._jobs if job.name in done]
         self._preprocess = model.card.preprocess
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
@@ -182,7 +184,7 @@ class Bench:
             seconds=_Timing.at(folder).median,
             pictures={name: file.read_bytes() for name, file in done.items()},
             commands={name: command(file, model=method.model) for name, file in done.items()},
-            strips=self._strips(model, plan, [job for job in self._jobs if job.name in done][: self._trajectories]),
+            strips=self._strips(told(asked, model), plan, shown[: self._trajectories]),
             scores=score(done, {job.name: job.source for job in self._jobs}, self.targets),
             failed=failed,
         )

@@ -21,7 +21,8 @@ from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Between, Booted, Evaluation, Noise, NoiseSource, Plan, encode
 from ddbm_cli.settings import spell
-from ddbm_cli.tasks.translate import Loaded, Tally, TranslateRequest, Work, stream_name
+from ddbm_cli.tasks.request import TranslateRequest
+from ddbm_cli.tasks.work import Loaded, Tally, Work, stream_name
 
 WHITE = 0.5
 """Standard deviation, of values in -1..1, that is white in a map: 64 levels of 255."""
@@ -107,21 +108,22 @@ class ManyDraws(Work):
     def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
         source, draws = torch.stack([loaded.tensor for loaded in batch]), [_draw(loaded.job) for loaded in batch]
         names, numbers = [stream_name(job) for job in draws], [job.draw for job in draws]
+        model = self.told(batch)
         first: Noise = NoiseSource(self.request.seed, names, numbers)
         known = [place for place, number in enumerate(numbers) if number == 0 and self._truths]
         if known:
             truths = [loaded.truth for loaded in batch if isinstance(loaded, _Known) and loaded.truth is not None]
-            latents = yield from self.model.encode(torch.stack(truths)[known], source[known], self.plan)
+            latents = yield from model.encode(torch.stack(truths)[known], source[known], self.plan)
             first = _replaced(first, known, latents)
         if any(job.step for job in draws):
             second = NoiseSource(self.request.seed, names, [number + 1 for number in numbers])
             first = Between(first, second, [job.step / job.steps for job in draws])
-        return (yield from self.model.translate(source, first, self.plan))
+        return (yield from model.translate(source, first, self.plan))
 
     def _own(self, job: Job) -> dict[str, Any]:
         draw = _draw(job)
         truths = self._truths if draw.draw == 0 else None
-        return {
+        return super()._own(job) | {
             "draw": draw.draw,
             "between": [draw.step, draw.steps] if draw.step else None,
             "truth_sha256": truths.digest(job.name) if truths else None,

@@ -26,7 +26,8 @@ from ddbm_cli.settings import settings, spell
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.draws import Draw, ManyDraws, draw_jobs, flat, gather
 from ddbm_cli.tasks.events import Event, Intended, Planned
-from ddbm_cli.tasks.translate import Loaded, Tally, TranslateRequest, Work
+from ddbm_cli.tasks.request import NOISE, TranslateRequest, check_budget, load, the_prior
+from ddbm_cli.tasks.work import Loaded, Tally, Work
 
 SHEET_PICTURES = 100
 SHEET_COLUMNS = 10
@@ -41,7 +42,8 @@ class SampleRequest:
     interpolate: pictures on the way from each draw of a source to the next.
     encode: true pictures of the sources, a file or a folder: draw 0 is made from their noise.
     sheet: a picture of the first ones, side by side. spread: a map of each source, where its draws differ.
-    prompt, guidance_scale: as of `TranslateRequest`.
+    prompt, class_name, guidance_scale, image_guidance_scale: as of `TranslateRequest`; pictures from noise, where no
+        class is named, take the classes in turn.
     shard: (i, n) to make every n-th picture from the i-th on, as one of n processes, of which the last one to find all
         pictures there writes what shows them together.
     npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
@@ -67,7 +69,9 @@ class SampleRequest:
     overwrite: bool = False
     dry_run: bool = False
     prompt: str = ""
-    guidance_scale: Annotated[float, Field(ge=0)] = 7.5
+    class_name: str | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=1000)] | None = None
+    image_guidance_scale: Annotated[float, Field(ge=0, le=1000)] = 1.0
     shard: tuple[int, int] = (0, 1)
     sheet: Path | None = None
     npz: Path | None = None
@@ -83,7 +87,7 @@ def request(**given: Any) -> SampleRequest:
         return SampleRequest(**given)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
+        option = str(first["loc"][0]).replace("_", "-").replace("class-name", "class")
         raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm sample --help") from None
 
 
@@ -96,11 +100,11 @@ def run(request: SampleRequest) -> Iterator[Event]:
     """
     _check(request)
     asked = _as_translation(request)
-    translate.check_budget(asked)
+    check_budget(asked)
     groups = _draws(request)
     jobs = flat(groups, request.output) if groups else _numbered(request)
     translate.see_that_it_can_be_written(jobs, make=False)
-    model = yield from translate.load(asked, request.model if groups else translate.the_prior(request.model))
+    model = yield from load(asked, request.model if groups else the_prior(request.model))
     _check_model(request, model)
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
@@ -185,6 +189,9 @@ class _FromNoise(Work):
         whole = Placement((0, 0, size, size), (size, size), (size, size))
         return Loaded(job, torch.zeros(3, size, size), whole, digest="")
 
+    def label(self, job: Job) -> int:
+        return int(job.name) % self.model.classes if self._class is None and self.model.classes else super().label(job)
+
     def _another_source(self, job: Job, found: dict[str, Any]) -> str:
         return "" if found.get("source") == job.name else "another number"
 
@@ -193,7 +200,7 @@ def _as_translation(request: SampleRequest) -> TranslateRequest:
     """Return the request for `Work`: the same fields, but for those that are about the folder."""
     own = ("number", "interpolate", "encode", "spread", "sheet", "npz", "source")
     given = {name: value for name, value in vars(request).items() if name not in own and not name.startswith("_")}
-    return TranslateRequest(source=request.source or "noise", **given)
+    return TranslateRequest(source=request.source or NOISE, **given)
 
 
 def _numbered(request: SampleRequest) -> Jobs:

@@ -11,9 +11,12 @@ from ddbm_cli.models.card import describe_card, read_card
 from ddbm_cli.models.checkpoint import digest, read_header
 from ddbm_cli.samplers import GRIDS, SAMPLERS
 from ddbm_cli.settings import build, spell
-from ddbm_cli.tasks.translate import TEXT_KEY
+from ddbm_cli.tasks.work import TEXT_KEY
 
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+CONDITIONS = ("prompt", "class", "guidance_scale", "image_guidance_scale")
+"""What a model was told, under the names of its options."""
 
 GUIDE = {"blur": "blur:sigma={guide_sigma}", "colour": "colour:COLOURS"}
 """How a guide is written; the names of other files than the source are not kept."""
@@ -73,6 +76,7 @@ def command(file: Path, *, model: str | None = None) -> str:
     }
     if "quality" in made:
         options["--quality"] = made["quality"]
+    options |= {f"--{name.replace('_', '-')}": made[name] for name in CONDITIONS if name in made}
     if format_of(Path(made["source"])) != format_of(file):
         options["--format"] = format_of(file)
     words = ["ddbm", "translate", made["source"]]

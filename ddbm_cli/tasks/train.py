@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.denoisers import PREDICTIONS, Denoiser
+from ddbm_cli.denoisers import PREDICTIONS, Conditions, Denoiser
 from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
@@ -94,6 +94,9 @@ class TrainRequest:
         not given is as in `PIX2PIX`.
     sees_source: the network gets the source beside the state; without it, the state alone, as rectified flow's and
         I2SB's do, where the state begins as the source.
+    classes: the network is told of each pair the uppermost folder that it lies in, as its class. drop: share of the
+        training in which the source is left out, the label, and both, so that guidance has what it combines; if not
+        given, `DROP` with classes.
     size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
     hours: stop then, to be resumed; None for no limit.
     """
@@ -106,6 +109,8 @@ class TrainRequest:
     times: str = "arcsine"
     objective: str = "denoising"
     sees_source: bool = True
+    classes: bool = False
+    drop: Annotated[float, Field(ge=0, le=0.33)] = 0.0
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[int, Field(ge=8)] = 64
@@ -132,6 +137,9 @@ PIX2PIX = {
 }
 """What pix2pix has where a bridge has the defaults of `TrainRequest`: the paper's settings."""
 
+DROP = 0.05
+"""InstructPix2Pix's share (arXiv:2211.09800)."""
+
 PRIOR_TASK = "-> picture"
 
 
@@ -156,6 +164,8 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
     if str(body.get("objective", "")).startswith(Adversarial.name):
         halvings = (int(body.get("size", 64)) & -int(body.get("size", 64))).bit_length() - 1
         body = _merge({"network": f"pix2pix:depth={min(halvings, 8)}", **PIX2PIX}, body)
+    if body.get("classes"):
+        body = {"drop": DROP} | body
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
     try:
@@ -177,9 +187,10 @@ def run(
     pairs = find_pairs(request.data, val_share=request.val_share, targets_only=_is_prior(request.task))
     preprocess = Preprocess(size=request.size)
     device = choose_device(request.device)
-    batches = _batches(request, pairs, preprocess)
+    classes = _classes(pairs) if request.classes else ()
+    batches = _batches(request, pairs, preprocess, classes)
     seen = {} if dry_run else remember(_files(pairs.train), _files(pairs.val))
-    card = dataclasses.replace(_card(request, batches), seen=seen)
+    card = dataclasses.replace(_card(request, batches, classes), seen=seen)
     torch.manual_seed(request.recipe.seed)
     denoiser = assemble(card).to(device)
     multiple = cast(int, denoiser.network.size_multiple)
@@ -187,7 +198,7 @@ def run(
         raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
     _claim(request, write=not dry_run)
     objective = build(OBJECTIVES, request.objective, what="objective")
-    held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed)
+    held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed, classes=classes)
     judge = _Judge(request, card, held_out)
     fit = Fit(
         denoiser,
@@ -232,7 +243,9 @@ class _Judge:
         self._request = request
         self._card = card
         self._is_prior = _is_prior(card.task)
-        chosen = [held_out.pair(index) for index in _spread(len(held_out), VALIDATION_PAIRS)]
+        places = _spread(len(held_out), VALIDATION_PAIRS)
+        chosen = [held_out.pair(index) for index in places]
+        self._label = held_out.labels(places)
         if chosen:
             self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
         self.scores: dict[str, float] = {}
@@ -274,8 +287,14 @@ class _Judge:
         law = build(TIME_DISTRIBUTIONS, self._request.times, what="time distribution")
         times = law.times(denoiser.path, (torch.arange(count) + 0.5) / count)
         eps = NoiseSource(0, [f"validation {index}" for index in range(count)])(self._target)
-        columns = [torch.split(tensor.to(device), 16) for tensor in (self._target, self._source, times, eps)]
-        return float(torch.cat([denoising_loss(denoiser, *part) for part in zip(*columns, strict=True)]).mean())
+        columns = [tensor.to(device) for tensor in (self._target, self._source, times, eps)]
+        losses = []
+        for first in range(0, count, 16):
+            part = slice(first, first + 16)
+            target, source, t, noise = (column[part] for column in columns)
+            told = Conditions(None if self._label is None else self._label[part].to(device))
+            losses.append(denoising_loss(denoiser, target, source, t, noise, told))
+        return float(torch.cat(losses).mean())
 
     def _translate(self, denoiser: Denoiser) -> Tensor:
         model = TranslationModel(self._card, denoiser)
@@ -285,7 +304,8 @@ class _Judge:
         for first in range(0, len(sources), 16):
             part = sources[first : first + 16]
             noise = NoiseSource(0, [f"validation {first + index}" for index in range(len(part))])
-            results.append(finish(model.translate(part, noise, plan)))
+            label = None if self._label is None else self._label[first : first + len(part)]
+            results.append(finish(model.told(label).translate(part, noise, plan)))
         return torch.cat(results).clamp(-1, 1)
 
     def _record(self, step: int, results: Tensor) -> None:
@@ -309,9 +329,28 @@ def _spread(count: int, wanted: int) -> list[int]:
     return [index * count // wanted for index in range(wanted)]
 
 
-def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess) -> Batches:
-    recipe = request.recipe
-    return Batches(pairs.train, preprocess, size=recipe.batch_size, seed=recipe.seed, augment=request.augment)
+def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess, classes: Sequence[str]) -> Batches:
+    return Batches(
+        pairs.train,
+        preprocess,
+        size=request.recipe.batch_size,
+        seed=request.recipe.seed,
+        augment=request.augment,
+        classes=classes,
+        drop=request.drop,
+    )
+
+
+def _classes(pairs: PairSplit) -> tuple[str, ...]:
+    """Return the names of the classes, sorted."""
+    names = sorted({pair.folder for pair in pairs.train})
+    odd = [pair.target for pair in (*pairs.train, *pairs.val) if not pair.folder or pair.folder not in names]
+    if odd:
+        raise UsageError(
+            f"{odd[0]} lies in no folder of a class that there is to train on",
+            hint="put every picture into a folder of its class: A/cat/1.png and B/cat/1.png; or leave out --classes",
+        )
+    return tuple(names)
 
 
 def _files(pairs: Sequence[Pair]) -> Iterator[Path]:
@@ -330,7 +369,7 @@ def _defaults(asked: Sampling, usual: Defaults) -> Defaults:
     return chosen
 
 
-def _card(request: TrainRequest, batches: Batches) -> ModelCard:
+def _card(request: TrainRequest, batches: Batches, classes: tuple[str, ...]) -> ModelCard:
     is_prior = _is_prior(request.task)
     path = build(PATHS, request.path, what="path")
     prediction = describe(build(PREDICTIONS, request.prediction, what="prediction"))
@@ -343,15 +382,23 @@ def _card(request: TrainRequest, batches: Batches) -> ModelCard:
     sees_source = request.sees_source and not is_prior
     if not sees_source and not is_prior and (path.source_free or network["name"] == "pix2pix"):
         raise UsageError("without the source, this network would know nothing of it", hint="leave out --blind")
+    if classes and "classes" not in network:
+        raise UsageError(f"network '{network['name']}' cannot be told classes", hint="leave out --classes")
+    if request.drop and not classes and not sees_source:
+        raise UsageError("there is no condition that could be left out", hint="leave out --drop")
     usual = FROM_NOISE if path.source_free else AT_ONCE if network["name"] == "pix2pix" else FROM_SOURCE
     return ModelCard(
         name=request.name,
         task=request.task,
-        network=network | ({} if sees_source else {"in_channels": network["out_channels"]}),
+        network=network
+        | ({} if sees_source else {"in_channels": network["out_channels"]})
+        | ({"classes": len(classes)} if classes else {}),
         path=describe(path),
         prediction=prediction,
         preprocess=Preprocess(size=request.size),
         sees_source=sees_source,
+        classes=classes,
+        drop=request.drop,
         defaults=_defaults(request.sampling, usual),
         licence=request.licence,
         data=request.data_note,
@@ -410,9 +457,10 @@ def _facts(
     recipe = request.recipe
     is_prior = _is_prior(card.task)
     what = "pictures" if is_prior else "pairs"
+    kinds = f" of {len(card.classes)} classes" if card.classes else ""
     unpaired = "" if is_prior else f", {len(pairs.unpaired)} unpaired"
     facts = {
-        "Data": f"{len(pairs.train)} {what} to train on, {len(pairs.val)} held out{unpaired}",
+        "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",

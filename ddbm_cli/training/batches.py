@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, dropped
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.preprocess import Preprocess
@@ -28,13 +29,15 @@ AUGMENTATIONS = ("flip", "shift")
 class Batch:
     """One step's data: target and source (B, 3, H, W) in -1..1, u (B,) in 0..1 for the times, eps like the target.
 
-    Where pictures have no source, it is the target, which nothing on a source-free path looks at.
+    Where pictures have no source, it is the target, which nothing on a source-free path looks at. conditions: what
+    the network is told of each.
     """
 
     target: Tensor
     source: Tensor
     u: Tensor
     eps: Tensor
+    conditions: Conditions = NOTHING_TOLD
 
 
 class Batches:
@@ -47,30 +50,45 @@ class Batches:
         seed: the run's seed.
         augment: any of AUGMENTATIONS, done alike to both pictures of a pair. flip: left to right, half of the time;
             shift: by up to a sixteenth of the size, paper moving in.
+        classes: names of classes, the folders that pairs lie in; none to tell nothing of them.
+        drop: see `denoisers.conditions.dropped`.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], preprocess: Preprocess, *, size: int, seed: int, augment: Sequence[str] = ()
+        self,
+        pairs: Sequence[Pair],
+        preprocess: Preprocess,
+        *,
+        size: int,
+        seed: int,
+        augment: Sequence[str] = (),
+        classes: Sequence[str] = (),
+        drop: float = 0.0,
     ) -> None:
         self._pairs = pairs
         self._preprocess = preprocess
         self._size = size
         self._seed = seed
         self._augment = augment
+        self._labels = torch.tensor([classes.index(pair.folder) for pair in pairs]) if classes else None
+        self._drop = drop
         room = CACHE_BYTES // (6 * preprocess.size**2)
         self._load = lru_cache(maxsize=None)(self._decode) if len(pairs) <= room else self._decode
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, on the CPU."""
-        chosen = [self._load(self._index(position)) for position in self._positions(step)]
+        indices = [self._index(position) for position in self._positions(step)]
+        chosen = [self._load(index) for index in indices]
         random = generator(self._seed, "step", step)
         both = torch.stack(chosen).float() / 127.5 - 1
         both = _augment(both, random, self._augment, paper=self._preprocess.paper / 127.5 - 1)
         # Stratified times: one in each of `size` equal parts, which steadies the loss.
         u = (torch.rand(1, generator=random) + torch.arange(self._size) / self._size) % 1
         u = u[torch.randperm(self._size, generator=random)]
-        target = both[:, -1].contiguous()
-        return Batch(target, both[:, 0].contiguous(), u, torch.randn(target.shape, generator=random))
+        target, source = both[:, -1].contiguous(), both[:, 0].contiguous()
+        eps = torch.randn(target.shape, generator=random)
+        dice = torch.rand(self._size, generator=generator(self._seed, "drop", step))
+        return Batch(target, source, u, eps, dropped(self.labels(indices), dice, self._drop))
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Yield the batches from `step` on; the next one is made while the present one is used."""
@@ -86,6 +104,10 @@ class Batches:
         """Return target and source (3, H, W) of one pair, as they are."""
         both = self._load(index).float() / 127.5 - 1
         return both[-1], both[0]
+
+    def labels(self, indices: Sequence[int]) -> Tensor | None:
+        """Return the numbers (B,) of some pairs' classes, None where none are told."""
+        return None if self._labels is None else self._labels[list(indices)]
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -169,7 +169,7 @@ class Fit:
         times = self.law.times(self.denoiser.path, batch.u).to(self.device)
         self.denoiser.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            loss = self.loss(self.denoiser, target, source, times, eps).mean()
+            loss = self.loss(self.denoiser, target, source, times, eps, batch.conditions.to(self.device)).mean()
         value = float(loss.detach())
         if value != value:
             raise DdbmError(

@@ -205,7 +205,7 @@ def test_the_unexpected_is_one_line_and_a_way_to_the_traceback(ddbm, folder, mod
     def broken(*arguments, **options):
         raise ZeroDivisionError("a\nlong\nstory")
 
-    monkeypatch.setattr("ddbm_cli.tasks.translate.loading", broken)
+    monkeypatch.setattr("ddbm_cli.tasks.request.loading", broken)
     code, out, err = ddbm("translate", folder / "in", folder / "out", "-m", model)
     assert code == 1 and out == b"" and "ZeroDivisionError: a long story" in err and "--debug" in err
     assert len(err.splitlines()) == 2

@@ -52,6 +52,16 @@ def test_adms_networks_are_ddbms_large_one_without_its_source(name, golden):
     assert OWN[name].parameters == sum(p.numel() for p in network.parameters())
 
 
+def test_adms_small_network_is_ddbms_small_one_without_its_source_and_with_classes(golden):
+    listed = json.loads((golden / "keys.edges2handbags-vp-64.json").read_text())["keys"]
+    listed["input_blocks.0.0.weight"][1] = 3
+    with torch.device("meta"):
+        network = assemble(card(OWN["adm-imagenet-64"])).network
+    found = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
+    assert found == listed | {"label_emb.weight": [1000, 768]}
+    assert OWN["adm-imagenet-64"].parameters == sum(p.numel() for p in network.parameters())
+
+
 @pytest.mark.parametrize("name", IMPORTED)
 def test_a_table_agrees_with_the_options_of_the_released_model(name, golden):
     config = json.loads((golden / f"keys.{name}.json").read_text())["config"]

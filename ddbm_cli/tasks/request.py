@@ -1,0 +1,217 @@
+"""What to translate and how, as asked, and what it means for a model: its plan, its start, its conditions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import torch
+from pydantic import Field
+
+from ddbm_cli.denoisers import NO_LABEL, PLAIN, Guidance
+from ddbm_cli.errors import UsageError
+from ddbm_cli.imaging.guides import Edit
+from ddbm_cli.models import TranslationModel, loading
+from ddbm_cli.registry import read_registry
+from ddbm_cli.registry.locate import Locating
+from ddbm_cli.samplers import Plan
+from ddbm_cli.settings import settings
+
+TEXT_SCALE = 7.5
+"""How much a text is exaggerated where nobody says, as is usual with Stable Diffusion."""
+
+NOISE = "noise"
+"""What stands for the source of pictures that have none."""
+
+
+@settings
+class TranslateRequest:
+    """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
+
+    source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
+    method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says,
+        `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
+        "ddib": `source_model`, a prior of sources, leads the picture to its noise, and the model makes one of that.
+    prompt, class_name: what the pictures show, for models that take a text, or know classes.
+    guidance_scale: how much that is exaggerated; None for 7.5 of a text and 1, not at all, of a class.
+    image_guidance_scale: how much the source is, of models with a source.
+    shard: (i, n) to do every n-th picture from the i-th on, as one of n processes.
+    """
+
+    source: str
+    output: Path | None = None
+    model: str | None = None
+    sampler: str | None = None
+    grid: str | None = None
+    steps: int | None = None
+    nfe: int | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    recursive: bool = False
+    format: str | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] = 95
+    keep_size: bool = False
+    fit: Literal["pad", "crop", "stretch"] | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+    method: Literal["bridge", "sdedit", "ddib"] = "bridge"
+    source_model: str | None = None
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    prompt: str = ""
+    class_name: str | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=1000)] | None = None
+    image_guidance_scale: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    guide: str | None = None
+    mask: Path | None = None
+    shard: tuple[int, int] = (0, 1)
+
+
+def request(**given: Any) -> TranslateRequest:
+    """Return the request for what is given.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    try:
+        return TranslateRequest(**given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-").replace("class-name", "class")
+        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm translate --help") from None
+
+
+def check_budget(request: TranslateRequest) -> None:
+    """See at once what would be found out only after a large model has been loaded."""
+    for option, value, what in (("--nfe", request.nfe, "network evaluations"), ("--steps", request.steps, "steps")):
+        if value is not None and value < 1:
+            raise UsageError(f"{value} {what} make no picture", hint=f"give {option} 1 or more")
+    if request.nfe is not None and request.steps is not None:
+        raise UsageError("--steps and --nfe are two ways to say one thing", hint="give one of them")
+
+
+def check_method(request: TranslateRequest) -> None:
+    if (request.method == "ddib") != (request.source_model is not None):
+        raise UsageError(
+            "--method ddib and --source-model belong together", hint="name the sources' prior, and the targets' with -m"
+        )
+    if request.method == "sdedit":
+        Edit(request.guide, request.mask)  # whose faults are told before a large model is loaded
+        return
+    given = {"strength": request.strength, "repeats": request.repeats > 1, "guide": request.guide, "mask": request.mask}
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"--{option} is for --method sdedit", hint="add --method sdedit, or leave it out")
+
+
+def load(request: TranslateRequest, name: str | None) -> Locating[TranslationModel]:
+    """Load a model as a request says, and yield what happens on the way.
+
+    Raises:
+        ModelError: it cannot be had.
+        UsageError: no such device or dtype; or a text for a model that takes none.
+    """
+    told = {"prompt": request.prompt, "guidance_scale": text_scale(request)}
+    return (yield from loading(name, device=request.device, dtype=request.dtype, fetch=not request.dry_run, **told))
+
+
+def the_prior(name: str | None) -> str:
+    """Return the model that is named, or the built-in prior.
+
+    Raises:
+        UsageError: none is named, and none built in.
+    """
+    priors = [entry.name for entry in read_registry().values() if entry.builtin and entry.task.startswith("->")]
+    if name is None and not priors:
+        raise UsageError("no prior is named", hint="name one with -m; make one with: ddbm train PICTURES --task prior")
+    return name or priors[0]
+
+
+def plan_of(request: TranslateRequest, model: TranslationModel) -> Plan:
+    """Return how a request is sampled by a model.
+
+    Raises:
+        UsageError: an unknown name, a value out of range, or a method that is not for this model.
+    """
+    return model.plan(request.sampler, request.grid, request.steps, request.nfe, start=_start(request, model))
+
+
+def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, Any] | None:
+    """Return how to leave the source, None for the model's own way; see that model and method fit."""
+    if request.method == "sdedit":
+        if not model.is_prior:
+            raise UsageError(f"model '{model.name}' is a bridge, and SDEdit needs a prior", hint="name a prior with -m")
+        if not model.denoiser.path.source_free:
+            raise UsageError(
+                f"model '{model.name}' is a bridge from noise, and SDEdit needs a path without a source",
+                hint="name a prior on ve, vp or cosine with -m",
+            )
+        strength = {} if request.strength is None else {"strength": request.strength}
+        return {"name": "noised", "repeats": request.repeats, **strength}
+    if model.is_prior:
+        raise UsageError(
+            f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
+            hint="use it with --method sdedit --strength 0.6, or make pictures: ddbm sample",
+        )
+    return None
+
+
+def text_scale(request: TranslateRequest) -> float:
+    """Return how much a text is exaggerated."""
+    return TEXT_SCALE if request.guidance_scale is None else request.guidance_scale
+
+
+def class_of(request: TranslateRequest, model: TranslationModel) -> int | None:
+    """Return the number of the class that is named, None for none.
+
+    Raises:
+        UsageError: there is no such class; or none is named, and the model never did without.
+    """
+    if request.class_name is not None:
+        return model.label_of(request.class_name)
+    if model.classes and not model.card.drop and request.source != NOISE:
+        names = ", ".join(model.card.classes) or f"0 to {model.classes - 1}"
+        raise UsageError(
+            f"model '{model.name}' wants to be told a class: {names}", hint=f"add --class {model.class_of(0)}"
+        )
+    return None
+
+
+def told(request: TranslateRequest, model: TranslationModel) -> TranslationModel:
+    """Return the model, told one class for all pictures of any batch, and the scales.
+
+    Raises:
+        UsageError: as `class_of` and `guidance_of`.
+    """
+    label = class_of(request, model)
+    every = None if not model.classes else torch.tensor([NO_LABEL if label is None else label])
+    return model.told(every, guidance_of(request, model))
+
+
+def guidance_of(request: TranslateRequest, model: TranslationModel) -> Guidance:
+    """Return the scales of a model's conditions.
+
+    Raises:
+        UsageError: the model has not the condition, or never learned to do without.
+    """
+    if request.prompt:
+        return PLAIN
+    label = 1.0 if request.guidance_scale is None else request.guidance_scale
+    image = request.image_guidance_scale
+    asked = {"--guidance-scale": (label, model.classes, "a class, nor a text")}
+    asked["--image-guidance-scale"] = (image, model.denoiser.sees_source, "a source")
+    for option, (scale, there, what) in asked.items():
+        if scale == 1:
+            continue
+        if not there:
+            raise UsageError(f"{option} {scale:g}: model '{model.name}' is not told {what}", hint="leave it out")
+        if not model.card.drop:
+            raise UsageError(
+                f"{option} {scale:g}: model '{model.name}' was never trained without its conditions",
+                hint="leave it out; or train one with: ddbm train DATA --drop 0.05",
+            )
+    if not request.class_name and label != 1 and request.source != NOISE:
+        raise UsageError(f"--guidance-scale {label:g} of no class", hint="name one with --class")
+    return Guidance(image=image, label=label)
