@@ -1,6 +1,7 @@
-"""Help pages that start fast: plain sections, one for each panel of options.
+"""Commands that start fast: their help is plain sections, and their words are not checked to be words.
 
-Typer's own pages draw boxes with rich, whose import takes longer than all else that `--help` does.
+Typer's own pages draw boxes with rich, and it has pydantic see that a text is a text; to import either takes longer
+than all else that `--help` or `weights list` do.
 """
 
 import os
@@ -31,15 +32,36 @@ def heading(text: str) -> str:
     return text if "NO_COLOR" in os.environ else typer.style(text, bold=True)
 
 
+class _AsItIs:
+    """What Typer asks of a parameter's type, for texts and flags: they come from the command line as they should."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value
+
+
+def _unchecked(command: Any, ctx: Any) -> None:
+    for param in command.get_params(ctx):
+        if param.nargs == 1 and not param.multiple and param.type_descriptor.annotation in (str, bool):
+            param._runtime_param = _AsItIs()  # where Typer has no such attribute, it takes its own way
+
+
 class Command(TyperCommand):
-    """A command whose help has sections."""
+    """A command that starts fast."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _unchecked(self, ctx)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _sections(self, ctx, formatter)
 
 
 class Group(TyperGroup):
-    """A group of commands whose help has sections."""
+    """A group of commands that starts fast."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _unchecked(self, ctx)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         self.format_commands(ctx, formatter)

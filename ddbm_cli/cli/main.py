@@ -3,41 +3,42 @@
 import errno
 import os
 import sys
-import traceback
 import warnings
+from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
 
 from ddbm_cli import __version__
-from ddbm_cli.cli import console, data, weights, weights_files
-from ddbm_cli.cli.compare import compare
-from ddbm_cli.cli.doctor import doctor
-from ddbm_cli.cli.evaluate import evaluate
+from ddbm_cli.cli import console
 from ddbm_cli.cli.help import Command, Group
-from ddbm_cli.cli.sample import sample
-from ddbm_cli.cli.show import show
-from ddbm_cli.cli.train import train
-from ddbm_cli.cli.translate import translate
 from ddbm_cli.errors import DdbmError
 
-app = typer.Typer(
-    name="ddbm",
-    cls=Group,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-app.command(cls=Command)(translate)
-app.command(cls=Command)(sample)
-app.command(cls=Command)(train)
-app.command(cls=Command)(compare)
-app.command(cls=Command)(evaluate)
-app.command(cls=Command)(show)
-app.command(cls=Command)(doctor)
-app.add_typer(data.app, name="data", cls=Group)
-weights_files.add(weights.app)
-app.add_typer(weights.app, name="weights", cls=Group)
+COMMANDS = ("translate", "sample", "train", "compare", "evaluate", "show", "doctor")
+"""Modules of this package, each with a function of its own name."""
+
+GROUPS = ("data", "weights")
+"""Modules with several commands."""
+
+
+def build(asked: str | None = None) -> typer.Typer:
+    """Return the app: with the one command that is asked for, which starts faster, or with all."""
+    app = typer.Typer(
+        name="ddbm",
+        cls=Group,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    known = asked in (*COMMANDS, *GROUPS)
+    for name in COMMANDS:
+        if name == asked or not known:
+            app.command(cls=Command)(getattr(import_module(f"ddbm_cli.cli.{name}"), name))
+    for name in GROUPS:
+        if name == asked or not known:
+            app.add_typer(import_module(f"ddbm_cli.cli.{name}").app, name=name, cls=Group)
+    app.callback()(options)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -46,7 +47,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -70,6 +70,7 @@ def main() -> NoReturn:
     """Run the command line; every expected error is two lines and an exit code."""
     if len(sys.argv) == 1:
         sys.argv.append("--help")
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     if not _debugging():
         warnings.simplefilter("ignore")  # of libraries, about pictures that are said to be broken anyway
     # A file name that is no text goes out as it came in.
@@ -77,7 +78,7 @@ def main() -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape")
     try:
-        code = app(standalone_mode=False)
+        code = build(asked)(standalone_mode=False)
         sys.stdout.flush()
     except DdbmError as error:
         _explain(error.message, error.hint, error.exit_code)
@@ -109,6 +110,8 @@ def _usage(error: typer.TyperException) -> NoReturn:
 
 def _explain(message: str, hint: str, code: int) -> NoReturn:
     if _debugging():
+        import traceback
+
         traceback.print_exc()
     console.error(message, hint)
     sys.exit(code)

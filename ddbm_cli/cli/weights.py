@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddbm_cli.cli import console, options
+from ddbm_cli.cli import console, options, weights_files
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.errors import UsageError
 
@@ -155,3 +155,6 @@ def _entry(name: str) -> "Entry":
     if not isinstance(found, Entry):
         raise UsageError(f"'{name}' is not in the registry", hint="ddbm weights list tells which are")
     return found
+
+
+weights_files.add(app)

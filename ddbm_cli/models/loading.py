@@ -6,8 +6,8 @@ from typing import Any
 from ddbm_cli.errors import UsageError
 from ddbm_cli.models.locate import locating
 from ddbm_cli.models.model import TranslationModel, load_model
-from ddbm_cli.registry import is_pipeline, locating_pipeline
 from ddbm_cli.registry.locate import Locating
+from ddbm_cli.registry.pipelines import is_pipeline, locating_pipeline
 
 
 def loading(

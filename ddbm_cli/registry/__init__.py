@@ -4,7 +4,6 @@ Nothing here imports torch, and only `hub` the hub's library, so that listing mo
 """
 
 from ddbm_cli.registry.entries import Entry, HubFile, read_registry
-from ddbm_cli.registry.pipelines import is_pipeline, locating_pipeline
 from ddbm_cli.registry.reference import HubRepo, Reference, parse
 
-__all__ = ["Entry", "HubFile", "HubRepo", "Reference", "is_pipeline", "locating_pipeline", "parse", "read_registry"]
+__all__ = ["Entry", "HubFile", "HubRepo", "Reference", "parse", "read_registry"]

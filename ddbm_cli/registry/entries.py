@@ -1,21 +1,18 @@
 """The registry of models: tables of `weights.toml`, one for each model.
 
 The package's own file comes first; a user's own is named by DDBM_WEIGHTS, or is the `weights.toml` of the working
-folder. A later table replaces an earlier one of the same name.
+folder. A later table replaces an earlier one of the same name. A user's tables are checked as they are read, the
+package's by a test: so listing models needs no pydantic, which takes longer to load than all else.
 """
 
 import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-import pydantic
-from pydantic import Field
+from typing import Any
 
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.registry.header import read_card_body
-from ddbm_cli.settings import settings
 
 FILE_NAME = "weights.toml"
 PACKAGE = Path(__file__).parent.parent
@@ -51,7 +48,7 @@ class HubFile:
         return f"{self.repo}@{self.revision}:{self.file}"
 
 
-@settings
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One model of the registry.
 
@@ -66,15 +63,15 @@ class Entry:
     origin: the registry file that the entry stands in.
     """
 
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    name: str
     task: str
-    file: Annotated[str, Field(min_length=1)]
-    repo: Annotated[str, Field(pattern=f"^({REPO})?$")] = ""
-    revision: Annotated[str, Field(min_length=1)] = MAIN
+    file: str
+    repo: str = ""
+    revision: str = MAIN
     url: str = ""
-    size: Annotated[int, Field(ge=1)] | None = None
-    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    parameters: Annotated[int, Field(ge=1)] | None = None
+    size: int | None = None
+    sha256: str = ""
+    parameters: int | None = None
     licence: str = "not stated"
     licence_source: str = ""
     importer: str = ""
@@ -149,27 +146,19 @@ def registry_files() -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Entry]:
+    own = path == own_registry()
     remedy = "mend it, or unset DDBM_WEIGHTS" if os.environ.get("DDBM_WEIGHTS") else "mend it, or rename it"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not a readable registry ({error})", hint=remedy) from None
-    return {name: _entry(path, name, table, remedy) for name, table in tables.items()}
+    if not own:
+        from ddbm_cli.registry.checks import checked
+
+        tables = {name: checked(path, name, table, remedy) for name, table in tables.items()}
+    return {name: _entry(path, name, table) for name, table in tables.items()}
 
 
-def _entry(path: Path, name: str, table: Any, remedy: str) -> Entry:
-    if not isinstance(table, dict):
-        raise UsageError(f"{path}: {name}: a registry holds tables, one for each model", hint=remedy)
-    try:
-        entry = pydantic.TypeAdapter(Entry).validate_python({"name": name, "origin": path, **table})
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in (name, *first["loc"]))
-        known = ", ".join(each for each in Entry.__dataclass_fields__ if each not in ("name", "origin"))
-        hint = f"a table may have: {known}" if first["type"] == "unexpected_keyword_argument" else remedy
-        raise UsageError(f"{path}: {place}: {first['msg']}", hint=hint) from None
-    if not (entry.repo or entry.url or entry.builtin):
-        raise UsageError(f"{path}: {name}: it says not where its file is", hint='add repo = "owner/name"')
-    if entry.importer and not entry.card:
-        raise UsageError(f"{path}: {name}: a file to be imported needs a card", hint=f"add a table [{name}.card]")
-    return entry
+def _entry(path: Path, name: str, table: dict[str, Any]) -> Entry:
+    fingerprint = tuple(table.get("fingerprint", ()))
+    return Entry(**{"name": name, "origin": path, **table, "fingerprint": fingerprint})

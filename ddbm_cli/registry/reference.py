@@ -36,8 +36,8 @@ class HubRepo:
 
 Reference = Entry | HubFile | HubRepo | Path
 
-_SHORT = re.compile(rf"(?P<repo>{REPO})(@(?P<revision>[^:\s]+))?(:(?P<file>\S.*))?")
-_HF = re.compile(rf"hf://(?P<repo>{REPO})(@(?P<revision>[^/\s]+))?(/(?P<file>\S.*))?")
+_SHORT = rf"(?P<repo>{REPO})(@(?P<revision>[^:\s]+))?(:(?P<file>\S.*))?"
+_HF = rf"hf://(?P<repo>{REPO})(@(?P<revision>[^/\s]+))?(/(?P<file>\S.*))?"
 
 
 def parse(text: str) -> Reference:
@@ -60,7 +60,7 @@ def parse(text: str) -> Reference:
             raise ModelError(f"{text}: no such model file", hint="check the path, or see: ddbm weights list")
         if "/" not in text:
             raise _unknown(text, entries)
-    match = (_HF if text.startswith("hf://") else _SHORT).fullmatch(text)
+    match = re.fullmatch(_HF if text.startswith("hf://") else _SHORT, text)
     if not match:
         raise ModelError(
             f"'{text}' is no file here, and no name on the hub",

@@ -236,7 +236,7 @@ def test_version_and_help(ddbm):
 def test_every_option_says_what_it_is_for(ddbm):
     import typer
 
-    commands = typer.main.get_command(main_module.app).commands
+    commands = typer.main.get_command(main_module.build()).commands
     for name in ("translate", "train"):
         for parameter in commands[name].params:
             assert parameter.help or parameter.hidden, parameter.name

@@ -13,6 +13,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard, assemble, builtin_path
 from ddbm_cli.models.checkpoint import digest
 from ddbm_cli.registry import read_registry
+from ddbm_cli.registry.checks import checked
 from ddbm_cli.registry.entries import own_registry
 from ddbm_cli.registry.header import read_card_body
 from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS
@@ -100,6 +101,11 @@ def test_an_entry_says_what_could_not_be_checked():
     for entry in OWN.values():
         assert entry.builtin or entry.sha256 or entry.note
         assert entry.licence_source
+
+
+def test_the_packages_own_tables_hold_to_what_a_users_are_checked_for():
+    for name, table in tomllib.loads(own_registry().read_text()).items():
+        checked(own_registry(), name, table, "mend it")
 
 
 def test_the_registry_is_part_of_the_wheel():
