@@ -6,6 +6,7 @@ dbim:5,10,20                  bare numbers are budgets: three methods
 dbim-2:model=my.safetensors   another model
 default                       what the model's card says
 sdedit:0.2,0.4                bare numbers are strengths
+ddib:20,source=a,model=b      two priors, of the sources and of the targets
 dbim:10,class=cat,guidance_scale=3    what a model is told, and how much that is exaggerated
 """
 
@@ -17,10 +18,14 @@ from ddbm_cli.errors import UsageError
 
 DEFAULT = "default"
 SDEDIT = "sdedit"
+DDIB = "ddib"
+WAYS = (DEFAULT, SDEDIT, DDIB)
+"""Methods that are no sampler, and leave it to the model's card."""
 
 SCALES = {"guidance_scale": float, "image_guidance_scale": float}
 
-OWN_FIELDS = {"model": str, "grid": str, "nfe": int, "steps": int, "strength": float, "class": str, **SCALES}
+_PLAIN = {"model": str, "grid": str, "nfe": int, "steps": int, "strength": float, "source": str, "class": str}
+OWN_FIELDS = _PLAIN | SCALES
 """Fields of a method; all others are the sampler's."""
 
 
@@ -29,7 +34,7 @@ class Method:
     """One column of a comparison; None leaves a choice to the model's card.
 
     name: of the sampler or method, as it was written. sampler: in its shell form.
-    strength: SDEdit's share of the way back to noise, 0 to 1.
+    strength: SDEdit's share of the way back to noise, 0 to 1. source: DDIB's model of the sources.
     told: class and scales of guidance, as options of `translate`.
     """
 
@@ -40,12 +45,13 @@ class Method:
     nfe: int | None = None
     steps: int | None = None
     strength: float | None = None
+    source: str | None = None
     told: tuple[tuple[str, Any], ...] = ()
 
     @property
     def label(self) -> str:
         """What the method is called, without its budget."""
-        words = self.name if self.name in (DEFAULT, SDEDIT) else str(self.sampler)
+        words = self.name if self.name in WAYS else str(self.sampler)
         words = f"{words}:{self.strength:g}" if self.strength is not None else words
         return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.told)])
 
@@ -60,6 +66,8 @@ class Method:
         }
         if self.name == SDEDIT:
             given |= {"method": SDEDIT, "strength": self.strength}
+        if self.name == DDIB:
+            given |= {"method": DDIB, "source_model": self.source}
         given |= {"class_name" if name == "class" else name: value for name, value in self.told}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -90,7 +98,7 @@ def _read(spec: str) -> Iterator[Method]:
     items = [item.strip() for item in rest.split(",") if item.strip()]
     numbers = [item for item in items if "=" not in item]
     own, fields = _part((item.partition("=") for item in items if "=" in item), spec)
-    sampler = None if name in (DEFAULT, SDEDIT) else ":".join(filter(None, [name, ",".join(fields)]))
+    sampler = None if name in WAYS else ":".join(filter(None, [name, ",".join(fields)]))
     if sampler is None and fields:
         raise UsageError(f"'{name}' has no field '{fields[0].partition('=')[0]}'", hint=f"it takes {_takes()}")
     told = tuple((name, own.pop(name)) for name in ("class", *SCALES) if name in own)

@@ -33,7 +33,7 @@ class Outcome:
     label: short and unique.
     nfe: network evaluations a picture, counted. seconds: of sampling, a picture, the median over batches.
     pictures: by the input's name, PNG. commands: that make them again.
-    scores: metric -> input's name -> value.
+    scores: metric -> input's name -> value. figures: metric of all pictures as a set -> value.
     error, hint: why the column is empty.
     """
 
@@ -48,14 +48,16 @@ class Outcome:
     commands: dict[str, str] = field(default_factory=dict)
     strips: dict[str, Strip] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     error: str = ""
     hint: str = ""
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean of each metric over the inputs that have it."""
-        return {name: sum(values.values()) / len(values) for name, values in self.scores.items() if values}
+        """The mean of each metric over the inputs that have it, and the figures of the set."""
+        means = {name: sum(values.values()) / len(values) for name, values in self.scores.items() if values}
+        return means | self.figures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from ddbm_cli.comparison.result import Comparison, Outcome
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each method: its label, NFE, seconds a picture, and the mean of each metric."""
+    """Return a row for each method: its label, NFE, seconds a picture, the mean of each metric, figures of the set."""
     return [_row(comparison, outcome) for outcome in comparison.outcomes]
 
 

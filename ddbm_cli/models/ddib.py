@@ -72,6 +72,11 @@ class DDIB(TranslationModel):
     def is_prior(self) -> bool:
         return False
 
+    @property
+    def priors(self) -> tuple[str, str]:
+        """The names of the two, the sources' first."""
+        return self._there.name, self._back.name
+
     def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
         """As `TranslationModel.told`, of the targets."""
         other = super().told(label, guidance)

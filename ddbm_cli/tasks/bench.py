@@ -17,6 +17,7 @@ import torch
 
 from ddbm_cli import __version__
 from ddbm_cli.comparison import Input, Method, Outcome, Strip
+from ddbm_cli.comparison.method import DDIB as DDIB_NAME
 from ddbm_cli.comparison.method import SDEDIT
 from ddbm_cli.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.imaging.files import Job
@@ -24,7 +25,7 @@ from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import TranslationModel, loading
+from ddbm_cli.models import DDIB, TranslationModel, loading
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.samplers import NoiseSource, Plan
@@ -107,8 +108,10 @@ class Bench:
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
         """Run a method; what stops it is its outcome."""
         try:
-            name = the_prior(method.model) if method.name == SDEDIT else method.model
+            name = the_prior(method.model) if method.name in (SDEDIT, DDIB_NAME) else method.model
             model = yield from self.load(name)
+            if method.name == DDIB_NAME and method.source:
+                model = DDIB((yield from self.load(method.source)), model)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
@@ -174,6 +177,7 @@ class Bench:
         done = {job.name: folder / job.output.relative_to(self._parts) for job in self._jobs if job.name not in failed}
         shown = [job for job in self._jobs if job.name in done]
         self._preprocess = model.card.preprocess
+        scores, figures = score(done, {job.name: job.source for job in self._jobs}, self.targets)
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
             model=model.name,
@@ -183,9 +187,12 @@ class Bench:
             nfe=plan.nfe,
             seconds=_Timing.at(folder).median,
             pictures={name: file.read_bytes() for name, file in done.items()},
-            commands={name: command(file, model=method.model) for name, file in done.items()},
+            commands={
+                name: command(file, model=method.model, source_model=method.source) for name, file in done.items()
+            },
             strips=self._strips(told(asked, model), plan, shown[: self._trajectories]),
-            scores=score(done, {job.name: job.source for job in self._jobs}, self.targets),
+            scores=scores,
+            figures=figures,
             failed=failed,
         )
 

@@ -57,6 +57,9 @@ WRITERS = {".html": as_html, ".json": as_json, ".csv": as_csv, ".md": as_markdow
 FEW = 50
 """Pictures of which a mean still moves with every one."""
 
+FEW_OF_A_SET = 2048
+"""Pictures of which a figure of the set, such as FID, depends on their number still."""
+
 
 @settings
 class CompareRequest:
@@ -204,3 +207,6 @@ def _warnings(outcomes: list[Outcome], inputs: Sequence[Input], *, targets: int)
         yield f"Scores are of {targets} of {len(inputs)} inputs: the others have no target."
     if 0 < targets < FEW:
         yield f"{targets} pictures are few: small differences between means may be chance."
+    sets = sorted({label for outcome in ran for label in outcome.figures})
+    if sets and targets < FEW_OF_A_SET:
+        yield f"{' and '.join(sets)}: of {targets} pictures as a set, to be compared within this table only."

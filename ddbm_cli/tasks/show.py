@@ -52,11 +52,11 @@ def picture_settings(file: Path) -> dict[str, Any]:
         ) from None
 
 
-def command(file: Path, *, model: str | None = None) -> str:
+def command(file: Path, *, model: str | None = None, source_model: str | None = None) -> str:
     """Return the shell line that makes a picture again, from a source of the same name.
 
     Args:
-        file: the picture. model: how the model is named on the line; by its own name if not given.
+        file: the picture. model, source_model: how these are named on the line; by their own names if not given.
 
     Raises:
         UsageError: the file is a model.
@@ -85,6 +85,9 @@ def command(file: Path, *, model: str | None = None) -> str:
         options |= {"--repeats": made["start"].get("repeats", 1)}
         options |= {"--guide": GUIDE[made["guide"]].format(**made)} if "guide" in made else {}
         options |= {"--mask": "MASK"} if "mask_sha256" in made else {}
+    if "ddib" in made:
+        of_sources, of_targets = made["ddib"]
+        options |= {"--method": "ddib", "--source-model": source_model or of_sources, "--model": model or of_targets}
     if "draw" in made:  # with those that lie between it and the next
         words = ["ddbm", "sample", made["source"], "-n", str(made["draw"] + (2 if "between" in made else 1))]
         options |= {"--interpolate": made["between"][1] - 1} if "between" in made else {}

@@ -35,7 +35,7 @@ from ddbm_cli.imaging.io import (
     write_atomically,
 )
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
-from ddbm_cli.models import TranslationModel
+from ddbm_cli.models import DDIB, TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Written
 from ddbm_cli.tasks.request import TranslateRequest, class_of, guidance_of, text_scale
@@ -257,6 +257,8 @@ class Work:
             "fit": self.preprocess.fit,
             "keep_size": self.request.keep_size,
         }
+        if isinstance(self.model, DDIB):
+            settings |= {"ddib": list(self.model.priors)}
         if self.request.prompt:
             settings |= {"prompt": self.request.prompt, "guidance_scale": text_scale(self.request)}
         if self.model.classes:

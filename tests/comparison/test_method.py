@@ -17,6 +17,7 @@ from ddbm_cli.errors import UsageError
         ("dbim:model=a.safetensors", [Method(name="dbim", sampler="dbim", model="a.safetensors")]),
         ("default:7", [Method(name="default", nfe=7)]),
         ("sdedit:0.2,0.5", [Method(name="sdedit", strength=number) for number in (0.2, 0.5)]),
+        ("ddib:8,source=a,model=b", [Method(name="ddib", source="a", model="b", nfe=8)]),
         ("sdedit:0.2,nfe=9", [Method(name="sdedit", strength=0.2, nfe=9)]),
     ],
 )
@@ -34,6 +35,8 @@ def test_options_are_those_of_translate():
     assert method.options() == {"sampler": "heun:churn=0.1", "grid": "uniform", "nfe": 9}
     (method,) = parse_methods(["sdedit:0.4"])
     assert method.options() == {"method": "sdedit", "strength": 0.4}
+    (method,) = parse_methods(["ddib:source=a,model=b"])
+    assert method.options() == {"method": "ddib", "source_model": "a", "model": "b"}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image
 from ddbm_cli.errors import UsageError
 from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import ADM
+from ddbm_cli.tasks import evaluate, translate
 from ddbm_cli.tasks.compare import request, run
 from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Made, Planned, Written
 from tests.tiny import NETWORK, picture, write_tiny
@@ -73,6 +74,23 @@ def test_the_scores_are_of_the_pictures_against_their_truth(folder):
     compare(folder, "dbim", targets=folder / "in", overwrite=True)
     other = told(folder)["methods"][0]["scores"]["MSE"]
     assert once.keys() == {"0.png", "1.png", "2.png"} and once != other
+
+
+def test_all_pictures_of_a_method_are_measured_as_a_set_too(folder):
+    """As `evaluate` does; of no single picture is there such a figure."""
+    compare(folder, "dbim", targets=folder / "truth", nfe=2)
+    translated = translate.request(
+        source=str(folder / "in"), output=folder / "out", model=str(folder / "tiny.safetensors"), device="cpu",
+        sampler="dbim", nfe=2, format="png",
+    )  # fmt: skip
+    list(translate.run(translated))
+    asked = evaluate.EvaluateRequest(outputs=folder / "out", targets=folder / "truth", metrics=("swd",), device="cpu")
+    (figure,) = list(evaluate.run(asked))[-1].figures
+    (row,) = told(folder)["methods"]
+    assert row[figure.label] == pytest.approx(figure.value) and figure.label not in row["scores"]
+    assert any(figure.label in warning for warning in told(folder)["warnings"])
+    compare(folder, "dbim", nfe=2, overwrite=True)
+    assert figure.label not in told(folder)["methods"][0]
 
 
 def test_the_same_again_is_the_same_page(folder):
@@ -202,9 +220,9 @@ def test_targets_must_be_named_like_inputs(folder):
         compare(folder, targets=folder / "other")
 
 
-def test_sdedit_is_a_method_like_any(folder):
-    """With a prior as its model, at several strengths; a bridge cannot do it, which costs its column."""
-    prior = write_tiny(
+@pytest.fixture
+def prior(folder):
+    return write_tiny(
         folder / "prior.safetensors",
         task="-> test",
         path={"name": "ve"},
@@ -212,8 +230,21 @@ def test_sdedit_is_a_method_like_any(folder):
         network=NETWORK | {"in_channels": 3},
         defaults={"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 4},
     )
+
+
+def test_sdedit_is_a_method_like_any(folder, prior):
+    """With a prior as its model, at several strengths; a bridge cannot do it, which costs its column."""
     compare(folder, "dbim", f"sdedit:0.2,0.6,model={prior}", "sdedit:0.4")
     bridge, low, high, wrong = told(folder)["methods"]
     assert [row["method"] for row in (low, high)] == ["sdedit:0.2, 5 NFE", "sdedit:0.6, 5 NFE"]
     assert "error" not in bridge and "needs a prior" in wrong["error"]
     assert "--method sdedit --strength 0.6" in high["commands"]["0.png"]
+
+
+def test_ddib_is_a_method_with_two_models(folder, prior):
+    compare(folder, f"ddib:source={prior},model={prior}", "ddib", "ddib:source=nowhere.safetensors", nfe=6)
+    done, alone, lost = told(folder)["methods"]
+    assert done["method"] == "ddib, 6 NFE" and set(done["commands"]) == {"0.png", "1.png", "2.png"}
+    assert f"--model {prior} " in done["commands"]["0.png"]
+    assert f"--method ddib --source-model {prior}" in done["commands"]["0.png"]
+    assert "belong together" in alone["error"] and "no such model file" in lost["error"]
