@@ -35,7 +35,7 @@ ONLY_IN = {
     "huggingface_hub": {"registry"},
     "jinja2": {"comparison"},
     "diffusers": {"networks"},
-    "transformers": {"networks"},
+    "transformers": {"networks", "metrics"},
     "torchmetrics": {"metrics"},
     "torch_fidelity": {"metrics"},
     "torchvision": {"metrics"},

@@ -5,6 +5,7 @@ Torch and NumPy alone give the errors; torchmetrics and torch-fidelity (the extr
 
 from ddbm_cli.errors import DdbmError
 from ddbm_cli.metrics.base import Batch, Figure, Metric, MissingExtraError, PictureMetric, SetMetric
+from ddbm_cli.metrics.cmmd import CMMD
 from ddbm_cli.metrics.diversity import PixelDiversity
 from ddbm_cli.metrics.edges import EdgeF1
 from ddbm_cli.metrics.inception import AFD, FID, CleanFID
@@ -28,6 +29,7 @@ _ALL = (
     DISTS,
     FID,
     CleanFID,
+    CMMD,
     SlicedWasserstein,
     PixelDiversity,
     AFD,

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.metrics.base import Batch, Figure, PictureMetric, SetMetric, need_libraries
+from ddbm_cli.metrics.cache import FeatureCache
 from ddbm_cli.metrics.diversity import pairwise
 from ddbm_cli.metrics.sample import Sample
 from ddbm_cli.metrics.weights import INCEPTION, published
+from ddbm_cli.registry.folders import cache_folder
 
 FEATURES = 2048
 INPUT = 299
@@ -83,17 +85,18 @@ class FID(SetMetric):
     def __init__(self, device: torch.device, *, seed: int = 0) -> None:
         super().__init__(device, seed=seed)
         self._network = Network(device, clean=self.clean, what=self.label)
+        name = f"inception-{INCEPTION.head}{'-clean' if self.clean else ''}-{device.type}.sqlite"
+        self._of_targets = FeatureCache(lambda pictures: self._network(pictures)[0], cache_folder() / "features" / name)
         self._moments = Moments(), Moments()
         self._features = Sample(MOST_FEATURES), Sample(MOST_FEATURES)
         self._logits = Sample(MOST_LOGITS)
 
     def update(self, batch: Batch) -> None:
-        for side, pictures in enumerate((batch.outputs, batch.wanted)):
-            features, logits = (each.cpu() for each in self._network(pictures))
-            self._moments[side].add(features)
-            self._features[side].add(batch.index, features)
-            if side == 0:
-                self._logits.add(batch.index, logits)
+        features, logits = (each.cpu() for each in self._network(batch.outputs))
+        self._logits.add(batch.index, logits)
+        for side, found in enumerate((features, self._of_targets(batch.wanted))):
+            self._moments[side].add(found)
+            self._features[side].add(batch.index, found)
 
     def figures(self) -> list[Figure]:
         count = self._moments[0].count

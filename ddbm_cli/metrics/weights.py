@@ -57,7 +57,7 @@ ALL = (INCEPTION, ALEXNET, VGG16)
 
 @contextmanager
 def published(weights: Weights) -> Iterator[None]:
-    """See that a file is here; within, what libraries load is read as tensors alone, never as a pickle.
+    """See that a file is here; within, what libraries load is read as by `tensors_alone`.
 
     Raises:
         MissingWeightsError: it is not here, or is another file.
@@ -68,6 +68,13 @@ def published(weights: Weights) -> Iterator[None]:
         raise MissingWeightsError(
             f"{weights.used_by}: {weights.path} is not the published file", hint=f"remove it, then {PULL}"
         )
+    with tensors_alone():
+        yield
+
+
+@contextmanager
+def tensors_alone() -> Iterator[None]:
+    """Within, what libraries load is read as tensors alone, never as a pickle."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"

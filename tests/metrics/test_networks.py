@@ -18,6 +18,7 @@ from tests.metrics.test_pixels import CPU, pair, pictures
 def home(tmp_path, monkeypatch):
     """An empty cache of torch's."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("DDBM_HOME", str(tmp_path / "ddbm"))
     return tmp_path
 
 

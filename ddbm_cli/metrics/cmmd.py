@@ -1,0 +1,94 @@
+"""CMMD (arXiv:2401.09603): the distance of two sets of pictures by CLIP's embeddings, without a Gaussian's assumption.
+
+    CMMD = 1000 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y)),    k(x, y) = exp(-|x - y|^2 / (2 sigma^2))      (1)
+
+over all pairs of unit embeddings of outputs and of targets, sigma = 10. The network is fetched by nobody here: it is
+used where the cache of Hugging Face has it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddbm_cli.metrics.base import Batch, Figure, SetMetric, need_libraries
+from ddbm_cli.metrics.cache import FeatureCache
+from ddbm_cli.metrics.sample import Sample
+from ddbm_cli.metrics.weights import MissingWeightsError, tensors_alone
+from ddbm_cli.registry.folders import cache_folder
+
+ENCODER = "openai/clip-vit-large-patch14-336"
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of CLIP's pictures, in 0..1 (arXiv:2103.00020)."""
+
+SIGMA, SCALE = 10.0, 1000.0
+MOST = 20_000
+"""Pictures that are looked at, evenly spread over all: this bounds memory."""
+
+ROWS = 1024
+
+
+class CMMD(SetMetric):
+    """Maximum mean discrepancy of CLIP's embeddings."""
+
+    name = "cmmd"
+    label = "CMMD"
+    recipe = f"{ENCODER}, bicubic to its size without antialiasing, sigma {SIGMA:g}, times {SCALE:g}; biased estimate"
+
+    def __init__(self, device: torch.device, *, seed: int = 0) -> None:
+        super().__init__(device, seed=seed)
+        self._embed = _Encoder(device)
+        file = cache_folder() / "features" / f"{ENCODER.rpartition('/')[2]}-{device.type}.sqlite"
+        self._of_targets = FeatureCache(self._embed, file)
+        self._embeddings = Sample(MOST)
+
+    def update(self, batch: Batch) -> None:
+        self._embeddings.add(batch.index, self._embed(batch.outputs), self._of_targets(batch.wanted))
+
+    def figures(self) -> list[Figure]:
+        count = len(self._embeddings)
+        value = discrepancy(*self._embeddings.parts) if count else None
+        return [
+            Figure(
+                name=self.name, label=self.label, value=value, count=count, higher_is_better=False, recipe=self.recipe
+            )
+        ]
+
+
+class _Encoder:
+    """CLIP's picture encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32."""
+
+    def __init__(self, device: torch.device) -> None:
+        need_libraries(["transformers"], CMMD.label)
+        from transformers import CLIPVisionModelWithProjection
+
+        try:
+            with tensors_alone():
+                network = CLIPVisionModelWithProjection.from_pretrained(ENCODER, local_files_only=True)
+        except (OSError, ValueError):
+            raise MissingWeightsError(
+                f"{CMMD.label}: {ENCODER} is not in the cache of Hugging Face", hint=f"hf download {ENCODER}"
+            ) from None
+        self._network = network.to(device)
+        self._device = device
+        self._size = int(str(network.config.image_size))
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        shape = (1, 3, 1, 1)
+        mean, std = (torch.tensor(numbers, device=self._device).view(shape) for numbers in (MEAN, STD))
+        wide = F.interpolate(pictures.to(self._device).float() / 255, (self._size, self._size), mode="bicubic")
+        with torch.inference_mode():
+            embeddings: Tensor = self._network(pixel_values=(wide - mean) / std).image_embeds
+        return F.normalize(embeddings.float(), dim=-1).cpu()
+
+
+def discrepancy(outputs: Tensor, targets: Tensor) -> float:
+    """Return (1) for unit embeddings (N, D) and (M, D), computed in float64 and in memory that is linear in N and M."""
+    first, second = outputs.double(), targets.double()
+    value = _similarity(first, first) + _similarity(second, second) - 2 * _similarity(first, second)
+    return SCALE * float(value)
+
+
+def _similarity(first: Tensor, second: Tensor) -> float:
+    parts = (torch.cdist(rows, second).square() for rows in torch.split(first, ROWS))
+    return sum(float((-part / (2 * SIGMA**2)).exp().sum()) for part in parts) / (len(first) * len(second))
