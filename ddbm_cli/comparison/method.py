@@ -55,6 +55,11 @@ class Method:
         words = f"{words}:{self.strength:g}" if self.strength is not None else words
         return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.told)])
 
+    @property
+    def is_guided(self) -> bool:
+        """Whether an evaluation combines several estimates."""
+        return any(name in SCALES and value != 1 for name, value in self.told)
+
     def options(self) -> dict[str, Any]:
         """Return what differs from a plain `translate`, as its options."""
         given: dict[str, Any] = {

@@ -6,6 +6,8 @@ over all pairs of unit embeddings of outputs and of targets, sigma = 10. The net
 used where the cache of Hugging Face has it.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,14 +66,14 @@ class _Encoder:
 
         try:
             with tensors_alone():
-                network = CLIPVisionModelWithProjection.from_pretrained(ENCODER, local_files_only=True)
+                network: Any = CLIPVisionModelWithProjection.from_pretrained(ENCODER, local_files_only=True)
         except (OSError, ValueError):
             raise MissingWeightsError(
                 f"{CMMD.label}: {ENCODER} is not in the cache of Hugging Face", hint=f"hf download {ENCODER}"
             ) from None
         self._network = network.to(device)
         self._device = device
-        self._size = int(str(network.config.image_size))
+        self._size = network.config.image_size
 
     def __call__(self, pictures: Tensor) -> Tensor:
         shape = (1, 3, 1, 1)

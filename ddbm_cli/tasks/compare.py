@@ -136,7 +136,7 @@ def run(request: CompareRequest) -> Iterator[Event]:
         outcomes=_told_apart(outcomes),
         metrics={each.label: (each.recipe, each.higher_is_better) for each in metrics(targets=bool(bench.targets))},
         facts=_machine(request, bench.device),
-        warnings=tuple(_warnings(outcomes, inputs, targets=len(bench.targets))),
+        warnings=tuple(_warnings(methods, outcomes, inputs, targets=len(bench.targets))),
     )
     for output in request.outputs:
         write_atomically(output, WRITERS[output.suffix.lower()](comparison))
@@ -193,7 +193,9 @@ def _told_apart(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
     )
 
 
-def _warnings(outcomes: list[Outcome], inputs: Sequence[Input], *, targets: int) -> Iterator[str]:
+def _warnings(
+    methods: list[Method], outcomes: list[Outcome], inputs: Sequence[Input], *, targets: int
+) -> Iterator[str]:
     known = sum(each.split == TRAINING for each in inputs)
     if known:
         yield f"{known} of {len(inputs)} inputs are training pictures of a model: their scores are not fair."
@@ -203,6 +205,9 @@ def _warnings(outcomes: list[Outcome], inputs: Sequence[Input], *, targets: int)
             yield f"{first.label} and {second.label} take equal steps, but not equal work: compare their NFE."
     if len({outcome.nfe for outcome in ran}) > 1:
         yield "The methods differ in network evaluations: --nfe gives all the same budget."
+    guided = ", ".join(method.label for method in methods if method.is_guided)
+    if guided:
+        yield f"Guided: {guided}. There an evaluation makes up to three estimates, and takes as much longer."
     if 0 < targets < len(inputs):
         yield f"Scores are of {targets} of {len(inputs)} inputs: the others have no target."
     if 0 < targets < FEW:

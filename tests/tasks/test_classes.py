@@ -108,6 +108,8 @@ def test_a_comparison_tells_its_models_alike(classed, bridge, tmp_path):
         "dbim class blue guidance scale 2.0, 3 NFE",
     ]
     assert all("error" not in each or not each["error"] for each in found["methods"])
+    (warning,) = [each for each in found["warnings"] if each.startswith("Guided")]
+    assert "blue" in warning and "red" not in warning
 
 
 def test_results_do_not_depend_on_the_batch(classed, bridge):

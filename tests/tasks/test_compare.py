@@ -25,6 +25,18 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def prior(folder):
+    return write_tiny(
+        folder / "prior.safetensors",
+        task="-> test",
+        path={"name": "ve"},
+        sees_source=False,
+        network=NETWORK | {"in_channels": 3},
+        defaults={"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 4},
+    )
+
+
 def compare(folder, *methods, **options):
     body = {"source": str(folder / "in"), "model": str(folder / "tiny.safetensors"), "device": "cpu"}
     body |= {"methods": methods or ("dbim", "ddbm"), "outputs": (folder / "cmp.json",), "nfe": 5}
@@ -51,7 +63,7 @@ def test_it_becomes_a_page_and_tables(folder):
     )
 
 
-def test_equal_budgets_are_equal_calls(folder, monkeypatch):
+def test_equal_budgets_are_equal_calls(folder, prior, monkeypatch):
     """What the table says is what the network was asked, for every method."""
     calls = []
     forward = ADM.forward
@@ -61,7 +73,8 @@ def test_equal_budgets_are_equal_calls(folder, monkeypatch):
         return forward(self, *arguments)
 
     monkeypatch.setattr(ADM, "forward", spy)
-    for method in ("default", "ddbm", "dbim", "dbim-2", "dbim-3", "ode", "sde", "euler"):
+    with_priors = (f"sdedit:0.5,model={prior}", f"ddib:source={prior},model={prior}")
+    for method in ("default", "ddbm", "dbim", "dbim-2", "dbim-3", "ode", "sde", "euler", "pc", *with_priors):
         calls.clear()
         compare(folder, method, trajectories=0, overwrite=True)
         (row,) = told(folder)["methods"]
@@ -218,18 +231,6 @@ def test_targets_must_be_named_like_inputs(folder):
     picture(0).save(folder / "other" / "x.png")
     with pytest.raises(UsageError, match="no picture is named like an input"):
         compare(folder, targets=folder / "other")
-
-
-@pytest.fixture
-def prior(folder):
-    return write_tiny(
-        folder / "prior.safetensors",
-        task="-> test",
-        path={"name": "ve"},
-        sees_source=False,
-        network=NETWORK | {"in_channels": 3},
-        defaults={"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 4},
-    )
 
 
 def test_sdedit_is_a_method_like_any(folder, prior):
