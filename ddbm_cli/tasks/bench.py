@@ -29,10 +29,9 @@ from ddbm_cli.models import DDIB, TranslationModel, loading
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.samplers import NoiseSource, Plan
-from ddbm_cli.settings import spell
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Made, Planned, Written
-from ddbm_cli.tasks.request import plan_of, the_prior, told
+from ddbm_cli.tasks.request import in_words, plan_of, the_prior, told
 from ddbm_cli.tasks.scores import score
 from ddbm_cli.tasks.show import command
 
@@ -182,7 +181,7 @@ class Bench:
             label=f"{method.label}, {plan.nfe} NFE",
             model=model.name,
             card={name: value for name, value in describe_card(model.card).items() if name != "seen"},
-            sampling=f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps",
+            sampling=in_words(plan),
             steps=plan.steps,
             nfe=plan.nfe,
             seconds=_Timing.at(folder).median,

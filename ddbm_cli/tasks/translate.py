@@ -11,10 +11,17 @@ from ddbm_cli.errors import UsageError
 from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
 from ddbm_cli.imaging.io import format_of
 from ddbm_cli.models import DDIB, TranslationModel
-from ddbm_cli.samplers import Noised
-from ddbm_cli.settings import spell
 from ddbm_cli.tasks.events import Event, Intended, Planned
-from ddbm_cli.tasks.request import TranslateRequest, check_budget, check_method, load, plan_of, request, the_prior
+from ddbm_cli.tasks.request import (
+    TranslateRequest,
+    check_budget,
+    check_method,
+    in_words,
+    load,
+    plan_of,
+    request,
+    the_prior,
+)
 from ddbm_cli.tasks.work import Tally, Work, is_pipe, word
 
 __all__ = ["TranslateRequest", "facts", "request", "run", "see_that_it_can_be_written", "sweep"]
@@ -93,12 +100,9 @@ def facts(work: Work, jobs: Jobs) -> dict[str, str]:
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
     ignored = f", {_count(jobs.ignored, 'other file')} ignored" if jobs.ignored else ""
     keeps = work.request.keep_size
-    start = plan.start
-    guided = f", strength {start.strength:g} = sigma {start.sigma(plan.path):.3g}" if isinstance(start, Noised) else ""
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {word(model.dtype)}",
-        "Sampling": f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {work.nfe} NFE,"
-        f" seed {work.request.seed}{guided}",
+        "Sampling": f"{in_words(plan)}, seed {work.request.seed}",
         "Input": f"{_count(len(jobs.jobs), 'picture')}{ignored}",
         "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",
     }

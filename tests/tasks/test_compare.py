@@ -240,6 +240,7 @@ def test_sdedit_is_a_method_like_any(folder, prior):
     assert [row["method"] for row in (low, high)] == ["sdedit:0.2, 5 NFE", "sdedit:0.6, 5 NFE"]
     assert "error" not in bridge and "needs a prior" in wrong["error"]
     assert "--method sdedit --strength 0.6" in high["commands"]["0.png"]
+    assert "strength 0.6 = sigma 6.1" in high["sampling"] and "sigma" not in bridge["sampling"]
 
 
 def test_ddib_is_a_method_with_two_models(folder, prior):
