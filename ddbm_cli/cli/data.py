@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ddbm_cli.cli import console
+from ddbm_cli.cli.help import Command, Group
 
-app = typer.Typer(no_args_is_help=True, help="Make data to train on.")
+app = typer.Typer(no_args_is_help=True, help="Make data to train on.", cls=Group)
 
 
 class SketchStyle(StrEnum):
@@ -24,7 +25,7 @@ def group() -> None:
     """Make data to train on."""
 
 
-@app.command()
+@app.command(cls=Command)
 def edges(
     pictures: Annotated[Path, typer.Argument(help="Folder of pictures.", show_default=False)],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the pairs.", show_default=False)],

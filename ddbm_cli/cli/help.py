@@ -18,13 +18,24 @@ def _sections(command: Any, ctx: Any, formatter: Any) -> None:
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
-        if record:
-            default = "Arguments" if param.param_type_name == "argument" else "Options"
-            sections.setdefault(getattr(param, "rich_help_panel", None) or default, []).append(record)
+        if record and _is_argument(param):
+            sections.setdefault("Arguments", []).append((_name(param), record[1]))
+        elif record:
+            sections.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(record)
     widest = min(WIDEST, max((len(name) for rows in sections.values() for name, _ in rows), default=0))
     for name, rows in sections.items():
         with formatter.section(heading(name)):
             formatter.write_dl([(left.ljust(widest), right) for left, right in rows], col_max=WIDEST)
+
+
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
+
+
+def _name(argument: Any) -> str:
+    """Return an argument's name as the shell's manuals write it."""
+    name = (argument.metavar or argument.name).strip("[]").removesuffix("...").upper()
+    return f"{name}..." if argument.nargs == -1 else name
 
 
 def heading(text: str) -> str:
@@ -51,6 +62,10 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _unchecked(self, ctx)
         return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [param for param in self.get_params(ctx) if _is_argument(param)]
+        return ["[OPTIONS]", *(_name(each) if each.required else f"[{_name(each)}]" for each in arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _sections(self, ctx, formatter)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import torch
+import typer
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -233,13 +235,25 @@ def test_version_and_help(ddbm):
     assert code == 2 and "'translate'" in err
 
 
-def test_every_option_says_what_it_is_for(ddbm):
-    import typer
+def commands(group, words=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command
 
-    commands = typer.main.get_command(main_module.build()).commands
-    for name in ("translate", "train"):
-        for parameter in commands[name].params:
-            assert parameter.help or parameter.hidden, parameter.name
+
+def test_every_command_explains_itself(ddbm):
+    found = list(commands(typer.main.get_command(main_module.build())))
+    assert len(found) > 12
+    for words, command in found:
+        for parameter in command.params:
+            assert parameter.help or parameter.hidden, (words, parameter.name)
+        code, out, _ = ddbm(*words, "--help")
+        text = out.decode()
+        usage = " ".join(text.partition("\n\n")[0].split())
+        assert code == 0 and "Example" in text and f"ddbm {' '.join(words)}" in text, words
+        assert re.fullmatch(r"Usage: .* \[OPTIONS\]( [A-Z/]+(\.\.\.)?| \[[A-Z/]+(\.\.\.)?\])*", usage), usage
 
 
 def test_interrupted_and_given_again_the_pictures_are_the_same(ddbm, tmp_path, model):
