@@ -92,7 +92,9 @@ Guide = Annotated[
 Mask = Annotated[
     Path | None,
     typer.Option(
-        metavar="PATH", help="SDEdit changes only what is white in this file, or folder.", rich_help_panel=SAMPLING
+        metavar="PATH",
+        help="What is white in this file, or folder, may change: of SDEdit, or of models that fill holes.",
+        rich_help_panel=SAMPLING,
     ),
 ]
 

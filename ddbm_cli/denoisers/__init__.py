@@ -1,7 +1,7 @@
 """From a network's output to an estimate of the target picture."""
 
 from ddbm_cli.denoisers.conditions import NO_LABEL, NOTHING_TOLD, Conditions, dropped
-from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped
+from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped, kept
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.prediction import (
     AnglePrediction,
@@ -49,4 +49,5 @@ __all__ = [
     "clipped",
     "dropped",
     "guided",
+    "kept",
 ]

@@ -44,6 +44,11 @@ class Denoiser(nn.Module):
         return x0 + across * source if across.any() else x0
 
 
+def kept(denoise: Denoise, mask: Tensor) -> Denoise:
+    """Wrap a denoiser so that where `mask` (B, 1, H, W) is 0 its estimates are the source."""
+    return lambda x, t, source: torch.where(mask > 0, denoise(x, t, source), source)
+
+
 def clipped(denoise: Denoise) -> Denoise:
     """Wrap a denoiser so that its estimates stay in the range of pictures, -1..1."""
     return lambda x, t, source: denoise(x, t, source).clamp(-1, 1)

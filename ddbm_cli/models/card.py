@@ -43,6 +43,7 @@ class ModelCard:
     preprocess: how pixels become the network's input and back.
     defaults: how to sample when the user does not say: sampler, grid, start, steps.
     clip: keep estimates within -1..1 while sampling.
+    fills_holes: sources have a hole, painted white, that a mask tells; all else stays as it is.
     licence, data, limits: words for the user. training, scores: facts and held-out numbers.
     seen: which pictures it was trained on, and which were held out; see `models.seen`.
     """
@@ -58,6 +59,7 @@ class ModelCard:
     classes: tuple[str, ...] = ()
     drop: float = 0.0
     clip: bool = True
+    fills_holes: bool = False
     licence: str = "not stated"
     data: str = "not stated"
     limits: str = "not stated"

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import PLAIN, PREDICTIONS, Denoise, Denoiser, Guidance, clipped, guided
+from ddbm_cli.denoisers import PLAIN, PREDICTIONS, Denoise, Denoiser, Guidance, clipped, guided, kept
 from ddbm_cli.errors import ModelError, UsageError
 from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard, read_card
@@ -157,10 +157,16 @@ class TranslationModel:
         """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU.
 
         Args:
-            mask: (B, 1, H, W), 1 where the source may change; of priors alone.
+            mask: (B, 1, H, W), 1 where the source may change; of priors, and of bridges that fill holes.
         """
-        bridge = Bridge(plan.path, source.to(self.device), noise, None if mask is None else mask.to(self.device))
-        result = yield from sample(self._denoise, bridge, plan.sampler, plan.start, plan.times)
+        source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
+        if mask is None or plan.path.source_free:
+            bridge = Bridge(plan.path, source, noise, mask)
+            result = yield from sample(self._denoise, bridge, plan.sampler, plan.start, plan.times)
+        else:
+            bridge = Bridge(plan.path, source, noise)
+            filled = yield from sample(kept(self._denoise, mask), bridge, plan.sampler, plan.start, plan.times)
+            result = torch.where(mask > 0, filled, source)  # the last step may leave a little noise
         return result.float().cpu()
 
 

@@ -97,10 +97,11 @@ def check_method(request: TranslateRequest) -> None:
         raise UsageError(
             "--method ddib and --source-model belong together", hint="name the sources' prior, and the targets' with -m"
         )
+    Edit(request.guide, request.mask)  # whose faults are told before a large model is loaded
     if request.method == "sdedit":
-        Edit(request.guide, request.mask)  # whose faults are told before a large model is loaded
         return
-    given = {"strength": request.strength, "repeats": request.repeats > 1, "guide": request.guide, "mask": request.mask}
+    given: dict[str, Any] = {"strength": request.strength, "repeats": request.repeats > 1, "guide": request.guide}
+    given["mask"] = request.method == "ddib" and request.mask  # a bridge may fill holes
     for option, value in given.items():
         if value not in (None, False):
             raise UsageError(f"--{option} is for --method sdedit", hint="add --method sdedit, or leave it out")
@@ -162,6 +163,10 @@ def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, A
             f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
             hint="use it with --method sdedit --strength 0.6, or make pictures: ddbm sample",
         )
+    if model.card.fills_holes and request.mask is None:
+        raise UsageError(f"model '{model.name}' fills holes", hint="say where: --mask FILE, white in the hole")
+    if request.mask and not model.card.fills_holes:
+        raise UsageError(f"model '{model.name}' fills no holes", hint="leave out --mask, or add --method sdedit")
     return None
 
 

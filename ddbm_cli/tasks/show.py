@@ -84,7 +84,8 @@ def command(file: Path, *, model: str | None = None, source_model: str | None = 
         options |= {"--method": "sdedit", "--strength": made["start"]["strength"]}
         options |= {"--repeats": made["start"].get("repeats", 1)}
         options |= {"--guide": GUIDE[made["guide"]].format(**made)} if "guide" in made else {}
-        options |= {"--mask": "MASK"} if "mask_sha256" in made else {}
+    if "mask_sha256" in made:
+        options |= {"--mask": "MASK"}
     if "ddib" in made:
         of_sources, of_targets = made["ddib"]
         options |= {"--method": "ddib", "--source-model": source_model or of_sources, "--model": model or of_targets}

@@ -154,6 +154,8 @@ class Work:
         tensor, placement = self.preprocess.forward(open_picture(body, name=name))
         tensor = self._edit.guide(tensor, job.name, self.preprocess, placement)
         mask = self._edit.mask(job.name, self.preprocess, placement)
+        if mask is not None and self.model.card.fills_holes:
+            tensor = torch.where(mask > 0, 1.0, tensor)  # as it was trained: what stands in a hole is not looked at
         return Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest(), mask)
 
     def _translate(

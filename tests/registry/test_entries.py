@@ -23,7 +23,8 @@ from tests.tiny import write_tiny
 ROOT = Path(__file__).parent.parent.parent
 OWN = read_registry()
 IMPORTED = [name for name, entry in OWN.items() if entry.importer == "ddbm"]
-ADM = [name for name, entry in OWN.items() if entry.importer in ("adm", "i2sb")]
+LIKE_ADM = [name for name, entry in OWN.items() if entry.importer in ("adm", "i2sb")]
+ADM = [name for name in LIKE_ADM if "classes" not in OWN[name].card["network"]]
 
 
 def card(entry) -> ModelCard:
@@ -61,6 +62,15 @@ def test_adms_small_network_is_ddbms_small_one_without_its_source_and_with_class
     found = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
     assert found == listed | {"label_emb.weight": [1000, 768]}
     assert OWN["adm-imagenet-64"].parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_dbims_inpainting_network_is_ddbms_large_one_with_classes(golden):
+    listed = json.loads((golden / "keys.diode-vp-256.json").read_text())["keys"]
+    with torch.device("meta"):
+        network = assemble(card(OWN["dbim-imagenet-inpaint-256"])).network
+    found = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
+    assert found == listed | {"label_emb.weight": [1000, 1024]}
+    assert OWN["dbim-imagenet-inpaint-256"].parameters == sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize("name", IMPORTED)
