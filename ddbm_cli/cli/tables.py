@@ -101,7 +101,9 @@ def _words(entry: "Entry") -> dict[str, str]:
     words["Registry"] = str(entry.origin)
     is_prior = entry.task.startswith("->")
     file = entry.name if entry.repo or entry.builtin else "THE.safetensors"
-    words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}"
+    asked = " --class 0" if card.get("network", {}).get("classes") and not is_prior else ""
+    asked += " --mask MASK" if card.get("fills_holes") else ""
+    words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
     return words
 
 

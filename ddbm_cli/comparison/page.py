@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ddbm_cli.comparison.result import Comparison
 
-WIDTH, HEIGHT, MARGIN = 460, 260, 44
+WIDTH, HEIGHT, MARGIN = 460, 260, 56
 """Of a plot, in its own units."""
 
 ROOM = 36
@@ -57,18 +57,24 @@ def _uri(picture: bytes) -> Markup:
 
 
 def _plots(comparison: Comparison) -> list[Plot]:
-    """Return the first metric against evaluations, and against seconds."""
-    for metric in comparison.metrics:
+    """Return the first metric of pictures, and the first of sets, against evaluations and against seconds.
+
+    A metric of pictures alone rewards blur, one of sets alone does not ask whether it is the right picture.
+    """
+    of_sets = {name for outcome in comparison.outcomes for name in outcome.figures}
+    chosen = [next((name for name in comparison.metrics if (name in of_sets) == sets), "") for sets in (False, True)]
+    plots = []
+    for metric in chosen:
         ran = [outcome for outcome in comparison.outcomes if metric in outcome.means]
         if len(ran) < 2:
             continue
         values = [outcome.means[metric] for outcome in ran]
         labels = [outcome.label for outcome in ran]
-        return [
+        plots += [
             _plot(f"{metric} against {what}", labels, [float(getattr(outcome, field)) for outcome in ran], values)
             for what, field in (("network evaluations", "nfe"), ("seconds a picture", "seconds"))
         ]
-    return []
+    return plots
 
 
 def _plot(title: str, labels: Sequence[str], work: Sequence[float], values: Sequence[float]) -> Plot:

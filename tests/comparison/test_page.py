@@ -1,5 +1,6 @@
 """The page: complete in itself, the same bytes for the same comparison, safe against what names contain."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -48,6 +49,15 @@ def test_it_shows_every_method_and_picture():
     found = outline(as_html(comparison()))
     assert found.count["article"] == 3 and found.count["tr"] == 4 and found.count["circle"] == 4
     assert found.count["figure"] == 2 + 3 * 4  # plots; source, two methods, target
+
+
+def test_a_figure_of_the_set_has_a_column_and_plots_of_its_own():
+    made = comparison()
+    outcomes = [dataclasses.replace(each, figures={} if each.error else {"SWD": 0.125}) for each in made.outcomes]
+    page = as_html(comparison(outcomes=tuple(outcomes), metrics=made.metrics | {"SWD": ("of the set", False)}))
+    found = outline(page)
+    assert found.count["circle"] == 8 and found.count["figure"] == 4 + 3 * 4
+    assert b'data-value="0.125"' in page and b"SWD against seconds" in page
 
 
 def test_the_same_comparison_is_the_same_page():
