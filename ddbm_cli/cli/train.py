@@ -19,6 +19,10 @@ def train(
         Path | None, typer.Option(help="Go on with the run in this folder, with its own settings.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options on the line win.")] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME", help="Begin with a model's weights.", rich_help_panel=NETWORK),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the run.", rich_help_panel=OPTIMISER)] = None,
     hours: Annotated[float | None, typer.Option(help="Stop after so long; --resume goes on.")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels of a side.", rich_help_panel=NETWORK)] = None,
@@ -90,16 +94,19 @@ def train(
 
       ddbm train pairs/ --objective pix2pix -o runs/pix2pix
 
+      ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/mine
+
     With --task prior (or words that begin with "->") it learns to make pictures from noise, on a path without a source:
     ve, vp or cosine. It takes a plain folder of pictures, sub-folders too; of a folder of pairs it takes B.
     With --classes the folders in A/ and B/ (or of a prior's pictures) are classes: A/cat/1.png; see --class and the
     scales of guidance at ddbm translate and ddbm sample.
+    With --from NAME it goes on from a model's weights, on its path and at its size; a prior may become a bridge.
     With --objective pix2pix a generator and a critic are trained on pairs, and a picture takes one evaluation.
     """
     from ddbm_cli.tasks import train as task_module
 
     flat: dict[str, Any] = {"network": network, "path": path, "prediction": prediction, "times": times, "size": size}
-    flat |= {"objective": objective}
+    flat |= {"objective": objective, "start_from": start_from}
     flat |= {"hours": hours, "val_share": val_share, "device": device, "name": name, "task": task, "licence": licence}
     flat |= {"data_note": data_note, "limits": limits, "data": data or None, "output": resume or output}
     flat |= {"drop": drop, "classes": classes or None}

@@ -29,15 +29,17 @@ from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import ModelCard, TranslationModel, assemble, write_model
-from ddbm_cli.models.card import Defaults
+from ddbm_cli.models import ModelCard, TranslationModel, assemble, locate, write_model
+from ddbm_cli.models.card import Defaults, read_card
+from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.model import choose_device
 from ddbm_cli.models.seen import remember
+from ddbm_cli.models.start_from import start_from
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial, denoising_loss
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import GRIDS, SAMPLERS, NoiseSource, finish
-from ddbm_cli.settings import build, describe, settings
+from ddbm_cli.settings import build, describe, settings, spell
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.training import Batches, Fit, Recipe, Saved, Stepped, Validated
 
@@ -97,6 +99,8 @@ class TrainRequest:
     classes: the network is told of each pair the uppermost folder that it lies in, as its class. drop: share of the
         training in which the source is left out, the label, and both, so that guidance has what it combines; if not
         given, `DROP` with classes.
+    start_from: a model, as after -m, whose weights the run begins with; network, path, prediction and size are its own
+        where they are not given.
     size: pixels of a side. augment: see `training.batches`. val_share: held out where the layout does not say.
     hours: stop then, to be resumed; None for no limit.
     """
@@ -111,6 +115,7 @@ class TrainRequest:
     sees_source: bool = True
     classes: bool = False
     drop: Annotated[float, Field(ge=0, le=0.33)] = 0.0
+    start_from: str | None = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[int, Field(ge=8)] = 64
@@ -166,6 +171,8 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
         body = _merge({"network": f"pix2pix:depth={min(halvings, 8)}", **PIX2PIX}, body)
     if body.get("classes"):
         body = {"drop": DROP} | body
+    if body.get("start_from") and resume is None:
+        body = _settings_of(locate(str(body["start_from"]))) | body
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
     try:
@@ -193,6 +200,8 @@ def run(
     card = dataclasses.replace(_card(request, batches, classes), seen=seen)
     torch.manual_seed(request.recipe.seed)
     denoiser = assemble(card).to(device)
+    begun = request.start_from is not None and not (request.output / "state.safetensors").exists()
+    notes = start_from(denoiser.network, locate(request.start_from)) if begun else []
     multiple = cast(int, denoiser.network.size_multiple)
     if request.size % multiple:
         raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
@@ -209,7 +218,8 @@ def run(
         state=request.output / "state.safetensors",
         validate=judge if len(held_out) else None,
     )
-    yield Planned(total=request.recipe.steps, kept=fit.step, facts=_facts(request, pairs, card, denoiser, device))
+    facts = _facts(request, pairs, card, denoiser, device, notes)
+    yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts)
     if dry_run:
         return
     deadline = math.inf if request.hours is None else time.monotonic() + 3600 * request.hours
@@ -219,6 +229,18 @@ def run(
         if isinstance(event, Saved):
             write_model(request.output / "model.safetensors", judge.card(fit), _weights(fit))
         yield event
+
+
+def _settings_of(file: Path) -> dict[str, Any]:
+    """Return what a run that begins with a model has from it."""
+    card = read_card(read_header(file), file=file.name)
+    network = {name: value for name, value in card.network.items() if name not in ("classes", "in_channels")}
+    return {
+        "network": spell(build(NETWORKS, network, what="network")),
+        "path": spell(build(PATHS, card.path, what="path")),
+        "prediction": spell(build(PREDICTIONS, card.prediction, what="prediction")),
+        "size": card.preprocess.size,
+    }
 
 
 def _read(path: Path, parse: Callable[[str], dict[str, Any]], *, hint: str) -> dict[str, Any]:
@@ -276,6 +298,8 @@ class _Judge:
             "device": fit.device.type,
             "torch": torch.__version__,
         }
+        if self._request.start_from:
+            training["began_with"] = Path(self._request.start_from).name
         held_out = {name: round(value, 5) for name, value in self.scores.items()}
         what = "validation_pictures" if self._is_prior else "validation_pairs"
         scores = {what: len(self._target), **held_out} if held_out else {}
@@ -451,7 +475,12 @@ def _fixed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _facts(
-    request: TrainRequest, pairs: PairSplit, card: ModelCard, denoiser: Denoiser, device: torch.device
+    request: TrainRequest,
+    pairs: PairSplit,
+    card: ModelCard,
+    denoiser: Denoiser,
+    device: torch.device,
+    notes: Sequence[str],
 ) -> dict[str, str]:
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
@@ -462,6 +491,7 @@ def _facts(
     facts = {
         "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}",
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
+        **({"Begins": ", but ".join([f"with {request.start_from}", *notes])} if request.start_from else {}),
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
         "Device": f"{device}, {recipe.precision}",
