@@ -23,6 +23,9 @@ from ddbm_cli.errors import UsageError
 
 T = TypeVar("T")
 
+TABLES = ("recipe", "sampling")
+"""Fields of requests that are tables of their own, whose fields are options like the others."""
+
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
@@ -31,6 +34,21 @@ def settings(cls: type[T]) -> type[T]:
         frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
     )
     return typing.cast(type[T], checked(cls))
+
+
+def from_options(kind: type[T], given: Mapping[str, Any], *, command: str) -> T:
+    """Return what a command is asked for, built of its options' values.
+
+    Raises:
+        UsageError: a value is of another kind, or out of its range; told as the option that gave it.
+    """
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = next(str(part) for part in first["loc"] if part not in TABLES)
+        option = place.replace("_", "-").removesuffix("-name")
+        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint=f"see: ddbm {command} --help") from None
 
 
 def describe(value: Any) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-import pydantic
 import torch
 from pydantic import Field
 
@@ -28,7 +27,7 @@ from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
 from ddbm_cli.models.seen import TRAINING
-from ddbm_cli.settings import settings
+from ddbm_cli.settings import from_options, settings
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics
@@ -93,12 +92,9 @@ def request(**given: Any) -> CompareRequest:
     Raises:
         UsageError: a value is out of its range.
     """
-    try:
-        return CompareRequest(**{name: value for name, value in given.items() if value is not None})
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm compare --help") from None
+    return from_options(
+        CompareRequest, {name: value for name, value in given.items() if value is not None}, command="compare"
+    )
 
 
 def run(request: CompareRequest) -> Iterator[Event]:

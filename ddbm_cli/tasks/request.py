@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pydantic
 import torch
 from pydantic import Field
 
@@ -15,7 +14,7 @@ from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Noised, Plan
-from ddbm_cli.settings import settings, spell
+from ddbm_cli.settings import from_options, settings, spell
 
 TEXT_SCALE = 7.5
 """How much a text is exaggerated where nobody says, as is usual with Stable Diffusion."""
@@ -75,12 +74,7 @@ def request(**given: Any) -> TranslateRequest:
     Raises:
         UsageError: a value is out of its range.
     """
-    try:
-        return TranslateRequest(**given)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-").replace("class-name", "class")
-        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm translate --help") from None
+    return from_options(TranslateRequest, given, command="translate")
 
 
 def check_budget(request: TranslateRequest) -> None:

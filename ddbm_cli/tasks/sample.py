@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pydantic
 import torch
 from pydantic import Field
 
@@ -22,7 +21,7 @@ from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Plan
-from ddbm_cli.settings import settings, spell
+from ddbm_cli.settings import from_options, settings, spell
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.draws import Draw, ManyDraws, draw_jobs, flat, gather
 from ddbm_cli.tasks.events import Event, Intended, Planned
@@ -83,12 +82,7 @@ def request(**given: Any) -> SampleRequest:
     Raises:
         UsageError: a value is out of its range.
     """
-    try:
-        return SampleRequest(**given)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-").replace("class-name", "class")
-        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint="see: ddbm sample --help") from None
+    return from_options(SampleRequest, given, command="sample")
 
 
 def run(request: SampleRequest) -> Iterator[Event]:

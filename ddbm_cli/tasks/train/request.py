@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import pydantic
 from pydantic import Field
 
 from ddbm_cli.denoisers import PREDICTIONS
@@ -18,7 +17,7 @@ from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import Adversarial
 from ddbm_cli.paths import PATHS
-from ddbm_cli.settings import build, settings, spell
+from ddbm_cli.settings import build, from_options, settings, spell
 from ddbm_cli.training import Recipe
 
 
@@ -130,12 +129,7 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
         body = _settings_of(locate(str(body["start_from"]))) | body
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
-    try:
-        return pydantic.TypeAdapter(TrainRequest).validate_python(body)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]).replace("_", "-").removeprefix("recipe.")
-        raise UsageError(f"--{place} {first['input']}: {first['msg']}", hint="see: ddbm train --help") from None
+    return from_options(TrainRequest, body, command="train")
 
 
 def _settings_of(file: Path) -> dict[str, Any]:
