@@ -50,10 +50,14 @@ class _AsItIs:
         return value
 
 
+def _kind(param: Any) -> Any:
+    return getattr(getattr(param, "type_descriptor", None), "annotation", None)
+
+
 def _unchecked(command: Any, ctx: Any) -> None:
     for param in command.get_params(ctx):
-        if param.nargs == 1 and not param.multiple and param.type_descriptor.annotation in (str, bool):
-            param._runtime_param = _AsItIs()  # where Typer has no such attribute, it takes its own way
+        if param.nargs == 1 and not param.multiple and _kind(param) in (str, bool):
+            param._runtime_param = _AsItIs()  # a Typer that does not look there takes its own way
 
 
 class Command(TyperCommand):

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.startup [RUNS]
 
 The floor is a bare `python -c "import typer, rich"`; all are run in turn, and the medians compared. "one option" is
-what Typer from 0.26 on makes of the least program with an option, for which it loads pydantic.
+what Typer makes of the least program with an option, for which it loads pydantic.
 """
 
 import os

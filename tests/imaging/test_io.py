@@ -4,6 +4,7 @@ import io
 import struct
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageCms
 
@@ -33,6 +34,8 @@ def test_orientation_is_applied(tmp_path):
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "CMYK", "L", "1", "YCbCr"])
 def test_opaque_modes_become_rgb(tmp_path, mode):
+    if mode == "YCbCr" and int(PIL.__version__.partition(".")[0]) < 13:
+        pytest.skip("Pillow before 13 does not read the TIFFs of this mode that it writes")
     image = Image.new("RGB", (8, 8), "white").convert(mode)
     opened = saved(tmp_path, image, "x.tiff")
     assert opened.mode == "RGB" and min(middle(opened)) > 250
