@@ -7,6 +7,7 @@ of that noise.
 import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -38,7 +39,7 @@ class RoundTrip(Plan):
         """The falling times of the way there, which goes along them from last to first."""
         return replace(self, path=self.there).times
 
-    @property
+    @cached_property
     def nfe(self) -> int:
         """The number of network evaluations there and back, counted."""
         dot = torch.zeros(1, 1, 1, 1)

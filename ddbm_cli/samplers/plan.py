@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class Plan:
         times = self.grid.times(self.path, steps)
         return times[times < first]
 
-    @property
+    @cached_property
     def nfe(self) -> int:
         """The number of network evaluations, counted."""
         return count_evaluations(self.path, self.sampler, self.start, self.times)

@@ -103,7 +103,7 @@ class ManyDraws(Work):
         return _Known(job, loaded.tensor, loaded.placement, loaded.digest, truth=to_tensor(truth))
 
     def _nfe_of(self, batch: list[Loaded]) -> int:
-        return self.nfe + (self._encoding if any(_draw(loaded.job).draw == 0 for loaded in batch) else 0)
+        return self.plan.nfe + (self._encoding if any(_draw(loaded.job).draw == 0 for loaded in batch) else 0)
 
     def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
         source, draws = torch.stack([loaded.tensor for loaded in batch]), [_draw(loaded.job) for loaded in batch]
@@ -127,7 +127,7 @@ class ManyDraws(Work):
             "draw": draw.draw,
             "between": [draw.step, draw.steps] if draw.step else None,
             "truth_sha256": truths.digest(job.name) if truths else None,
-            "nfe": self.nfe + (self._encoding if truths else 0),
+            "nfe": self.plan.nfe + (self._encoding if truths else 0),
         }
 
 

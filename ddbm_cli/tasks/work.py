@@ -96,7 +96,6 @@ class Work:
         self.request = request
         self.model = model
         self.plan = plan
-        self.nfe = plan.nfe  # counted anew whenever it is asked for
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
         self._edit = Edit(request.guide, request.mask)
@@ -189,7 +188,7 @@ class Work:
         return None
 
     def _nfe_of(self, batch: list[Loaded]) -> int:
-        return self.nfe
+        return self.plan.nfe
 
     def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
         """Make each network call for a batch, and return its results."""
@@ -253,7 +252,7 @@ class Work:
             "model": self.model.name,
             "model_sha256": self.model.digest,
             **self.plan.describe(),
-            "nfe": self.nfe,
+            "nfe": self.plan.nfe,
             "seed": self.request.seed,
             "dtype": word(self.model.dtype),
             "fit": self.preprocess.fit,
