@@ -21,8 +21,7 @@ LAYERS = [
     {"samplers"},
     {"denoisers"},
     {"paths", "networks", "imaging", "registry", "comparison"},
-    {"settings"},
-    {"errors"},
+    {"foundation"},
 ]
 RANK = {package: rank for rank, line in enumerate(LAYERS) for package in line}
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build, describe, spell
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import GRIDS, SAMPLERS, HybridHeun, Implicit, Listed
-from ddbm_cli.settings import build, describe, spell
 
 
 @pytest.mark.parametrize("registry", [PATHS, SAMPLERS, GRIDS, NETWORKS], ids=["paths", "samplers", "grids", "networks"])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ddbm_cli.cli import options, report
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 COMPARED, FIGURES = "What is compared", "Figures"
 

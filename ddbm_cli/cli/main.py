@@ -12,7 +12,7 @@ import typer
 from ddbm_cli import __version__
 from ddbm_cli.cli import console
 from ddbm_cli.cli.help import Command, Group
-from ddbm_cli.errors import DdbmError
+from ddbm_cli.foundation.errors import DdbmError
 
 COMMANDS = ("translate", "sample", "train", "compare", "evaluate", "show", "doctor")
 """Modules of this package, each with a function of its own name."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 MODEL, SAMPLING, IMAGE, FILES, SPEED, PRINTED = "Model", "Sampling", "Picture", "Files", "Speed", "What is printed"
 

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from ddbm_cli.cli import console, options
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 T = TypeVar("T")
 

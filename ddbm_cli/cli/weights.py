@@ -7,7 +7,7 @@ import typer
 
 from ddbm_cli.cli import console, options, weights_files
 from ddbm_cli.cli.help import Command, Group
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 if TYPE_CHECKING:
     from ddbm_cli.registry import Entry

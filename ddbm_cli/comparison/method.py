@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 DEFAULT = "default"
 SDEDIT = "sdedit"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ddbm_cli.denoisers.conditions import NO_LABEL, Conditions
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser
-from ddbm_cli.settings import settings
+from ddbm_cli.foundation.settings import settings
 
 Scale = Annotated[float, Field(ge=0, le=1000)]
 

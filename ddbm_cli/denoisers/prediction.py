@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import I2SBBridge, Path
-from ddbm_cli.settings import settings
 
 
 class Scalings(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import FORMATS, PICTURE_EXTENSIONS, format_of
 
 STANDARD = "-"

@@ -4,7 +4,6 @@ Both work on the model's square. A mask or a picture of colours is one file for 
 of each picture's name, whatever its extension; it lies on the picture as the picture lies on the square.
 """
 
-import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,11 +15,12 @@ from PIL import Image, ImageChops, ImageFilter
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.hashing import sha256
+from ddbm_cli.foundation.settings import build, settings
 from ddbm_cli.imaging.io import open_picture, read_file
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_picture, to_tensor
-from ddbm_cli.settings import build, settings
 
 
 class Companions:
@@ -46,7 +46,7 @@ class Companions:
         Raises:
             ImageError: there is none, or it cannot be read.
         """
-        return hashlib.sha256(read_file(self._file(name))).hexdigest()
+        return sha256(read_file(self._file(name)))
 
     def square(self, name: str, preprocess: Preprocess, placement: Placement) -> Image.Image:
         """Return the file that belongs to a picture on the model's square (RGB), where the picture itself lies.

@@ -1,9 +1,7 @@
 """Opening and saving pictures: whatever a user's folder holds comes in, and nothing half-written goes out."""
 
-import contextlib
 import io
 import json
-import secrets
 import struct
 import zlib
 from collections.abc import Mapping
@@ -13,7 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
-from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.files import write_bytes
 
 PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
 """What counts as a picture in a folder, by the file's name."""
@@ -190,17 +189,12 @@ def write_atomically(path: Path, body: bytes) -> None:
     Raises:
         ImageError: it cannot be written.
     """
-    temporary = path.with_name(f".ddbm-{secrets.token_hex(8)}.tmp")
     try:
-        temporary.write_bytes(body)
-        temporary.replace(path)
+        write_bytes(path, body)
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror or error})", hint="free some space, or choose another output"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):  # where nothing could be written, nothing can be removed
-            temporary.unlink(missing_ok=True)
 
 
 def _decode(body: bytes) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.settings import settings
+from ddbm_cli.foundation.settings import settings
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]

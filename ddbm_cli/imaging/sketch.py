@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 Style = Literal["ink", "pencil"]
 Floats = NDArray[np.floating[Any]]

@@ -3,7 +3,7 @@
 Torch and NumPy alone give the errors; torchmetrics and torch-fidelity (the extra `eval`) whatever they have.
 """
 
-from ddbm_cli.errors import DdbmError
+from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.metrics.base import Batch, Figure, Metric, MissingExtraError, PictureMetric, SetMetric
 from ddbm_cli.metrics.cmmd import CMMD
 from ddbm_cli.metrics.diversity import PixelDiversity

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 Need = Literal["targets", "sketches", "draws", "prior"]
 EXTRA = 'pip install "ddbm-cli[eval]"'

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import ImageError
+from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.preprocess import to_pixels
 from ddbm_cli.metrics.base import Batch

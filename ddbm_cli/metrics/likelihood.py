@@ -5,13 +5,13 @@ A picture of 8 bits is a cell of the density, not a point: it gets uniform noise
 than the bits that the prior would need for the picture.
 """
 
-import hashlib
 import math
 
 import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.preprocess import Preprocess, to_picture
 from ddbm_cli.metrics.base import Batch, PictureMetric, signed
 from ddbm_cli.paths import Path
@@ -59,7 +59,7 @@ class Likelihood(PictureMetric):
         pictures = [self._preprocess.forward(to_picture(each))[0] for each in signed(batch.outputs)]
         x = torch.stack(pictures).to(self.device)
         # Named by what they show: neither their order nor their neighbours change a figure.
-        noise = NoiseSource(self.seed, [hashlib.sha256(each.numpy().tobytes()).hexdigest() for each in pictures])
+        noise = NoiseSource(self.seed, [sha256(each.numpy().tobytes()) for each in pictures])
         x = x + (torch.special.ndtr(noise(x)) - 0.5) / LEVELS
         nats = log_likelihood(self._denoise, self._path, x, noise, steps=self._steps)
         bits: Tensor = -nats / (x[0].numel() * math.log(2)) + math.log2(LEVELS)

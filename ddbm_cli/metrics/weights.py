@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 
 PULL = "ddbm weights pull metrics"
 

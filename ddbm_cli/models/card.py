@@ -12,10 +12,10 @@ from typing import Any
 import pydantic
 from typing_extensions import TypedDict  # of typing, but pydantic wants this one before Python 3.12
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.registry.header import HEADER_KEY
-from ddbm_cli.settings import settings
 
 FORMAT = 1
 """Version of the card; a file with a higher one was written by a later release."""

@@ -15,11 +15,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.files import replacing
 from ddbm_cli.models.card import ModelCard, read_card
-from ddbm_cli.registry.records import digest
 
-__all__ = ["digest", "read_header", "read_model", "write_model", "write_tensors"]
+__all__ = ["read_header", "read_model", "write_model", "write_tensors"]
 
 MAX_HEADER = 2**22
 """Bytes; the header of a network of ten thousand tensors has a quarter of it."""
@@ -56,20 +56,15 @@ def write_tensors(
     converted or that lies with its channels last; here each has this form only while it is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     types = {name: dtype if dtype and tensor.is_floating_point() else tensor.dtype for name, tensor in tensors.items()}
     order = sorted(tensors, key=lambda name: (-types[name].itemsize, name))  # the wider first, so that all are aligned
-    try:
-        with temporary.open("wb") as file:
-            file.write(_layout({name: (types[name], tensors[name].shape) for name in order}, header))
-            for name in order:
-                tensor = tensors[name].detach().to("cpu", types[name]).contiguous()
-                file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_layout({name: (types[name], tensors[name].shape) for name in order}, header))
+        for name in order:
+            tensor = tensors[name].detach().to("cpu", types[name]).contiguous()
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _layout(tensors: Mapping[str, tuple[torch.dtype, torch.Size]], header: Mapping[str, str]) -> bytes:

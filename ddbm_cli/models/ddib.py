@@ -4,7 +4,6 @@ The source prior's ODE leads a picture to the noise that it would be made from; 
 of that noise.
 """
 
-import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import PLAIN, Guidance, clipped
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.paths import Path
@@ -63,7 +63,7 @@ class DDIB(TranslationModel):
         sizes = there.card.preprocess.size, back.card.preprocess.size
         if sizes[0] != sizes[1]:
             raise UsageError(f"pictures of {sizes[0]} and of {sizes[1]} pixels", hint="name two priors of one size")
-        digest = hashlib.sha256(f"{there.digest}{back.digest}".encode()).hexdigest()
+        digest = sha256(f"{there.digest}{back.digest}".encode())
         task = f"{there.card.task.removeprefix('-> ')} {back.card.task}"
         card = replace(back.card, name=f"{there.name}-to-{back.name}", task=task, defaults=DEFAULTS)
         super().__init__(card, back.denoiser, digest=digest)

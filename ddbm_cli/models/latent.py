@@ -3,7 +3,6 @@
 So all samplers serve it, SDEdit's strength means the same noise level as on other priors, and NFE are counted alike.
 """
 
-import hashlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.devices import choose_device, choose_dtype
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.hashing import sha256, sha256_of_file
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.preprocess import Preprocess
-from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard
-from ddbm_cli.models.model import TranslationModel, choose_device, choose_dtype
+from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.networks.latent import LatentNetwork, load_latent
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import Evaluation, Noise, Plan
-from ddbm_cli.settings import build
 
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled-linear", "squaredcos_cap_v2": "cosine"}
 MEANINGS = {"epsilon": "noise", "v_prediction": "v", "sample": "x0"}
@@ -122,5 +122,5 @@ def _prediction(folder: Path, schedule: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest(folder: Path) -> str:
     """Return one digest of all weights."""
-    each = [checkpoint.digest(file) for file in sorted(folder.glob("*/*.safetensors"))]
-    return hashlib.sha256("".join(each).encode()).hexdigest()
+    each = [sha256_of_file(file) for file in sorted(folder.glob("*/*.safetensors"))]
+    return sha256("".join(each).encode())

@@ -19,12 +19,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard, describe_card, read_card
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry.header import HEADER_KEY
-from ddbm_cli.settings import build
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG = "unet/config.json"

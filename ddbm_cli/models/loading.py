@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.locate import locating
 from ddbm_cli.models.model import TranslationModel, load_model
 from ddbm_cli.registry.locate import Locating

@@ -1,7 +1,6 @@
 """A model ready to work: card and denoiser on a device, and how to sample with it."""
 
 import copy
-import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +9,10 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import PLAIN, PREDICTIONS, Denoise, Denoiser, Guidance, clipped, guided, kept
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import checkpoint
 from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.locate import locate
@@ -29,9 +31,6 @@ from ddbm_cli.samplers import (
     encode,
     sample,
 )
-from ddbm_cli.settings import build
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class TranslationModel:
@@ -221,7 +220,7 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
         denoiser = outline(card)
         _compare(denoiser.network, file, path.name)
         _fill(denoiser.network, file, path.name, where, choose_dtype(dtype, where))
-    model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=checkpoint.digest(path))
+    model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=sha256_of_file(path))
     try:
         model.plan()
     except UsageError as error:
@@ -261,53 +260,10 @@ def _fill(network: torch.nn.Module, file: Any, name: str, device: torch.device, 
         tensor = read.to(device, dtype)
         if not is_finite(tensor):
             raise ModelError(
-                f"{name}: '{key}' is not made of finite numbers in {_word(dtype)}",
+                f"{name}: '{key}' is not made of finite numbers in {short_name(dtype)}",
                 hint="use --dtype fp32" if is_finite(read) else "get the file anew",
             )
         # Where they lie in memory is part of the network: pictures go through it with their channels last.
         layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         weights[key] = tensor.contiguous(memory_format=layout)
     network.load_state_dict(weights, assign=True)
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Return whether all numbers are finite, without memory for an answer to each."""
-    return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
-
-
-def _word(dtype: torch.dtype) -> str:
-    return next(word for word, each in DTYPES.items() if each == dtype)
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is a GPU where there is one, each process of torchrun's its own.
-
-    Raises:
-        UsageError: no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            own = os.environ.get("LOCAL_RANK", "")
-            return (
-                torch.device("cuda", int(own) % torch.cuda.device_count()) if own.isdecimal() else torch.device("cuda")
-            )
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"device '{name}' is not to be had here", hint="use --device cpu, or auto") from None
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the type of that name; "auto" is bfloat16 on GPUs that have it, float32 elsewhere.
-
-    Raises:
-        UsageError: no such type.
-    """
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    if name not in DTYPES:
-        raise UsageError(f"unknown dtype '{name}'", hint=f"choose one of: auto, {', '.join(DTYPES)}")
-    return DTYPES[name]

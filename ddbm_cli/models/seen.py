@@ -5,12 +5,13 @@ of some thousands for its own.
 """
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+
+from ddbm_cli.foundation.hashing import sha256_of_file
 
 BITS = 18
 """Bits a picture, and"""
@@ -40,7 +41,7 @@ def split_of(seen: Mapping[str, str], file: Path) -> str:
 
 
 def _digest(file: Path) -> bytes:
-    return hashlib.sha256(file.read_bytes()).digest()
+    return bytes.fromhex(sha256_of_file(file))
 
 
 def _filter(digests: list[bytes]) -> str:

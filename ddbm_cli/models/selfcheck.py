@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Conditions
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.model import TranslationModel, load_model
 from ddbm_cli.samplers import NoiseSource
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Attention, Conv, ResBlock, Stage, norm, silu, time_features, zero
-from ddbm_cli.settings import settings
 
 # No network is larger; a file that says so is damaged, or means ill.
 Width = Annotated[int, Field(ge=1, le=2**14)]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 MOST_GROUPS = 32
 

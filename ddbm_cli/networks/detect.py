@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.networks.adm import ADM, ADMConfig
 
 PICTURE_CHANNELS = 3

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 
 EXTRA = 'pip install "ddbm-cli[diffusers]"'
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ddbm_cli.settings import settings
+from ddbm_cli.foundation.settings import settings
 
 WIDEST = 8
 """Channels grow by halvings of the size up to this many times the first level's."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.objectives.objective import Loss, Objective
-from ddbm_cli.settings import settings
 
 
 def denoising_loss(

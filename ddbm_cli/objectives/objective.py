@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
-from ddbm_cli.settings import settings
+from ddbm_cli.foundation.settings import settings
 
 
 class Loss(ABC):

@@ -23,7 +23,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ddbm_cli.settings import settings
+from ddbm_cli.foundation.settings import settings
 
 
 class Coefficients(NamedTuple):

@@ -14,9 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, Path
 from ddbm_cli.paths.diffusion import VE
-from ddbm_cli.settings import settings
 
 
 @settings

@@ -5,8 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, Path
-from ddbm_cli.settings import settings
 
 
 @settings

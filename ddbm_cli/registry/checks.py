@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.registry.entries import REPO, Entry
 
 LIMITS: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.transfer import HTTPError
 
 LOG_IN = "set HF_TOKEN, or: hf auth login"

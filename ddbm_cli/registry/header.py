@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 
 HEADER_KEY = "ddbm.card"
 """Where the card's JSON stands among a safetensors file's metadata."""

@@ -18,7 +18,9 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import WeakFileLock, validate_repo_id  # type: ignore[attr-defined]
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.files import write_text
+from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entries import HubFile
 from ddbm_cli.registry.events import Pulling
@@ -197,7 +199,7 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
     lock = folder.parent / ".locks" / folder.name / f"{found.etag}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
-        if blob.exists() and not _agrees(blob, records.digest(blob), found.etag):
+        if blob.exists() and not _agrees(blob, sha256_of_file(blob), found.etag):
             blob.unlink()
         if not blob.exists():
             partial = _partial(file, found)
@@ -230,7 +232,7 @@ def _complete(file: HubFile, found: Announced, partial: Path) -> Generator[Pulli
     for _ in range(2):
         for done in download(url, partial, found.size):
             yield Pulling(file=str(file), done=done, total=found.size)
-        if held(partial) == (found.size or held(partial)) and _agrees(partial, records.digest(partial), found.etag):
+        if held(partial) == (found.size or held(partial)) and _agrees(partial, sha256_of_file(partial), found.etag):
             return
         partial.unlink(missing_ok=True)
     raise ModelError(
@@ -322,6 +324,4 @@ def _point(refs: Path, revision: str, commit: str) -> None:
     if not is_commit(revision):
         file = refs / revision
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        temporary.write_text(commit)
-        temporary.replace(file)
+        write_text(file, commit)

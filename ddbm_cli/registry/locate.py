@@ -4,14 +4,14 @@ A file without a card is converted once, into the cache of this program, under a
 the card that the registry gives it: another file, or another card, makes another conversion.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.files import replacing
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entries import BUILTIN, Entry, HubFile
 from ddbm_cli.registry.events import Doubted, Importing, Pulling
@@ -74,11 +74,11 @@ def conversion(entry: Entry) -> Path | None:
     if not entry.repo:
         return None
     known = records.read(entry.hub_file.key)
-    sha256 = entry.sha256 or (known.sha256 if known else "")
-    if not entry.importer or not sha256:
+    digest = entry.sha256 or (known.sha256 if known else "")
+    if not entry.importer or not digest:
         return None
-    facts = [CONVERSION, sha256, entry.name, entry.task, entry.licence, entry.importer, entry.card]
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    facts = [CONVERSION, digest, entry.name, entry.task, entry.licence, entry.importer, entry.card]
+    key = sha256(json.dumps(facts, sort_keys=True, default=str).encode())[:16]
     return cache_folder() / "imported" / f"{entry.name}-{key}.safetensors"
 
 
@@ -159,11 +159,10 @@ def _fetched(file: HubFile, name: str, *, fetch: bool) -> Locating[Record]:
 
 def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> Sequence[str]:
     """Convert a file; the output gets its name only when all went well."""
-    temporary = output.with_name(f".{os.getpid()}-{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        doubts = convert(source, temporary, entry)
-        temporary.replace(output)
+        with replacing(output) as temporary:
+            doubts = convert(source, temporary, entry)
         record = records.look(_key(output), output)
         if record:
             records.write(record)
@@ -172,8 +171,6 @@ def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> Sequ
         raise ModelError(
             f"{output}: cannot be written ({error.strerror or error})", hint="free some space, or set DDBM_HOME"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _with_card(path: Path, file: str = "") -> Path:

@@ -5,12 +5,14 @@ and where nobody publishes a digest, the first download's is what later ones are
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ddbm_cli.foundation import hashing
+from ddbm_cli.foundation.files import write_text
+from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry.folders import data_folder
 
 
@@ -55,7 +57,7 @@ def look(key: str, path: Path, *, commit: str = "", etag: str = "") -> Record | 
     """Return the record of a file as it is now, digest and all; None if it cannot be read."""
     try:
         found = path.stat()
-        sha256 = digest(path)
+        sha256 = sha256_of_file(path)
     except OSError:
         return None
     return Record(
@@ -86,12 +88,7 @@ def write(record: Record) -> None:
     """
     file = _file(record.key)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(file, json.dumps(asdict(record), indent=1) + "\n")
 
 
 def forget_place(record: Record) -> None:
@@ -104,11 +101,5 @@ def remove(key: str) -> None:
     _file(key).unlink(missing_ok=True)
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _file(key: str) -> Path:
-    return data_folder() / "files" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    return data_folder() / "files" / f"{hashing.sha256(key.encode())[:24]}.json"

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.entries import COMMIT, MAIN, REPO, Entry, HubFile, read_registry
 
 SUFFIX = ".safetensors"

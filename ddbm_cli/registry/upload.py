@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import disable_progress_bars, validate_repo_id  # type: ignore[attr-defined]
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.registry.explain import LOG_IN, explained
 
 

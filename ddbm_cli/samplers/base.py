@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import Path
-from ddbm_cli.settings import settings
 
 Noise = Callable[[Tensor], Tensor]
 """Given a state (B, C, H, W), returns fresh standard noise of its shape, dtype and device."""

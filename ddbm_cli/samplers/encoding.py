@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import Path
 from ddbm_cli.samplers.base import Bridge, Course, Evaluation, Interval, Query, follow
 from ddbm_cli.samplers.implicit import Implicit

@@ -16,9 +16,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import Path
 from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
-from ddbm_cli.settings import settings
 
 
 @settings

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import Path
 from ddbm_cli.samplers.base import Noise
 from ddbm_cli.samplers.times import LogSNR

@@ -4,13 +4,13 @@ Each image has a stream of its own, seeded by (seed, name, draw) and drawn on th
 not depend on batch size, order, neighbours, device, or on where an interrupted run went on.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.hashing import seed_of
 from ddbm_cli.samplers.base import Noise
 
 
@@ -25,7 +25,7 @@ class NoiseSource:
 
     def __init__(self, seed: int, names: Sequence[str], draw: int | Sequence[int] = 0) -> None:
         draws = [draw] * len(names) if isinstance(draw, int) else draw
-        seeds = [_stream_seed(seed, name, number) for name, number in zip(names, draws, strict=True)]
+        seeds = [seed_of(f"{seed}\n{number}\n{name}") for name, number in zip(names, draws, strict=True)]
         self._streams = [torch.Generator().manual_seed(each) for each in seeds]
 
     def __call__(self, like: Tensor) -> Tensor:
@@ -51,8 +51,3 @@ class Between:
     def __call__(self, like: Tensor) -> Tensor:
         first, second = (end(like) for end in self._ends)
         return self._angles.cos().to(like) * first + self._angles.sin().to(like) * second
-
-
-def _stream_seed(seed: int, name: str, draw: int) -> int:
-    digest = hashlib.sha256(f"{seed}\n{draw}\n{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1  # torch takes 63 bits

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import describe
 from ddbm_cli.paths import Path
 from ddbm_cli.samplers.base import Bridge, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.times import TimeGrid
-from ddbm_cli.settings import describe
 
 MAX_STEPS = 10_000
 

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import VP, Path
 from ddbm_cli.samplers.base import Bridge, Course, Query, Start
-from ddbm_cli.settings import settings
 
 
 @settings

@@ -13,8 +13,8 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import Path
-from ddbm_cli.settings import settings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

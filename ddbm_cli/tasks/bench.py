@@ -3,7 +3,6 @@
 Finished pictures and the timings of batches stay in that folder, so a bench that was stopped goes on.
 """
 
-import hashlib
 import json
 import statistics
 import time
@@ -19,7 +18,8 @@ from ddbm_cli import __version__
 from ddbm_cli.comparison import Input, Method, Outcome, Strip
 from ddbm_cli.comparison.method import DDIB as DDIB_NAME
 from ddbm_cli.comparison.method import SDEDIT
-from ddbm_cli.errors import DdbmError, ImageError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
@@ -239,7 +239,7 @@ class Bench:
 
 def _digest(*deciding: object) -> str:
     """Return a name for what decides a method's pictures."""
-    return hashlib.sha256(json.dumps([__version__, *deciding], sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps([__version__, *deciding], sort_keys=True).encode())[:16]
 
 
 def _match(jobs: list[Job], targets: Path | None) -> dict[str, Path]:

@@ -21,13 +21,13 @@ from ddbm_cli import __version__
 from ddbm_cli.comparison import Comparison, Input, Method, Outcome, parse_methods
 from ddbm_cli.comparison.page import as_html
 from ddbm_cli.comparison.tables import as_csv, as_json, as_markdown, rows
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import from_options, settings
 from ddbm_cli.imaging.files import STANDARD, Job, plan_jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
 from ddbm_cli.models.seen import TRAINING
-from ddbm_cli.settings import from_options, settings
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics

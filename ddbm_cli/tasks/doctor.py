@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from ddbm_cli import __version__
-from ddbm_cli.errors import DdbmError
+from ddbm_cli.foundation.devices import DTYPES, choose_device
+from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.models import builtin_path, load_model
-from ddbm_cli.models.checkpoint import digest
-from ddbm_cli.models.model import DTYPES, choose_device
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.registry.reach import has_token, hub_cache, is_offline, reach
@@ -122,7 +122,7 @@ def _registry() -> Checked:
 def _builtin_file() -> Checked:
     def check() -> str:
         entry = next(entry for entry in read_registry().values() if entry.builtin)
-        if digest(builtin_path()) != entry.sha256:
+        if sha256_of_file(builtin_path()) != entry.sha256:
             raise DdbmError(f"{entry.name} is not the file that was shipped", hint="install ddbm-cli anew")
         return f"{entry.name}, as it was shipped"
 

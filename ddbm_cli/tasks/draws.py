@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import STANDARD, Job, Jobs, plan_jobs
 from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, write_atomically
@@ -20,7 +21,6 @@ from ddbm_cli.imaging.preprocess import Preprocess, to_tensor
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Between, Booted, Evaluation, Noise, NoiseSource, Plan, encode
-from ddbm_cli.settings import spell
 from ddbm_cli.tasks.request import TranslateRequest
 from ddbm_cli.tasks.work import Loaded, Tally, Work, stream_name
 

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.io import PICTURE_EXTENSIONS, open_picture, save_picture
 from ddbm_cli.imaging.sketch import Style, draw, on_white
-from ddbm_cli.settings import settings
 from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
 
 

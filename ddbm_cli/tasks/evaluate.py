@@ -11,15 +11,15 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ddbm_cli.errors import DdbmError, UsageError
+from ddbm_cli.foundation.devices import choose_device
+from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.io import write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.metrics import METRICS, UNAVAILABLE, Figure, Metric, PictureMetric, SetMetric, summarise
 from ddbm_cli.metrics.base import Need
 from ddbm_cli.metrics.feed import Item, Resize, Unread, feed
 from ddbm_cli.models import load_model, locating
-from ddbm_cli.models.model import choose_device
-from ddbm_cli.settings import settings
 from ddbm_cli.tasks.events import Failed, Planned
 
 BATCH_SIZE = 32

@@ -1,17 +1,17 @@
 """Models from others and for others: import with a self-check, export, push."""
 
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.devices import DTYPES, is_finite
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.files import replacing
 from ddbm_cli.models import locating, write_model
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header, read_model
 from ddbm_cli.models.importers import ImportReport, import_file
 from ddbm_cli.models.layout import README, write_folder
-from ddbm_cli.models.model import DTYPES, is_finite
 from ddbm_cli.models.readme import model_readme
 from ddbm_cli.models.selfcheck import SelfCheck, check_file
 from ddbm_cli.registry import Entry, read_registry
@@ -42,13 +42,9 @@ def import_model(
     target = output or Path(f"{like or source.stem}.safetensors")
     if target.exists() and not overwrite:
         raise UsageError(f"{target} is there already", hint="name another with -o, or add --overwrite")
-    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
-    try:
+    with replacing(target) as fresh:
         report = import_file(source, fresh, entry, dtype=dtype)
         found = check_file(fresh, entry.fingerprint if entry else ())
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
     return replace(report, output=target), found
 
 

@@ -8,13 +8,13 @@ import torch
 from pydantic import Field
 
 from ddbm_cli.denoisers import NO_LABEL, PLAIN, Guidance
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import from_options, settings, spell
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Noised, Plan
-from ddbm_cli.settings import from_options, settings, spell
 
 TEXT_SCALE = 7.5
 """How much a text is exaggerated where nobody says, as is usual with Stable Diffusion."""

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import from_options, settings, spell
 from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
@@ -21,7 +22,6 @@ from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Plan
-from ddbm_cli.settings import from_options, settings, spell
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.draws import Draw, ManyDraws, draw_jobs, flat, gather
 from ddbm_cli.tasks.events import Event, Intended, Planned

@@ -5,12 +5,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.imaging.io import format_of, read_text
 from ddbm_cli.models.card import describe_card, read_card
-from ddbm_cli.models.checkpoint import digest, read_header
+from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.samplers import GRIDS, SAMPLERS
-from ddbm_cli.settings import build, spell
 from ddbm_cli.tasks.work import TEXT_KEY
 
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -33,7 +34,7 @@ def show(file: Path) -> dict[str, Any]:
         return picture_settings(file)
     card = describe_card(read_card(read_header(file), file=file.name))
     card["seen"] = list(card["seen"])  # the filters themselves are for `compare`, not for eyes
-    return {"file": file.name, "bytes": file.stat().st_size, "sha256": digest(file), **card}
+    return {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256_of_file(file), **card}
 
 
 def picture_settings(file: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.devices import torch_name
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
 from ddbm_cli.imaging.io import format_of
 from ddbm_cli.models import DDIB, TranslationModel
@@ -22,7 +23,7 @@ from ddbm_cli.tasks.request import (
     request,
     the_prior,
 )
-from ddbm_cli.tasks.work import Tally, Work, is_pipe, word
+from ddbm_cli.tasks.work import Tally, Work, is_pipe
 
 __all__ = ["TranslateRequest", "facts", "request", "run", "see_that_it_can_be_written", "sweep"]
 
@@ -101,7 +102,7 @@ def facts(work: Work, jobs: Jobs) -> dict[str, str]:
     ignored = f", {_count(jobs.ignored, 'other file')} ignored" if jobs.ignored else ""
     keeps = work.request.keep_size
     return {
-        "Model": f"{model.name} ({words}) on {model.device}, {word(model.dtype)}",
+        "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
         "Sampling": f"{in_words(plan)}, seed {work.request.seed}",
         "Input": f"{_count(len(jobs.jobs), 'picture')}{ignored}",
         "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",

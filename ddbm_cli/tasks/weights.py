@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddbm_cli.errors import DdbmError, ModelError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, ModelError, UsageError
+from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry, records
 from ddbm_cli.registry.entries import BUILTIN
 from ddbm_cli.registry.reference import FOREIGN, SUFFIX
@@ -186,7 +187,7 @@ class _File:
     hub: HubFile | None = None
 
     def verify(self) -> Verified:
-        found = records.digest(self.path)
+        found = sha256_of_file(self.path)
         if found == self.wanted:
             return Verified(name=self.name, path=self.path, sha256=found, against=self.against)
         message = f"{self.path}: damaged: its sha256 is not that of {self.against}"

@@ -4,7 +4,6 @@ Each output carries the settings that it was made with. A finished one is kept w
 interrupted folder goes on where it stopped; one made with other settings is kept too, and said, until `overwrite`.
 """
 
-import hashlib
 import itertools
 import json
 import os
@@ -22,7 +21,9 @@ from torch import Tensor
 
 from ddbm_cli import __version__
 from ddbm_cli.denoisers import NO_LABEL
-from ddbm_cli.errors import DdbmError, ImageError
+from ddbm_cli.foundation.devices import torch_name
+from ddbm_cli.foundation.errors import DdbmError, ImageError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import (
@@ -155,7 +156,7 @@ class Work:
         mask = self._edit.mask(job.name, self.preprocess, placement)
         if mask is not None and self.model.card.fills_holes:
             tensor = torch.where(mask > 0, 1.0, tensor)  # as it was trained: what stands in a hole is not looked at
-        return Loaded(job, tensor, placement, hashlib.sha256(body).hexdigest(), mask)
+        return Loaded(job, tensor, placement, sha256(body), mask)
 
     def _translate(
         self, batch: list[Loaded], writers: ThreadPoolExecutor, saving: deque[tuple[Job, _Saving]]
@@ -254,7 +255,7 @@ class Work:
             **self.plan.describe(),
             "nfe": self.plan.nfe,
             "seed": self.request.seed,
-            "dtype": word(self.model.dtype),
+            "dtype": torch_name(self.model.dtype),
             "fit": self.preprocess.fit,
             "keep_size": self.request.keep_size,
         }
@@ -292,7 +293,7 @@ class Work:
     def _another_source(self, job: Job, found: dict[str, Any]) -> str:
         if not is_pipe(job.source):
             try:
-                if found.get("source_sha256") != hashlib.sha256(read_file(job.source)).hexdigest():
+                if found.get("source_sha256") != sha256(read_file(job.source)):
                     return "another source picture"
             except ImageError:
                 return "its source cannot be read"
@@ -335,7 +336,3 @@ def stream_name(job: Job) -> str:
 def _is_out_of_memory(error: RuntimeError) -> bool:
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "allocate memory" in text
-
-
-def word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

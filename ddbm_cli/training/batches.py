@@ -4,7 +4,6 @@ Order, augmentation, times and noise of a step all come from generators seeded b
 needs no stored random state: it asks for the next step and gets what the undisturbed run would have got.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, dropped
+from ddbm_cli.foundation.hashing import seed_of
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.preprocess import Preprocess
@@ -132,8 +132,7 @@ class Batches:
 
 def generator(seed: int, *purpose: object) -> torch.Generator:
     """Return a CPU generator whose stream belongs to (seed, purpose)."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator().manual_seed(seed_of(repr((seed, *purpose))))
 
 
 @lru_cache(maxsize=2)

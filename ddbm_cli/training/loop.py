@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Denoiser
-from ddbm_cli.errors import DdbmError
+from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.objectives import Loss, TimeDistribution
-from ddbm_cli.settings import settings
 from ddbm_cli.training.batches import Batch, Batches
 from ddbm_cli.training.state import load_state, save_state
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ddbm_cli.errors import DdbmError
+from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.models.checkpoint import write_tensors
 
 HEADER_KEY = "ddbm.training"

@@ -50,7 +50,7 @@ def test_a_number_type_that_fails_only_limits(ddbm, monkeypatch):
 
 
 def test_a_damaged_built_in_model_is_noticed(ddbm, monkeypatch):
-    monkeypatch.setattr(doctor, "digest", lambda path: "0" * 64)
+    monkeypatch.setattr(doctor, "sha256_of_file", lambda path: "0" * 64)
     code, found = checks(ddbm)
     assert code == 1 and not found["Built-in"]["well"] and "install" in found["Built-in"]["hint"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import load_model
 from ddbm_cli.registry import read_registry

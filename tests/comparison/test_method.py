@@ -3,7 +3,7 @@
 import pytest
 
 from ddbm_cli.comparison import Method, parse_methods
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser, I2SBPrediction, Preconditioned, clipped
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.networks import ADM, ADMConfig
 from ddbm_cli.objectives import denoising_loss
 from ddbm_cli.paths import PATHS, VE, BrownianBridge, I2SBBridge, RectifiedFlow, VEBridge, VPBridge

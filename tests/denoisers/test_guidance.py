@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddbm_cli.denoisers import PLAIN, Conditions, Guidance, dropped, guided
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import TranslationModel, assemble
 from ddbm_cli.paths import VE, VPBridge
 from ddbm_cli.samplers import Booted, Bridge, Implicit, NoiseSource, Prior, Uniform, finish, sample

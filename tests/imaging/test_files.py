@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import plan_jobs
 
 

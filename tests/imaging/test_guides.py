@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddbm_cli.errors import DdbmError, ImageError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.preprocess import Preprocess
 

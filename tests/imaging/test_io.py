@@ -8,7 +8,7 @@ import PIL
 import pytest
 from PIL import Image, ImageCms
 
-from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import FORMATS, encode_picture, format_of, open_picture, read_text, save_picture
 
 RED = (200, 30, 40)

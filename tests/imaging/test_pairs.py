@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.pairs import find_pairs
 
 

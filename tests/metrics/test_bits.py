@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.preprocess import Preprocess, to_picture
 from ddbm_cli.metrics import METRICS, Batch
 from ddbm_cli.paths import VE

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.metrics import METRICS, Batch, MissingWeightsError, weights
 from ddbm_cli.metrics.inception import AFD, FID, Network
 from tests.metrics.test_pixels import CPU, pair, pictures

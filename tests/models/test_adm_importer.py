@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.importers import i2sb
 from ddbm_cli.models.importers.adm import by_kind, read, read_new_attention
 from ddbm_cli.models.importers.container import open_checkpoint

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import DDIB, TranslationModel, load_model, write_model
 from ddbm_cli.paths import VE, VP

@@ -19,7 +19,7 @@ from tests.tiny import write_tiny
 TRY = """
 import pathlib, resource, sys
 import torch
-from ddbm_cli.errors import DdbmError
+from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.models import load_model
 from ddbm_cli.models.importers import import_file
 from ddbm_cli.registry import read_registry

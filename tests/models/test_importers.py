@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.importers import card_of, import_file

@@ -10,7 +10,7 @@ pytest.importorskip("diffusers")
 
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import loading
 from ddbm_cli.models.latent import load_pipeline

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import builtin_path, write_model
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.importers import import_file

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import ModelCard, load_model, write_model
 from ddbm_cli.models.card import HEADER_KEY
 from ddbm_cli.models.checkpoint import read_model

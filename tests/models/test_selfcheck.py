@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models import TranslationModel, assemble, builtin_path
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.selfcheck import check_file, known_pictures, self_check

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.networks import ADM, NETWORKS, ADMConfig
 from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, time_features
-from ddbm_cli.settings import build, describe
 
 RELEASED = {
     "edges2handbags-vp-64": ADMConfig(),

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.networks import ADMConfig, detect, normalise
 from tests.networks.test_adm import RELEASED, SMALL, network
 

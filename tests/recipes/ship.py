@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
-from ddbm_cli.models.checkpoint import digest, read_model
+from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.selfcheck import check_file
 from ddbm_cli.samplers import NoiseSource, finish
 
@@ -95,7 +96,7 @@ def register(file: Path) -> None:
     before, heading, table = registry.read_text().partition(f"[{file.stem}]\n")
     facts = {
         "size": file.stat().st_size,
-        "sha256": f'"{digest(file)}"',
+        "sha256": f'"{sha256_of_file(file)}"',
         "fingerprint": list(check_file(file).fingerprint),
     }
     for key, value in facts.items():

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard, assemble, builtin_path
-from ddbm_cli.models.checkpoint import digest
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.checks import checked
 from ddbm_cli.registry.entries import own_registry
 from ddbm_cli.registry.header import read_card_body
 from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS
-from ddbm_cli.settings import build
 from tests.tiny import write_tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -103,7 +103,7 @@ def test_a_table_samples_as_its_authors_do(name):
 def test_the_built_in_model_is_the_registered_one():
     entry = OWN["sketch-to-3d-64"]
     assert entry.builtin_file == builtin_path()
-    assert (entry.size, entry.sha256) == (builtin_path().stat().st_size, digest(builtin_path()))
+    assert (entry.size, entry.sha256) == (builtin_path().stat().st_size, sha256_of_file(builtin_path()))
     assert entry.facts()["task"] == entry.task and entry.facts()["licence"] == entry.licence
 
 

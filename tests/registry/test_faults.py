@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry import HubFile, transfer
 from ddbm_cli.registry import hub as registry
 from ddbm_cli.registry.locate import finish

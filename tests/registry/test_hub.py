@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.registry import HubFile, HubRepo, records, transfer
 from ddbm_cli.registry import hub as registry
 from tests.hub import answers, cut, slow, wrong_bytes
@@ -150,7 +150,7 @@ def test_a_damaged_file_in_the_cache_is_dropped_and_fetched_again(hub, commit):
 
 def test_a_digest_is_computed_once(hub, commit, monkeypatch):
     record, _ = pull()
-    monkeypatch.setattr(records, "digest", lambda path: pytest.fail("computed again"))
+    monkeypatch.setattr(records, "sha256_of_file", lambda path: pytest.fail("computed again"))
     assert registry.cached(FILE) == record
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models import builtin_path
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.events import Doubted, Importing, Pulling

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry import HubFile, HubRepo, parse, read_registry
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -5,7 +5,7 @@ import random
 import pytest
 from huggingface_hub import constants
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.registry import HubFile
 from ddbm_cli.registry import hub as registry
 from ddbm_cli.registry.locate import finish

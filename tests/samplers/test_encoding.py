@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import VE, VP, BrownianBridge, RectifiedFlow, VEBridge, VPBridge
 from ddbm_cli.samplers import (
     Between,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import VE, VP, Cosine, VPBridge
 from ddbm_cli.samplers import NoiseSource
 from ddbm_cli.samplers.likelihood import log_likelihood

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.paths import VE, VP, BrownianBridge, Cosine, I2SBBridge, RectifiedFlow, VEBridge, VPBridge
 from ddbm_cli.samplers import (
     ALIASES,
@@ -38,7 +39,6 @@ from ddbm_cli.samplers import (
     sample,
 )
 from ddbm_cli.samplers.base import Estimate, Interval
-from ddbm_cli.settings import build
 from tests.exact import GaussianPairs
 
 PATHS = [VPBridge(), VEBridge(sigma_max=3.0), BrownianBridge(), VP(), Cosine()]

@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks import evaluate, translate

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.tasks import show, translate
 from ddbm_cli.tasks.draws import WHITE, spread_map

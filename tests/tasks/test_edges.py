@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.tasks.edges import EdgesRequest, run
 from ddbm_cli.tasks.events import Failed, Finished, Planned, Written
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from ddbm_cli.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.metrics import feed as feed_module
 from ddbm_cli.metrics.feed import Item, Unread, feed
 from ddbm_cli.tasks.evaluate import EvaluateRequest, Noticed, Reported, run

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import load_model
 from ddbm_cli.models.selfcheck import self_check

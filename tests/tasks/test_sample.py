@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.tasks import show, translate
 from ddbm_cli.tasks.events import Evaluated, Finished, Intended, Kept, Planned, Written

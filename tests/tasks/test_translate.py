@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageChops
 
 from ddbm_cli import __version__
-from ddbm_cli.errors import DdbmError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.tasks import work

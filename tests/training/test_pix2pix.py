@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddbm_cli.denoisers import Denoiser, TargetPrediction
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import load_model
 from ddbm_cli.networks import Pix2PixConfig
 from ddbm_cli.objectives import Adversarial

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import load_model
 from ddbm_cli.objectives import LogNormalTimes
 from ddbm_cli.paths import VE, VP, Cosine

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 import torch
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import assemble, load_model
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.tasks.train import request, run

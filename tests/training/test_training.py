@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddbm_cli.errors import DdbmError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import load_model

@@ -12,17 +12,18 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ddbm_cli.errors import ModelError, UsageError
+from ddbm_cli.foundation.devices import DTYPES, is_finite, short_name
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
 from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
 from ddbm_cli.models.layout import WEIGHTS, is_folder, read_folder
-from ddbm_cli.models.model import DTYPES, is_finite, outline
+from ddbm_cli.models.model import outline
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry import Entry
 from ddbm_cli.registry.header import HEADER_KEY
-from ddbm_cli.settings import build
 
 IMPORTERS = {"ddbm": ddbm.read, "adm": adm.read, "adm-new-attention": adm.read_new_attention, "i2sb": i2sb.read}
 """The `importer` of a registry's entry -> how its files are read; an entry without one has our own names."""
@@ -80,7 +81,7 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
         parameters=sum(math.prod(shape) for shape in shapes.values()),
         size_in=(source / WEIGHTS if source.is_dir() else source).stat().st_size,
         size_out=output.stat().st_size,
-        dtype=next(word for word, each in DTYPES.items() if each == target),
+        dtype=short_name(target),
         notes=tuple(notes),
     )
 

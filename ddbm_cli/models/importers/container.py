@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.checkpoint import open_tensors
 
 DEEPEST = 4

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ddbm_cli.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.importers import adm
 from ddbm_cli.models.importers.ddbm import Shapes
 from ddbm_cli.networks import ADMConfig

@@ -3,7 +3,8 @@
 import torch
 
 from ddbm_cli.denoisers import PREDICTIONS
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
@@ -11,7 +12,6 @@ from ddbm_cli.models.card import Defaults
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import GRIDS, SAMPLERS
-from ddbm_cli.settings import build, describe
 from ddbm_cli.tasks.train.request import Sampling, TrainRequest
 from ddbm_cli.training import Batches
 

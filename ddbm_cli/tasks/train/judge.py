@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Conditions, Denoiser
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import ModelCard, TranslationModel
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss
 from ddbm_cli.samplers import NoiseSource, finish
-from ddbm_cli.settings import build
 from ddbm_cli.tasks.train.card import spread
 from ddbm_cli.tasks.train.request import TrainRequest
 from ddbm_cli.training import Batches, Fit

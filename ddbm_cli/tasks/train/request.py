@@ -10,14 +10,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ddbm_cli.denoisers import PREDICTIONS
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build, from_options, settings, spell
 from ddbm_cli.models import locate
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import Adversarial
 from ddbm_cli.paths import PATHS
-from ddbm_cli.settings import build, from_options, settings, spell
 from ddbm_cli.training import Recipe
 
 

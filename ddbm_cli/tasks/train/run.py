@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoiser
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.devices import choose_device
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.files import write_text
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard, assemble, locate, write_model
-from ddbm_cli.models.model import choose_device
 from ddbm_cli.models.seen import remember
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
-from ddbm_cli.settings import build
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train.card import card_of, classes_of
 from ddbm_cli.tasks.train.judge import Judge
@@ -119,9 +120,7 @@ def _claim(request: TrainRequest, *, write: bool) -> None:
     if not write:
         return
     request.output.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(body, indent=1) + "\n")
-    temporary.replace(file)
+    write_text(file, json.dumps(body, indent=1) + "\n")
 
 
 def _fixed(body: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, dataclass_transform
 import pydantic
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ddbm_cli.errors import UsageError
+from ddbm_cli.foundation.errors import UsageError
 
 T = TypeVar("T")
 
