@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 
 
 @dataclass(frozen=True)
 class GaussianPairs:
-    path: Path
+    path: ProbabilityPath
     mean: float = 0.3
     std: float = 0.5
     source_mean: float = -0.1

@@ -2,11 +2,13 @@
 
 import pytest
 
+from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.renamed import FIELDS, NAMES, current, current_name
 from ddbm_cli.foundation.settings import build, describe, spell
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.paths import PATHS
-from ddbm_cli.samplers import GRIDS, SAMPLERS, HybridHeun, Implicit, Listed
+from ddbm_cli.samplers import GRIDS, SAMPLERS, HybridHeun, Implicit, Timesteps
 
 
 @pytest.mark.parametrize("registry", [PATHS, SAMPLERS, GRIDS, NETWORKS], ids=["paths", "samplers", "grids", "networks"])
@@ -18,13 +20,13 @@ def test_the_json_form_builds_the_same_setting(registry):
 
 def test_the_shell_form_builds_the_same_setting():
     assert build(SAMPLERS, "implicit:eta=0.5", what="sampler") == Implicit(eta=0.5)
-    assert build(SAMPLERS, "heun:churn=0.1,churn-guidance=0.5", what="sampler") == HybridHeun(
-        churn=0.1, churn_guidance=0.5
+    assert build(SAMPLERS, "heun:churn=0.1,churn-doob-weight=0.5", what="sampler") == HybridHeun(
+        churn=0.1, churn_doob_weight=0.5
     )
     assert build(NETWORKS, "adm:channels=32,multipliers=1-2", what="network") == ADMConfig(
         channels=32, multipliers=(1, 2)
     )
-    assert build(GRIDS, "listed:at=0.5-1e-03-1e-05", what="grid") == Listed(at=(0.5, 1e-3, 1e-5))
+    assert build(GRIDS, "listed:at=0.5-1e-03-1e-05", what="grid") == Timesteps(at=(0.5, 1e-3, 1e-5))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,23 @@ def test_what_cannot_be_read_is_explained(spec, message, hint):
         build(SAMPLERS, spec, what="sampler")
     assert message in caught.value.message and hint in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("form", [describe, spell])
+@pytest.mark.parametrize("name", [*FIELDS, *NAMES])
+def test_old_names_load_in_every_form(name, form):
+    registry = {**SAMPLERS, **GRIDS, **PREDICTIONS}
+    made = registry[current_name(name)]()
+    old = {new: field for field, new in FIELDS.get(name, {}).items()}
+    spec = form(made)
+    if isinstance(spec, str):
+        for new, field in old.items():
+            spec = spec.replace(new, field, 1)
+        spec = name + spec.removeprefix(made.name)
+    else:
+        spec = {old.get(field, field): value for field, value in spec.items()} | {"name": name}
+        assert current(spec) == describe(made)
+    assert build(registry, spec, what="setting") == made
 
 
 def test_settings_are_frozen():

@@ -4,7 +4,6 @@ from ddbm_cli.denoisers.conditions import NO_LABEL, NOTHING_TOLD, Conditions, dr
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped, kept
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.prediction import (
-    AnglePrediction,
     I2SBPrediction,
     NoisePrediction,
     Preconditioned,
@@ -13,6 +12,7 @@ from ddbm_cli.denoisers.prediction import (
     Scalings,
     TargetPrediction,
     VelocityPrediction,
+    VPrediction,
 )
 
 PREDICTIONS: dict[str, type[Prediction]] = {
@@ -21,7 +21,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
         Preconditioned,
         TargetPrediction,
         NoisePrediction,
-        AnglePrediction,
+        VPrediction,
         VelocityPrediction,
         ResidualPrediction,
         I2SBPrediction,
@@ -33,7 +33,6 @@ __all__ = [
     "NO_LABEL",
     "PLAIN",
     "PREDICTIONS",
-    "AnglePrediction",
     "Conditions",
     "Denoise",
     "Denoiser",
@@ -45,6 +44,7 @@ __all__ = [
     "ResidualPrediction",
     "Scalings",
     "TargetPrediction",
+    "VPrediction",
     "VelocityPrediction",
     "clipped",
     "dropped",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ddbm_cli.denoisers.conditions import NOTHING_TOLD, Conditions
 from ddbm_cli.denoisers.prediction import Prediction
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t 0-d or (B,) float64, x_T (B, C, H, W)) -> x_0 (B, C, H, W). All that samplers know of models."""
@@ -24,7 +24,9 @@ class Denoiser(nn.Module):
         sees_source: False for priors, whose network knows no source.
     """
 
-    def __init__(self, network: nn.Module, path: Path, prediction: Prediction, *, sees_source: bool = True) -> None:
+    def __init__(
+        self, network: nn.Module, path: ProbabilityPath, prediction: Prediction, *, sees_source: bool = True
+    ) -> None:
         super().__init__()
         self.network = network
         self.path = path

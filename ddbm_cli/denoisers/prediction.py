@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import I2SBBridge, Path
+from ddbm_cli.paths import I2SBBridge, ProbabilityPath
 
 
 class Scalings(NamedTuple):
@@ -33,7 +33,7 @@ class Prediction:
 
     name: ClassVar[str]
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         """Return the numbers of (1) at times t (float64, any shape)."""
         raise NotImplementedError(f"{type(self).__name__}.scalings")
 
@@ -49,8 +49,8 @@ class Preconditioned(Prediction):
         out = in_ sqrt(a^2 (sigma_data^2 sigma_source^2 - cov^2) + sigma_data^2 c^2)
 
     sigma_data, sigma_source: root mean square of target and source, values in -1..1; cov: mean of their product.
-    time_scale: the embedding is fed time_scale * clock.
-    clock: "log-time" is log(t) / 4 (the papers, with time_scale 1000); "log-snr" is log(b / c) / 4 within -2.5..2.5,
+    time_scale: the embedding is fed time_scale * c_noise.
+    c_noise: "log-time" is log(t) / 4 (the papers, with time_scale 1000); "log-snr" is log(b / c) / 4 within -2.5..2.5,
         which also tells times near the source apart, where a bridge decides about large areas.
     """
 
@@ -60,9 +60,9 @@ class Preconditioned(Prediction):
     sigma_source: Annotated[float, Field(gt=0)] = 0.5
     cov: float = 0.0
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
-    clock: Literal["log-time", "log-snr"] = "log-time"
+    c_noise: Literal["log-time", "log-snr"] = "log-time"
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
         variance, variance_source = self.sigma_data**2, self.sigma_source**2
         total = a**2 * variance_source + b**2 * variance + 2 * a * b * self.cov + c**2
@@ -75,8 +75,8 @@ class Preconditioned(Prediction):
             time=self.time_scale * self._clock(path, t),
         )
 
-    def _clock(self, path: Path, t: Tensor) -> Tensor:
-        if self.clock == "log-time":
+    def _clock(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        if self.c_noise == "log-time":
             return t.log() / 4
         return (path.log_snr(t) / 8).clamp(-2.5, 2.5)
 
@@ -94,7 +94,7 @@ class TargetPrediction(Prediction):
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     time_shift: float = 0.0
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         zero, one = torch.zeros_like(t), torch.ones_like(t)
         time = self.time_scale * t / path.t_max - self.time_shift
         return Scalings(skip=zero, source=zero, out=one, in_=one, time=time)
@@ -112,14 +112,14 @@ class NoisePrediction(Prediction):
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     time_shift: float = 0.0
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
         time = self.time_scale * t / path.t_max - self.time_shift
         return Scalings(skip=1 / b, source=-a / b, out=-c / b, in_=torch.ones_like(t), time=time)
 
 
 @settings
-class AnglePrediction(Prediction):
+class VPrediction(Prediction):
     """The network gives v = b eps - c x_0 (arXiv:2202.00512, App. D).
 
     time_scale, time_shift: as of `TargetPrediction`.
@@ -130,7 +130,7 @@ class AnglePrediction(Prediction):
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     time_shift: float = 0.0
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
         total = b**2 + c**2
         time = self.time_scale * t / path.t_max - self.time_shift
@@ -145,7 +145,7 @@ class VelocityPrediction(Prediction):
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         (a, b, c), (da, db, dc) = path.coefficients(t), path.derivatives(t)
         if path.noise_free:
             # x_T = (x_t - b x_0) / a, put into the drift; a form without a quotient serves a = 0 too.
@@ -167,7 +167,7 @@ class ResidualPrediction(Prediction):
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         one = torch.ones_like(t)
         return Scalings(skip=one, source=torch.zeros_like(t), out=-one, in_=one, time=self.time_scale * t / path.t_max)
 
@@ -183,7 +183,7 @@ class I2SBPrediction(Prediction):
 
     t_first: Annotated[float, Field(gt=0, lt=1)] = 1e-4
 
-    def scalings(self, path: Path, t: Tensor) -> Scalings:
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         if not isinstance(path, I2SBBridge):
             raise UsageError(f"prediction 'i2sb' does not fit path '{path.name}'", hint="use it with path 'i2sb'")
         one = torch.ones_like(t)

@@ -20,6 +20,7 @@ import pydantic
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.renamed import current_fields, current_name
 
 T = TypeVar("T")
 
@@ -76,6 +77,8 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: 
         UsageError: unknown name, unknown field, or a value out of its range.
     """
     name, fields = _split(spec) if isinstance(spec, str) else _pop_name(spec)
+    name = current_name(name)
+    fields = current_fields(name, fields)
     if name not in kinds:
         raise UsageError(f"unknown {what} '{name}'", hint=f"choose one of: {', '.join(kinds)}")
     kind = kinds[name]

@@ -14,7 +14,7 @@ from ddbm_cli.denoisers import Denoise
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.preprocess import Preprocess, to_picture
 from ddbm_cli.metrics.base import Batch, PictureMetric, signed
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import NoiseSource
 from ddbm_cli.samplers.likelihood import log_likelihood
 
@@ -44,7 +44,7 @@ class Likelihood(PictureMetric):
         *,
         seed: int = 0,
         denoise: Denoise,
-        path: Path,
+        path: ProbabilityPath,
         preprocess: Preprocess,
         steps: int = 64,
     ) -> None:

@@ -17,7 +17,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import TranslationModel
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import Evaluation, Noise, Plan, encode
 
 DEFAULTS: Defaults = {
@@ -32,7 +32,7 @@ DEFAULTS: Defaults = {
 class RoundTrip(Plan):
     """A plan of the way back, and the path of the way there, whose grid and steps are the same."""
 
-    there: Path
+    there: ProbabilityPath
 
     @property
     def times_there(self) -> Tensor:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 
 
 @settings
@@ -19,15 +19,15 @@ class TimeDistribution(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def share(self, path: Path, u: Tensor) -> Tensor:
+    def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         """Map u, uniform in 0..1, to a share of the way from t_min to t_max."""
 
-    def times(self, path: Path, u: Tensor) -> Tensor:
+    def times(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         """Return times of `path` for u uniform in 0..1, float64 and strictly before t_max, where no noise is left."""
         return path.t_min + self.share(path, u.double()) * (_last(path) - path.t_min)
 
 
-def _last(path: Path) -> float:
+def _last(path: ProbabilityPath) -> float:
     return path.t_max * (1 - 1e-4)
 
 
@@ -37,7 +37,7 @@ class UniformTimes(TimeDistribution):
 
     name: ClassVar[str] = "uniform"
 
-    def share(self, path: Path, u: Tensor) -> Tensor:
+    def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         return u
 
 
@@ -47,7 +47,7 @@ class ArcsineTimes(TimeDistribution):
 
     name: ClassVar[str] = "arcsine"
 
-    def share(self, path: Path, u: Tensor) -> Tensor:
+    def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * u) ** 2
 
 
@@ -63,6 +63,6 @@ class LogNormalTimes(TimeDistribution):
     mean: float = -1.2
     std: Annotated[float, Field(gt=0)] = 1.2
 
-    def share(self, path: Path, u: Tensor) -> Tensor:
+    def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         log_level = self.mean + self.std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
         return ((path.time_at(-2 * log_level) - path.t_min) / (_last(path) - path.t_min)).clamp(0, 1)

@@ -43,7 +43,7 @@ class Coefficients(NamedTuple):
 
 
 @settings
-class Path:
+class ProbabilityPath:
     """Base of all paths. A subclass gives `coefficients`, and what else differs from the defaults here.
 
     Times are float64 tensors of any shape, 0 <= t <= t_max; coefficients have the shape of t.
@@ -161,11 +161,11 @@ class Path:
         return a * source + b * x0 + c * eps
 
 
-def _differentiate(path: Path, t: Tensor) -> Coefficients:
+def _differentiate(path: ProbabilityPath, t: Tensor) -> Coefficients:
     slopes = torch.func.jvp(lambda s: tuple(path.coefficients(s)), (t,), (torch.ones_like(t),))[1]
     return Coefficients(*slopes)
 
 
 @lru_cache(maxsize=1024)
-def _derivatives_at(path: Path, t: float) -> Coefficients:
+def _derivatives_at(path: ProbabilityPath, t: float) -> Coefficients:
     return _differentiate(path, torch.tensor(t, dtype=torch.float64))

@@ -12,11 +12,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 
 @settings
-class BrownianBridge(Path):
+class BrownianBridge(ProbabilityPath):
     """Pinned Brownian motion between two pictures.
 
     variance: s in (1); 1 in the paper, larger gives more diverse results.

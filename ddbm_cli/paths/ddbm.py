@@ -15,16 +15,29 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths.base import Coefficients, Path
-from ddbm_cli.paths.diffusion import VE
+from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 
 @settings
-class VEBridge(VE):
-    """Brownian motion with sigma_t = t, pinned at T = sigma_max; 80 in the paper for edges, 20 for DIODE."""
+class VEBridge(ProbabilityPath):
+    """Brownian motion with sigma_t = t, pinned at T = sigma_max.
+
+    sigma_max: the time of the source; 80 in the paper for edges, 20 for DIODE.
+    sigma_min: the noise level where sampling may stop.
+    """
 
     name: ClassVar[str] = "ve-bridge"
-    source_free: ClassVar[bool] = False
+
+    sigma_max: Annotated[float, Field(gt=0)] = 80.0
+    sigma_min: Annotated[float, Field(gt=0)] = 0.002
+
+    @property
+    def t_max(self) -> float:
+        return self.sigma_max
+
+    @property
+    def t_min(self) -> float:
+        return self.sigma_min
 
     def coefficients(self, t: Tensor) -> Coefficients:
         a = (t / self.sigma_max) ** 2
@@ -34,7 +47,7 @@ class VEBridge(VE):
 
 
 @settings
-class VPBridge(Path):
+class VPBridge(ProbabilityPath):
     """The variance-preserving process with log alpha_t = -(beta_d t^2 / 4 + beta_min t / 2), pinned at T = 1.
 
     beta_d, beta_min: growth and start of the noise rate; 2 and 0.1 in the released models.

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 MOST = 0.999
 """The largest share that a step of the cosine schedule takes."""
@@ -23,7 +23,7 @@ OFFSET = 0.008
 
 
 @settings
-class DDPM(Path):
+class DDPM(ProbabilityPath):
     """The process of DDPM, improved DDPM and ADM, on which their networks were trained.
 
     schedule: "linear", beta from `first` to `last`; "scaled-linear", its root so (latent diffusion, arXiv:2112.10752);

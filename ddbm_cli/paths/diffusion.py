@@ -13,11 +13,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 
 @settings
-class VE(Path):
+class VE(ProbabilityPath):
     """Noise of growing strength upon an unchanged picture.
 
     sigma_max: the largest noise level, and the time of it.
@@ -43,7 +43,7 @@ class VE(Path):
 
 
 @settings
-class VP(Path):
+class VP(ProbabilityPath):
     """The picture fades as the noise grows, b^2 + c^2 = 1.
 
     beta_d, beta_min: growth and start of the noise rate; 19.9 and 0.1 in the paper.
@@ -62,7 +62,7 @@ class VP(Path):
 
 
 @settings
-class Cosine(Path):
+class Cosine(ProbabilityPath):
     """A quarter turn from picture to noise, b^2 + c^2 = 1."""
 
     name: ClassVar[str] = "cosine"

@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 
 @settings
-class I2SBBridge(Path):
+class I2SBBridge(ProbabilityPath):
     """Symmetric schedule: the noise rate rises to the middle, quadratically, and falls again.
 
     intervals: rows of the table. beta_min, beta_max: noise rate at the ends and in the middle, per unit of time.

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths.base import Coefficients, Path
+from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 
 @settings
-class RectifiedFlow(Path):
+class RectifiedFlow(ProbabilityPath):
     """The line between the two pictures; c = 0."""
 
     name: ClassVar[str] = "rectified"

@@ -7,16 +7,16 @@ from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.multistep import Multistep
-from ddbm_cli.samplers.noise import Between, NoiseSource
+from ddbm_cli.samplers.noise import NoiseSource, Slerp
 from ddbm_cli.samplers.plan import Plan
-from ddbm_cli.samplers.starts import Booted, Noised, Pinned, Prior
-from ddbm_cli.samplers.times import Karras, Listed, LogSNR, TimeGrid, Uniform
+from ddbm_cli.samplers.starts import Booted, NoisedStart, Pinned, Prior
+from ddbm_cli.samplers.times import Karras, LogSNR, TimeGrid, Timesteps, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
     sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama, PredictorCorrector)
 }
-GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Listed)}
-STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, Noised)}
+GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Timesteps)}
+STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, NoisedStart)}
 
 ALIASES = {
     "ddbm": "heun:churn=0.33",
@@ -34,7 +34,6 @@ __all__ = [
     "GRIDS",
     "SAMPLERS",
     "STARTS",
-    "Between",
     "Booted",
     "Bridge",
     "Euler",
@@ -43,20 +42,21 @@ __all__ = [
     "HybridHeun",
     "Implicit",
     "Karras",
-    "Listed",
     "LogSNR",
     "Multistep",
     "Noise",
     "NoiseSource",
-    "Noised",
+    "NoisedStart",
     "Pinned",
     "Plan",
     "PredictorCorrector",
     "Prior",
     "Query",
     "Sampler",
+    "Slerp",
     "Start",
     "TimeGrid",
+    "Timesteps",
     "Uniform",
     "count_evaluations",
     "encode",

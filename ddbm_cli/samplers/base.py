@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 
 Noise = Callable[[Tensor], Tensor]
 """Given a state (B, C, H, W), returns fresh standard noise of its shape, dtype and device."""
@@ -29,8 +29,8 @@ class Query(NamedTuple):
     t: Tensor
 
 
-Course = Generator[Query, Tensor, Tensor]
-"""A stretch of sampling: yields queries, is sent estimates, returns the state that it ends in."""
+Trajectory = Generator[Query, Tensor, Tensor]
+"""A trajectory of sampling: yields queries, is sent estimates, returns the state that it ends in."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bridge:
     mask: (B, 1, H, W), 1 where the source may change and 0 where it stays; on source-free paths only, None for 1.
     """
 
-    path: Path
+    path: ProbabilityPath
     source: Tensor
     noise: Noise
     mask: Tensor | None = None
@@ -81,7 +81,7 @@ class Sampler(ABC):
     home_start: ClassVar[str] = "booted"
 
     @abstractmethod
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         """Go from x at interval.t to interval.s. `history` belongs to the sampler, and is empty at the first step."""
 
 
@@ -91,7 +91,7 @@ class Start(ABC):
 
     name: ClassVar[str]
 
-    def first(self, path: Path) -> Tensor | None:
+    def first(self, path: ProbabilityPath) -> Tensor | None:
         """Return the time of the first state (0-d float64), None for the grid's own."""
         return None
 
@@ -105,11 +105,11 @@ class Start(ABC):
         return bridge.source
 
     @abstractmethod
-    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+    def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
         """Return the state at t."""
 
 
-def course(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Course:
+def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Trajectory:
     """The whole way from source to target along `times` (falling, float64)."""
     guide = bridge.source
     for _ in range(start.rounds):
@@ -124,7 +124,7 @@ def course(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Cou
     return x
 
 
-def _known(path: Path, guide: Tensor, first: Tensor, start: Tensor, interval: Interval) -> Tensor:
+def _known(path: ProbabilityPath, guide: Tensor, first: Tensor, start: Tensor, interval: Interval) -> Tensor:
     """Return the state after a step where it is known to end at the guide: the guide, and the noise it began with."""
     if interval.last:
         return guide
@@ -140,20 +140,20 @@ def sample(
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
     bridge = replace(bridge, source=start.source(bridge))
-    return (yield from follow(course(bridge, sampler, start, times), denoise, bridge.source))
+    return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge.source))
 
 
-def follow(stretch: Course, denoise: Denoise, source: Tensor) -> Generator[Evaluation, None, Tensor]:
-    """Answer the queries of a stretch of sampling; yield every network evaluation as it is done."""
+def drive(trajectory: Trajectory, denoise: Denoise, source: Tensor) -> Generator[Evaluation, None, Tensor]:
+    """Answer the queries of a trajectory of sampling; yield every network evaluation as it is done."""
     nfe = 0
     try:
-        query = next(stretch)
+        query = next(trajectory)
         while True:
             with torch.no_grad():
                 x0 = denoise(query.x, query.t, source)
             nfe += 1
             yield Evaluation(nfe, float(query.t), query.x, x0)
-            query = stretch.send(x0)
+            query = trajectory.send(x0)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
@@ -167,7 +167,7 @@ def finish(events: Generator[Evaluation, None, Tensor]) -> Tensor:
             return stop.value  # type: ignore[no-any-return]
 
 
-def count_evaluations(path: Path, sampler: Sampler, start: Start, times: Tensor) -> int:
+def count_evaluations(path: ProbabilityPath, sampler: Sampler, start: Start, times: Tensor) -> int:
     """Return the number of network calls that `sample` will make: by making them, on one pixel, with no network."""
     pixel = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     bridge = Bridge(path, pixel, torch.zeros_like)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
+from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
 from ddbm_cli.samplers.implicit import Implicit
 
 
@@ -32,7 +32,7 @@ class PredictorCorrector(Sampler):
     snr: Annotated[float, Field(gt=0)] = 0.16
     corrections: Annotated[int, Field(ge=0, le=100)] = 1
 
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, source, s = bridge.path, bridge.source, interval.s
         x = yield from Implicit(eta=1.0).step(bridge, x, interval, history)
         for _ in range(0 if interval.last else self.corrections):

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.paths import Path
-from ddbm_cli.samplers.base import Bridge, Course, Evaluation, Interval, Query, follow
+from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.samplers.base import Bridge, Evaluation, Interval, Query, Trajectory, drive
 from ddbm_cli.samplers.implicit import Implicit
 
 
 def encode(
-    denoise: Denoise, path: Path, target: Tensor, source: Tensor, times: Tensor
+    denoise: Denoise, path: ProbabilityPath, target: Tensor, source: Tensor, times: Tensor
 ) -> Generator[Evaluation, None, Tensor]:
     """Yield every network evaluation, and return the noise (B, C, H, W), about standard normal, of a target.
 
@@ -36,10 +36,10 @@ def encode(
         raise UsageError(
             f"path '{path.name}' draws no noise, and nothing can be encoded in it", hint="use a bridge with noise"
         )
-    return follow(_course(Bridge(path, source, torch.zeros_like), target, times), denoise, source)
+    return drive(_trajectory(Bridge(path, source, torch.zeros_like), target, times), denoise, source)
 
 
-def _course(bridge: Bridge, target: Tensor, times: Tensor) -> Course:
+def _trajectory(bridge: Bridge, target: Tensor, times: Tensor) -> Trajectory:
     path, source, x = bridge.path, bridge.source, target
     rising: Tensor = torch.unique(times.clamp(min=path.t_min))
     for t, s in pairwise(rising):

@@ -10,25 +10,25 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
-from ddbm_cli.samplers.heun import guidance_term
+from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
+from ddbm_cli.samplers.heun import doob_term
 
 
 @settings
 class Euler(Sampler):
     """Order 1 on the ODE; repeatable but for the start.
 
-    guidance: weight of Doob's term, 1 is the bridge itself.
+    doob_weight: weight of Doob's term, 1 is the bridge itself.
     """
 
     name: ClassVar[str] = "euler"
 
-    guidance: Annotated[float, Field(ge=0)] = 1.0
+    doob_weight: Annotated[float, Field(ge=0)] = 1.0
 
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, source, t = bridge.path, bridge.source, interval.t
         x0 = yield Query(x, t)
-        slope = path.velocity(x, x0, source, t) + guidance_term(path, x, source, t, self.guidance)
+        slope = path.velocity(x, x0, source, t) + doob_term(path, x, source, t, self.doob_weight)
         return x + slope * (interval.s - t)
 
 
@@ -36,19 +36,19 @@ class Euler(Sampler):
 class EulerMaruyama(Sampler):
     """Order 1/2 on the SDE; the last step adds no noise.
 
-    noise: strength of the noise, as a multiple of g^2. guidance: as in `euler`.
+    noise: strength of the noise, as a multiple of g^2. doob_weight: as in `euler`.
     """
 
     name: ClassVar[str] = "euler-maruyama"
 
     noise: Annotated[float, Field(ge=0)] = 1.0
-    guidance: Annotated[float, Field(ge=0)] = 1.0
+    doob_weight: Annotated[float, Field(ge=0)] = 1.0
 
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, source, t, s = bridge.path, bridge.source, interval.t, interval.s
         x0 = yield Query(x, t)
         ode, sde = path.velocity(x, x0, source, t), path.reverse_drift(x, x0, source, t)
-        drift = ode + self.noise * (sde - ode) + guidance_term(path, x, source, t, self.guidance)
+        drift = ode + self.noise * (sde - ode) + doob_term(path, x, source, t, self.doob_weight)
         x = x + drift * (s - t)
         if interval.last:
             return x

@@ -8,7 +8,7 @@ Guidance w weighs Doob's term h = grad log p(x_T | x_t) in both drifts; 1 is the
 
     SDE drift = f x - g^2 (score - w h),   ODE drift = f x - g^2 (score / 2 - w h)
 
-The released code reads w in its own way for VE: there, w means `guidance` (1 + w) / 2 and `churn_guidance` 1 here.
+The released code defines w differently for VE: its w is `doob_weight` (1 + w) / 2 and `churn_doob_weight` 1 here.
 """
 
 from typing import Annotated, ClassVar
@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import Path
-from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
+from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
 
 
 @settings
@@ -26,7 +26,7 @@ class HybridHeun(Sampler):
     """Order 2 where it is an ODE; 3 evaluations a step with churn, 2 without, one less in a step to 0.
 
     churn: share of each step that is done as SDE.
-    guidance: w. churn_guidance: w of the SDE part, the same when not given.
+    doob_weight: w. churn_doob_weight: w of the SDE part, the same when not given.
     """
 
     name: ClassVar[str] = "heun"
@@ -34,30 +34,30 @@ class HybridHeun(Sampler):
     home_start: ClassVar[str] = "pinned"
 
     churn: Annotated[float, Field(ge=0, le=1)] = 0.33
-    guidance: Annotated[float, Field(ge=0)] = 1.0
-    churn_guidance: Annotated[float, Field(ge=0)] | None = None
+    doob_weight: Annotated[float, Field(ge=0)] = 1.0
+    churn_doob_weight: Annotated[float, Field(ge=0)] | None = None
 
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, source, (t, s) = bridge.path, bridge.source, (interval.t, interval.s)
         if self.churn > 0:
             middle = t + self.churn * (s - t)
             x0 = yield Query(x, t)
-            guidance = self.guidance if self.churn_guidance is None else self.churn_guidance
-            drift = path.reverse_drift(x, x0, source, t) + guidance_term(path, x, source, t, guidance)
+            doob_weight = self.doob_weight if self.churn_doob_weight is None else self.churn_doob_weight
+            drift = path.reverse_drift(x, x0, source, t) + doob_term(path, x, source, t, doob_weight)
             noise = bridge.noise(x) * (path.diffusion_squared(t) * (t - middle)).sqrt()
             x, t = x + drift * (middle - t) + noise, middle
         x0 = yield Query(x, t)
-        slope = path.velocity(x, x0, source, t) + guidance_term(path, x, source, t, self.guidance)
+        slope = path.velocity(x, x0, source, t) + doob_term(path, x, source, t, self.doob_weight)
         end = x + slope * (s - t)
         if s == 0:
             return end
         x0 = yield Query(end, s)
-        slope_end = path.velocity(end, x0, source, s) + guidance_term(path, end, source, s, self.guidance)
+        slope_end = path.velocity(end, x0, source, s) + doob_term(path, end, source, s, self.doob_weight)
         return x + (slope + slope_end) / 2 * (s - t)
 
 
-def guidance_term(path: Path, x: Tensor, source: Tensor, t: Tensor, guidance: float) -> Tensor | float:
-    """Return (w - 1) g^2 h, which turns the bridge's own drift into that of guidance w."""
-    if guidance == 1:
+def doob_term(path: ProbabilityPath, x: Tensor, source: Tensor, t: Tensor, doob_weight: float) -> Tensor | float:
+    """Return (w - 1) g^2 h, which turns the bridge's own drift into that of doob_weight w."""
+    if doob_weight == 1:
         return 0.0
-    return (guidance - 1) * path.diffusion_squared(t) * path.doob_h(x, source, t)
+    return (doob_weight - 1) * path.diffusion_squared(t) * path.doob_h(x, source, t)

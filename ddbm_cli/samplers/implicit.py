@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
+from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
 
 
 @settings
@@ -32,7 +32,7 @@ class Implicit(Sampler):
 
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
 
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, t, s = bridge.path, interval.t, interval.s
         x0 = yield Query(x, t)
         now, then = path.coefficients(t), path.coefficients(s)

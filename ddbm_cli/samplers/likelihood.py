@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers.base import Noise
 from ddbm_cli.samplers.times import LogSNR
 
@@ -38,7 +38,7 @@ PROBES: dict[Probe, Callable[[Tensor], Tensor]] = {
 
 def log_likelihood(
     denoise: Denoise,
-    path: Path,
+    path: ProbabilityPath,
     x: Tensor,
     noise: Noise,
     *,

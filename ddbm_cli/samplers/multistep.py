@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.samplers.base import Bridge, Course, Estimate, Interval, Query, Sampler
+from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
 
 
 @settings
@@ -34,7 +34,7 @@ class Multistep(Sampler):
 
     order: Annotated[int, Field(ge=2, le=3)] = 2
 
-    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Course:
+    def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, t, s = bridge.path, interval.t, interval.s
         if path.noise_free:
             raise UsageError(

@@ -36,7 +36,7 @@ class NoiseSource:
         return torch.stack(noise).to(like)
 
 
-class Between:
+class Slerp:
     """Noise on the way from one to another, along an arc: as normal as they are, all the way.
 
     Args:

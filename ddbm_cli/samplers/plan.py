@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import describe
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers.base import Bridge, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.times import TimeGrid
 
@@ -21,7 +21,7 @@ MAX_STEPS = 10_000
 class Plan:
     """How to sample on `path`, in `steps` steps of `grid`."""
 
-    path: Path
+    path: ProbabilityPath
     sampler: Sampler
     grid: TimeGrid
     start: Start

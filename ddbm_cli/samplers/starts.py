@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import VP, Path
-from ddbm_cli.samplers.base import Bridge, Course, Query, Start
+from ddbm_cli.paths import VP, ProbabilityPath
+from ddbm_cli.samplers.base import Bridge, Query, Start, Trajectory
 
 
 @settings
@@ -21,7 +21,7 @@ class Pinned(Start):
 
     name: ClassVar[str] = "pinned"
 
-    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+    def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
         return bridge.source
         yield  # a coroutine that asks for nothing
 
@@ -32,7 +32,7 @@ class Booted(Start):
 
     name: ClassVar[str] = "booted"
 
-    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+    def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
         path, source = bridge.path, bridge.source
         x0 = yield Query(source, t.new_tensor(path.t_max))
         state = path.mean(x0, source, t)
@@ -44,7 +44,7 @@ class Prior(Start):
     """Noise of the path's strength: for source-free paths (a = 0), which make pictures from nothing.
 
     On a bridge the source itself is that noise. If the network does not look at it, this is plain diffusion: the
-    reverse SDE is that of the reference process, and its ODE is the bridge's with `guidance` 1/2, for by Bayes' rule
+    reverse SDE is that of the reference process, and its ODE is the bridge's with `doob_weight` 1/2, for by Bayes' rule
 
         score of the reference process = score of the bridge - Doob's h
     """
@@ -55,14 +55,14 @@ class Prior(Start):
         path = bridge.path
         return bridge.source if path.source_free else path.sigma_T * bridge.noise(bridge.source)
 
-    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+    def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
         path = bridge.path
         return path.coefficients(t).c * bridge.noise(bridge.source) if path.source_free else bridge.source
         yield  # a coroutine that asks for nothing
 
 
 @settings
-class Noised(Start):
+class NoisedStart(Start):
     """The source as a guide, b x_T + c eps, at a noise level on the way (SDEdit, arXiv:2108.01073).
 
     strength: the noise level sigma = c / b, told as the time where the VP process of `VP()` has it, so that it means
@@ -80,16 +80,16 @@ class Noised(Start):
     def rounds(self) -> int:
         return self.repeats
 
-    def first(self, path: Path) -> Tensor:
+    def first(self, path: ProbabilityPath) -> Tensor:
         if self.strength == 1:
             return torch.tensor(path.t_max, dtype=torch.float64)
         return path.time_at(VP().log_snr(torch.tensor(self.strength, dtype=torch.float64)))
 
-    def sigma(self, path: Path) -> float:
+    def sigma(self, path: ProbabilityPath) -> float:
         """Return the noise level that sampling begins at."""
         return float(torch.exp(-path.log_snr(self.first(path)) / 2))
 
-    def begin(self, bridge: Bridge, t: Tensor) -> Course:
+    def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
         _, b, c = bridge.path.coefficients(t)
         return b * bridge.source + c * bridge.noise(bridge.source)
         yield  # a coroutine that asks for nothing

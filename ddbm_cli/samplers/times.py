@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import Path
+from ddbm_cli.paths import ProbabilityPath
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -32,7 +32,7 @@ class TimeGrid(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def times(self, path: Path, steps: int) -> Tensor:
+    def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         """Return steps + 1 falling times, float64."""
 
 
@@ -49,7 +49,7 @@ class Karras(TimeGrid):
     gap: Annotated[float, Field(ge=0)] = 1e-4
     t_min: Annotated[float, Field(gt=0)] | None = None
 
-    def times(self, path: Path, steps: int) -> Tensor:
+    def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         first, last = path.t_max - self.gap, self.t_min or path.t_min
         share = torch.linspace(0, 1, steps, dtype=torch.float64)
         roots = first ** (1 / self.rho) + share * (last ** (1 / self.rho) - first ** (1 / self.rho))
@@ -65,7 +65,7 @@ class Uniform(TimeGrid):
     gap: Annotated[float, Field(ge=0)] = 1e-3
     t_min: Annotated[float, Field(gt=0)] | None = None
 
-    def times(self, path: Path, steps: int) -> Tensor:
+    def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         return torch.linspace(path.t_max - self.gap, self.t_min or path.t_min, steps + 1, dtype=torch.float64)
 
 
@@ -78,7 +78,7 @@ class LogSNR(TimeGrid):
     gap: Annotated[float, Field(gt=0)] = 1e-3
     t_min: Annotated[float, Field(gt=0)] | None = None
 
-    def times(self, path: Path, steps: int) -> Tensor:
+    def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         ends = torch.tensor([path.t_max - self.gap, self.t_min or path.t_min], dtype=torch.float64)
         first, last = path.log_snr(ends)
         wanted = torch.linspace(float(first), float(last), steps + 1, dtype=torch.float64)
@@ -86,7 +86,7 @@ class LogSNR(TimeGrid):
 
 
 @settings
-class Listed(TimeGrid):
+class Timesteps(TimeGrid):
     """Times that were chosen one by one, then 0; other numbers of steps interpolate them (as arXiv:2404.14507 does).
 
     Interpolated is log(share / (1 - share)), so that times stay close together near both ends.
@@ -95,14 +95,14 @@ class Listed(TimeGrid):
         large areas, leaps over the middle, where a small network turns noise into stains, and cleans up at the end.
     """
 
-    name: ClassVar[str] = "listed"
+    name: ClassVar[str] = "timesteps"
 
     at: Annotated[tuple[Share, ...], Field(min_length=2), AfterValidator(_falling)] = (
         *(0.9999, 0.999, 0.96),
         *(0.1, 0.03, 0.01, 0.003),
     )
 
-    def times(self, path: Path, steps: int) -> Tensor:
+    def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         shares = np.array(self.at)
         places = np.linspace(0, len(shares) - 1, steps)
         log_odds = np.interp(places, np.arange(len(shares)), np.log(shares / (1 - shares)))

@@ -20,7 +20,7 @@ from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, write_a
 from ddbm_cli.imaging.preprocess import Preprocess, to_tensor
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.samplers import Between, Booted, Evaluation, Noise, NoiseSource, Plan, encode
+from ddbm_cli.samplers import Booted, Evaluation, Noise, NoiseSource, Plan, Slerp, encode
 from ddbm_cli.tasks.request import TranslateRequest
 from ddbm_cli.tasks.work import Loaded, Tally, Work, stream_name
 
@@ -117,7 +117,7 @@ class ManyDraws(Work):
             first = _replaced(first, known, latents)
         if any(job.step for job in draws):
             second = NoiseSource(self.request.seed, names, [number + 1 for number in numbers])
-            first = Between(first, second, [job.step / job.steps for job in draws])
+            first = Slerp(first, second, [job.step / job.steps for job in draws])
         return (yield from model.translate(source, first, self.plan))
 
     def _own(self, job: Job) -> dict[str, Any]:

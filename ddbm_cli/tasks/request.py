@@ -14,7 +14,7 @@ from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.samplers import Noised, Plan
+from ddbm_cli.samplers import NoisedStart, Plan
 
 TEXT_SCALE = 7.5
 """How much a text is exaggerated where nobody says, as is usual with Stable Diffusion."""
@@ -136,7 +136,9 @@ def plan_of(request: TranslateRequest, model: TranslationModel) -> Plan:
 def in_words(plan: Plan) -> str:
     """Return a plan as people read it; of SDEdit's strength, which noise level it is."""
     start = plan.start
-    level = f", strength {start.strength:g} = sigma {start.sigma(plan.path):.3g}" if isinstance(start, Noised) else ""
+    level = (
+        f", strength {start.strength:g} = sigma {start.sigma(plan.path):.3g}" if isinstance(start, NoisedStart) else ""
+    )
     return f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {plan.nfe} NFE{level}"
 
 

@@ -24,6 +24,7 @@ from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.foundation.hashing import sha256
+from ddbm_cli.foundation.renamed import current
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import (
@@ -286,7 +287,7 @@ class Work:
         except ImageError:
             return "a file that belongs to it cannot be read"
         for name, value in wanted.items():
-            if found.get(name) != value:
+            if current(found.get(name)) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
         return self._another_source(job, found)
 

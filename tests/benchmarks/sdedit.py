@@ -27,7 +27,7 @@ from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.paths import VE
-from ddbm_cli.samplers import Noised
+from ddbm_cli.samplers import NoisedStart
 
 STRENGTHS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8)
 GRID_ROWS = 12
@@ -125,7 +125,7 @@ def main() -> None:
     rows = [
         {
             "strength": strength,
-            "sigma": Noised(strength=strength).sigma(VE()) if strength else 0.0,
+            "sigma": NoisedStart(strength=strength).sigma(VE()) if strength else 0.0,
             FAITHFUL: measure(folder, folders[0], "mse") ** 0.5,
             REALISTIC: measure(folder, out / "in" / "B", "swd"),
         }

@@ -90,7 +90,7 @@ def test_every_field_changes_the_scalings(name):
     kind = PREDICTIONS[name]
     path = I2SBBridge() if name == "i2sb" else VPBridge()
     t = torch.tensor(0.4, dtype=torch.float64)
-    other = {"clock": "log-snr", "cov": 0.1}
+    other = {"c_noise": "log-snr", "cov": 0.1}
     for field in fields(kind):
         changed = kind(**{field: other.get(field, 0.37)})
         assert any(
@@ -103,11 +103,11 @@ def test_i2sb_prediction_wants_its_own_path():
         I2SBPrediction().scalings(VPBridge(), torch.tensor(0.5, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("clock", ["log-time", "log-snr"])
+@pytest.mark.parametrize("c_noise", ["log-time", "log-snr"])
 @pytest.mark.parametrize("name", ["vp-bridge", "ve-bridge", "brownian", "i2sb"])
-def test_estimates_are_finite_at_the_source(name, clock):
+def test_estimates_are_finite_at_the_source(name, c_noise):
     path = PATHS[name]()
-    numbers = Preconditioned(clock=clock).scalings(path, torch.tensor(path.t_max, dtype=torch.float64))
+    numbers = Preconditioned(c_noise=c_noise).scalings(path, torch.tensor(path.t_max, dtype=torch.float64))
     assert all(torch.isfinite(number) for number in numbers)
 
 

@@ -56,7 +56,7 @@ def noisy(share):
 
 BY_FIGURES = {
     "time scaling": predicting(time_scale=100.0),
-    "clock": predicting(clock="log-time"),
+    "clock": predicting(c_noise="log-time"),
     "sigmas": predicting(sigma_data=0.5, sigma_source=0.5, cov=0.0),
     "concatenation": changed(swapped),
     "schedule far off": on_path(beta_d=10.0),

@@ -94,7 +94,7 @@ def test_a_table_samples_as_its_authors_do(name):
     """The hybrid sampler: 40 steps of rho 7, churn 0.33, which are 119 network evaluations (3 N - 1)."""
     defaults, made = OWN[name].card["defaults"], card(OWN[name])
     sampler = build(SAMPLERS, defaults["sampler"], what="sampler")
-    assert (sampler.churn, sampler.guidance) == (0.33, 1.0)
+    assert (sampler.churn, sampler.doob_weight) == (0.33, 1.0)
     assert build(GRIDS, defaults["grid"], what="grid").rho == 7.0
     assert build(STARTS, defaults["start"], what="start").name == "pinned"
     assert defaults["steps"] == 40 and made.clip and made.sees_source

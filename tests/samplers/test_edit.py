@@ -11,7 +11,7 @@ from ddbm_cli.samplers import (
     Implicit,
     Karras,
     Multistep,
-    Noised,
+    NoisedStart,
     NoiseSource,
     Plan,
     PredictorCorrector,
@@ -29,7 +29,7 @@ def by_name(value):
 
 
 def edit(denoise, path, guide, mask=None, sampler=SAMPLERS[0], steps=6, **start):
-    plan = Plan(path=path, sampler=sampler, grid=Karras(), start=Noised(**start), steps=steps)
+    plan = Plan(path=path, sampler=sampler, grid=Karras(), start=NoisedStart(**start), steps=steps)
     states = []
     course = sample(denoise, Bridge(path, guide, NoiseSource(0, ["x"]), mask), plan.sampler, plan.start, plan.times)
     while True:
@@ -101,7 +101,7 @@ def test_repeats_go_on_from_the_last_result(path):
     guide, _ = guide_and_mask()
     twice, states = edit(Mixture(path).denoise, path, guide, strength=0.4, repeats=2)
     noise, result = NoiseSource(0, ["x"]), guide
-    plan = Plan(path=path, sampler=SAMPLERS[0], grid=Karras(), start=Noised(strength=0.4), steps=6)
+    plan = Plan(path=path, sampler=SAMPLERS[0], grid=Karras(), start=NoisedStart(strength=0.4), steps=6)
     for _ in range(2):
         bridge = Bridge(path, result, noise)
         result = finish(sample(Mixture(path).denoise, bridge, plan.sampler, plan.start, plan.times))

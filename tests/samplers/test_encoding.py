@@ -6,7 +6,6 @@ import torch
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import VE, VP, BrownianBridge, RectifiedFlow, VEBridge, VPBridge
 from ddbm_cli.samplers import (
-    Between,
     Booted,
     Bridge,
     EulerMaruyama,
@@ -18,6 +17,7 @@ from ddbm_cli.samplers import (
     Pinned,
     Plan,
     Prior,
+    Slerp,
     Uniform,
     count_evaluations,
     encode,
@@ -88,7 +88,7 @@ def test_a_path_without_noise_has_nothing_to_encode_in():
 def test_noise_between_two_stays_normal():
     ends = [NoiseSource(0, ["a", "b", "c"], draw) for draw in (0, 1)]
     like = torch.zeros(3, 1, 120, 120)
-    between = Between(*(NoiseSource(0, ["a", "b", "c"], draw) for draw in (0, 1)), [0.0, 0.5, 1.0])(like)
+    between = Slerp(*(NoiseSource(0, ["a", "b", "c"], draw) for draw in (0, 1)), [0.0, 0.5, 1.0])(like)
     first, second = (end(like) for end in ends)
     assert torch.equal(between[0], first[0]) and torch.allclose(between[2], second[2], atol=1e-6)
     assert float(between[1].std()) == pytest.approx(1, abs=0.02)

@@ -15,7 +15,7 @@ from ddbm_cli.samplers import (
     Implicit,
     Karras,
     LogSNR,
-    Noised,
+    NoisedStart,
     NoiseSource,
     Plan,
     PredictorCorrector,
@@ -140,7 +140,7 @@ def test_without_a_source_the_trajectory_is_that_of_edm():
 @pytest.mark.parametrize("path", [VE(), VP(), Cosine()], ids=lambda path: path.name)
 def test_strength_0_returns_the_guide_without_a_call(path):
     guide = torch.randn(1, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    plan = Plan(path=path, sampler=HybridHeun(churn=0.0), grid=Karras(), start=Noised(strength=0), steps=5)
+    plan = Plan(path=path, sampler=HybridHeun(churn=0.0), grid=Karras(), start=NoisedStart(strength=0), steps=5)
     assert plan.nfe == 0
     bridge = Bridge(path, guide, NoiseSource(0, ["x"]))
     assert torch.equal(finish(sample(no_noise, bridge, plan.sampler, plan.start, plan.times)), guide)
@@ -155,7 +155,9 @@ def test_what_is_known_of_the_guide_falls_with_strength_to_nothing(path):
     )
     known = []
     for strength in (0.1, 0.2, 0.4, 1.0):
-        plan = Plan(path=path, sampler=HybridHeun(churn=0.0), grid=Karras(), start=Noised(strength=strength), steps=20)
+        plan = Plan(
+            path=path, sampler=HybridHeun(churn=0.0), grid=Karras(), start=NoisedStart(strength=strength), steps=20
+        )
         bridge = Bridge(path, guide, NoiseSource(0, ["x"]))
         result = finish(sample(mixture.denoise, bridge, plan.sampler, plan.start, plan.times))
         correlation = torch.corrcoef(torch.stack([guide.flatten(), result.flatten()]))[0, 1]
@@ -167,7 +169,7 @@ def test_what_is_known_of_the_guide_falls_with_strength_to_nothing(path):
 @pytest.mark.parametrize("grid", [Karras(), Uniform(), LogSNR()], ids=lambda grid: grid.name)
 @pytest.mark.parametrize("path", [VE(), VP(), Cosine()], ids=lambda path: path.name)
 def test_a_strength_is_the_same_noise_level_on_every_path(path, grid):
-    start = Noised(strength=0.4)
+    start = NoisedStart(strength=0.4)
     assert start.sigma(path) == pytest.approx(2.0, abs=0.05)
     times = Plan(path=path, sampler=Implicit(), grid=grid, start=start, steps=6).times
     assert len(times) == 7 and times.diff().lt(0).all() and times[0] == start.first(path)
@@ -177,5 +179,5 @@ def test_the_strengths_that_the_help_names():
     from ddbm_cli.cli.options import Strength
 
     for strength, sigma in ((0.2, 0.72), (0.4, 2.0), (0.6, 6.1), (0.8, 25)):
-        assert Noised(strength=strength).sigma(VE()) == pytest.approx(sigma, rel=0.03)
+        assert NoisedStart(strength=strength).sigma(VE()) == pytest.approx(sigma, rel=0.03)
         assert f"{strength} " in Strength.__metadata__[0].help

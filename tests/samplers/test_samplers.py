@@ -25,7 +25,6 @@ from ddbm_cli.samplers import (
     HybridHeun,
     Implicit,
     Karras,
-    Listed,
     LogSNR,
     Multistep,
     NoiseSource,
@@ -33,6 +32,7 @@ from ddbm_cli.samplers import (
     Plan,
     Prior,
     Start,
+    Timesteps,
     Uniform,
     count_evaluations,
     finish,
@@ -84,8 +84,8 @@ def test_samplers_equal_the_official_ones(case, golden):
         path = VPBridge() if settings["path"] == "vp" else VEBridge(sigma_max=settings["sigma_max"])
         w, churn = settings["w"], settings["churn"]
         # The official VE code means something else by w, and ignores it in the stochastic step.
-        ve = {"guidance": (1 + w) / 2, "churn_guidance": 1.0}
-        sampler = HybridHeun(churn=churn, **(ve if settings["path"] == "ve" else {"guidance": w}))
+        ve = {"doob_weight": (1 + w) / 2, "churn_doob_weight": 1.0}
+        sampler = HybridHeun(churn=churn, **(ve if settings["path"] == "ve" else {"doob_weight": w}))
         grid, start = Karras(rho=settings["rho"]), Pinned()
     else:
         path = VPBridge() if settings["path"] == "vp" else VEBridge(sigma_max=settings["t_max"])
@@ -339,7 +339,7 @@ def test_i2sb_samples_on_its_table(own_step):
     assert abs(float(result.var()) / variance - 1) < 0.1
 
 
-CHANGES = {"order": 3, "churn_guidance": 0.3, "corrections": 2}
+CHANGES = {"order": 3, "churn_doob_weight": 0.3, "corrections": 2}
 
 
 def moved(value, field):
@@ -385,11 +385,11 @@ def test_log_snr_steps_are_equal():
 
 
 def test_listed_times_are_taken_as_they_are():
-    assert Listed(at=(0.9, 0.5, 0.01)).times(VE(sigma_max=80.0), 3).tolist() == [72.0, 40.0, 0.8, 0.0]
+    assert Timesteps(at=(0.9, 0.5, 0.01)).times(VE(sigma_max=80.0), 3).tolist() == [72.0, 40.0, 0.8, 0.0]
 
 
 def test_other_numbers_of_steps_interpolate_the_list():
-    times = Listed(at=(0.99, 0.5)).times(VPBridge(), 3)
+    times = Timesteps(at=(0.99, 0.5)).times(VPBridge(), 3)
     between = math.sqrt(99.0)  # the odds half way, on their logarithmic scale, from 99 to 1
     assert times.tolist() == pytest.approx([0.99, between / (1 + between), 0.5, 0.0])
 
@@ -397,7 +397,7 @@ def test_other_numbers_of_steps_interpolate_the_list():
 @pytest.mark.parametrize("at", [(0.5, 0.9), (0.9,), (1.0, 0.5), (0.5, 0.0)])
 def test_listed_times_fall_from_1_to_0(at):
     with pytest.raises(ValueError):
-        Listed(at=at)
+        Timesteps(at=at)
 
 
 def test_priors_start_from_noise_of_the_path():

@@ -19,7 +19,7 @@ from ddbm_cli.samplers import (
     finish,
     sample,
 )
-from ddbm_cli.samplers.heun import guidance_term
+from ddbm_cli.samplers.heun import doob_term
 from tests.samplers.test_priors import Mixture, Toy
 
 SIGMA_DATA = 0.5
@@ -40,14 +40,14 @@ def test_the_source_has_the_noise_of_the_reference_process(bridge, reference):
 
 @pytest.mark.parametrize(("bridge", "reference"), REFERENCES, ids=by_name)
 def test_both_drifts_are_those_of_the_reference_process(bridge, reference):
-    """Whatever the source: the reverse SDE with guidance 1, the ODE with guidance 1/2."""
+    """Whatever the source: the reverse SDE with doob_weight 1, the ODE with doob_weight 1/2."""
     states = torch.randn(3, 1, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x, x0, source = states * torch.tensor([2.0, 0.5, bridge.sigma_T]).view(3, 1, 1, 1, 1)
     for share in (0.01, 0.3, 0.9):
         t = torch.tensor(share * bridge.t_max, dtype=torch.float64)
         sde = bridge.reverse_drift(x, x0, source, t)
         assert torch.allclose(sde, reference.reverse_drift(x, x0, source, t), rtol=1e-9)
-        ode = bridge.velocity(x, x0, source, t) + guidance_term(bridge, x, source, t, 0.5)
+        ode = bridge.velocity(x, x0, source, t) + doob_term(bridge, x, source, t, 0.5)
         assert torch.allclose(ode, reference.velocity(x, x0, source, t), rtol=1e-9)
 
 
@@ -81,7 +81,7 @@ def test_its_trajectory_is_that_of_edm():
         sigma_data=SIGMA_DATA, sigma_source=(SIGMA_DATA**2 + path.sigma_T**2) ** 0.5, cov=SIGMA_DATA**2
     )
     sigmas = Karras(rho=7.0).times(path, 18)
-    ours = trajectory(path, prediction, HybridHeun(churn=0.0, guidance=0.5), sigmas)
+    ours = trajectory(path, prediction, HybridHeun(churn=0.0, doob_weight=0.5), sigmas)
 
     def slope(x, sigma):
         total = sigma**2 + SIGMA_DATA**2
@@ -99,10 +99,12 @@ def test_its_trajectory_is_that_of_edm():
     assert len(ours) == len(edm) == 2 * 18
     assert max(float((one - other).abs().max()) for one, other in zip(ours, edm, strict=True)) < 1e-8
     plain = trajectory(path, prediction, HybridHeun(churn=0.0), sigmas)
-    assert float((plain[-1] - x).abs().max()) > 0.1  # guidance 1 is the bridge's own ODE, which keeps to its source
+    assert float((plain[-1] - x).abs().max()) > 0.1  # doob_weight 1 is the bridge's own ODE, which keeps to its source
 
 
-@pytest.mark.parametrize("sampler", [HybridHeun(churn=0.0, guidance=0.5), EulerMaruyama(), Implicit(eta=1.0)], ids=str)
+@pytest.mark.parametrize(
+    "sampler", [HybridHeun(churn=0.0, doob_weight=0.5), EulerMaruyama(), Implicit(eta=1.0)], ids=str
+)
 @pytest.mark.parametrize("path", [VEBridge(sigma_max=20.0), VPBridge(beta_d=19.9)], ids=by_name)
 def test_samples_have_the_moments_of_the_mixture(path, sampler):
     mixture, blank = Mixture(VE(sigma_max=20.0) if isinstance(path, VEBridge) else VP()), torch.zeros(1, 1, 120, 120)

@@ -96,7 +96,7 @@ def test_a_sample_says_how_to_make_it_again(tmp_path, prior):
 
 def test_a_bridge_from_noise_makes_pictures(tmp_path, prior):
     """DDBM's unconditional case: a card of a bridge that starts with `prior`, and a network that sees no source."""
-    sampler = {"name": "heun", "churn": 0.0, "guidance": 0.5}
+    sampler = {"name": "heun", "churn": 0.0, "doob_weight": 0.5}
     changes = {"path": {"name": "ve-bridge"}, "defaults": PRIOR["defaults"] | {"sampler": sampler}}
     model = str(write_tiny(tmp_path / "unconditional.safetensors", **PRIOR | changes))
     draw(tmp_path, model, number=2)

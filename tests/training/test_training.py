@@ -19,7 +19,7 @@ from ddbm_cli.models import load_model
 from ddbm_cli.models.seen import split_of
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS
 from ddbm_cli.paths import VEBridge, VPBridge
-from ddbm_cli.samplers import Implicit, Listed
+from ddbm_cli.samplers import Implicit, Timesteps
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train import TrainRequest, request, run
 from ddbm_cli.training import Batches, Recipe, Saved, Stepped, Validated
@@ -69,7 +69,7 @@ def test_the_card_says_how_to_sample(root):
     sampling = {"sampler": "implicit:eta=1", "grid": "listed:at=0.9-0.1", "steps": 2}
     list(run(tiny_request(root, sampling=sampling)))
     plan = load_model(root / "run" / "model.safetensors", device="cpu").plan()
-    assert (plan.sampler, plan.grid, plan.steps) == (Implicit(eta=1.0), Listed(at=(0.9, 0.1)), 2)
+    assert (plan.sampler, plan.grid, plan.steps) == (Implicit(eta=1.0), Timesteps(at=(0.9, 0.1)), 2)
     with pytest.raises(UsageError, match="unknown grid"):
         list(run(tiny_request(root, "other", sampling={"grid": "nonsense"})))
 

@@ -58,7 +58,7 @@ class TrainRequest:
     output: Path
     network: str = "adm:channels=48,multipliers=1-2-2-3,blocks=1,attention=4-8,head_channels=24,patch=2"
     path: str = "vp-bridge"
-    prediction: str = "preconditioned:clock=log-snr"
+    prediction: str = "preconditioned:c_noise=log-snr"
     times: str = "arcsine"
     objective: str = "denoising"
     sees_source: bool = True
