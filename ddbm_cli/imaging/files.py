@@ -122,20 +122,34 @@ def _folder_jobs(root: Path, output: Path, recursive: bool, format: str | None) 
 def _pattern_jobs(pattern: str, output: Path | None, format: str | None) -> tuple[Path, list[Job], int]:
     if not _is_pattern(pattern):
         raise UsageError(f"{pattern}: no such file or folder", hint="check the path; quote patterns such as 'in/*.png'")
-    # The part before the first sign, not what the found files share: names must not depend on what is found.
-    parts = Path(pattern).parts
-    root = Path(*parts[: next(place for place, part in enumerate(parts) if _is_pattern(part))])
+    root, rest = _literal_root(pattern)
     folder = output or _beside(root)
     _see_that_it_is_no_file(folder)
     there = folder.resolve()
     outputs = there if there != root.resolve() else None
-    files = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207
+    files = [root / name for name in glob(rest, root_dir=root, recursive=True)]  # noqa: PTH207
     files = [path for path in files if not path.is_dir() and outputs not in path.resolve().parents]
     names, ignored = _split(path.relative_to(root) for path in files)
     if not names:
         found = f"none of the {ignored} files is a picture" if ignored else "no file fits this pattern"
-        raise UsageError(f"{pattern}: {found}", hint="check the pattern; ** stands for any depth of folders")
+        raise UsageError(
+            f"{pattern}: {found}",
+            hint="check the pattern: ** matches folders of any depth, [ab] one character, [[] a bracket",
+        )
     return folder, _jobs(names, root, folder, format), ignored
+
+
+def _literal_root(pattern: str) -> tuple[Path, str]:
+    """Split a pattern into the folder before its first special character and the rest.
+
+    A folder that exists under the exact name that is written is taken literally, also one such as "set [1]". The root
+    depends on the pattern and on folder names, never on the files found: file names below it seed the noise.
+    """
+    parts = Path(pattern).parts
+    root, place = Path(), 0
+    while place < len(parts) - 1 and (not _is_pattern(parts[place]) or (root / parts[place]).is_dir()):
+        root, place = root / parts[place], place + 1
+    return root, str(Path(*parts[place:]))
 
 
 def _is_pattern(text: str) -> bool:

@@ -88,3 +88,16 @@ def test_an_input_behind_a_link_is_not_overwritten(folder):
     Path("link").symlink_to("in", target_is_directory=True)
     with pytest.raises(UsageError, match="overwrite an input"):
         plan_jobs("in", Path("link"))
+
+
+def test_a_folder_with_brackets_in_its_name_may_stand_before_a_pattern(folder):
+    for name in ("set [1]/a.png", "set [1]/deep/b.png", "set 1/c.png", "x[a-b]y/set [2]/d.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert pairs(plan_jobs("set [1]/*.png", Path("out"))) == [("a.png", "out/a.png")]
+    assert [name for name, _ in pairs(plan_jobs("set [1]/**/*.png", Path("out")))] == ["a.png", "deep/b.png"]
+    assert pairs(plan_jobs("x[a-b]y/set [2]/[a-f].png", Path("out"))) == [("d.png", "out/d.png")]
+    assert [name for name, _ in pairs(plan_jobs("set [12345]/*.png", Path("out")))] == ["set 1/c.png"]
+    with pytest.raises(UsageError, match="no file fits") as error:
+        plan_jobs("set [1]/*.gif", Path("out"))
+    assert "[[] a bracket" in error.value.hint
