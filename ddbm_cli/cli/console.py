@@ -142,6 +142,9 @@ class _Renderer:
     def _doubted(self, event: Any) -> None:
         self._fact("Doubtful", f"{event.name}: self-check: {event.text}")
 
+    def _noticed(self, event: Any) -> None:
+        self._fact("Note", event.text)
+
     def _checked(self, event: Any) -> None:
         figures = ", ".join(f"{name} {value:.2f}" for name, value in event.figures.items())
         self._model("checked", event, line=f"{event.name}: self-check: {'; '.join(event.faults) or figures}")

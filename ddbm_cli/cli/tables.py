@@ -99,10 +99,10 @@ def _words(entry: "Entry") -> dict[str, str]:
         words["Unchecked"] = entry.note
     words["Here"] = _here(entry)
     words["Registry"] = str(entry.origin)
-    is_prior = entry.task.startswith("->")
+    is_prior = card.get("kind") == "prior"
     file = entry.name if entry.repo or entry.builtin else "THE.safetensors"
     asked = " --class 0" if card.get("network", {}).get("classes") and not is_prior else ""
-    asked += " --mask MASK" if card.get("fills_holes") else ""
+    asked += " --mask MASK" if card.get("inpainting") else ""
     words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
     return words
 

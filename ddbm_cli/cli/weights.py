@@ -42,7 +42,10 @@ def list_models(json: options.Json = False) -> None:
     from ddbm_cli.cli import tables
     from ddbm_cli.registry import read_registry
 
-    tables.models(list(read_registry().values()), json=json)
+    registry = read_registry()
+    tables.models(list(registry.values()), json=json)
+    for problem in registry.problems:
+        console.error(problem.message, problem.hint)
 
 
 @app.command(cls=Command)

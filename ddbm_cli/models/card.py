@@ -1,32 +1,36 @@
-"""A model's card: all that is known about a weights file, kept in the file's own header.
+"""The model card: everything that is known about a weights file, kept in the file's own header.
 
-The card says how to build the network and how to call it, so weights never need a script beside them; and it says
-where they come from, so a user can judge them.
+The card says how to build the network and how to call it, so that weights need no script; and it says where they come
+from, so that a user can judge them.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
-from typing_extensions import TypedDict  # of typing, but pydantic wants this one before Python 3.12
+from pydantic import Field
+from typing_extensions import TypedDict  # of typing, but pydantic requires this one before Python 3.12
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.registry.card_format import FORMAT, OLDEST, upgrade
 from ddbm_cli.registry.header import HEADER_KEY
 
-FORMAT = 1
-"""Version of the card; a file with a higher one was written by a later release."""
+Setting = dict[str, Any]
+"""A setting as {"name": ..., field: value}."""
+
+AGAIN = "download the file again"
 
 
 class Defaults(TypedDict):
-    """How to sample when the user does not say: three settings as {"name": ..., field: value}, and a number."""
+    """How to sample by default: three settings as {"name": ..., field: value}, and a number."""
 
-    sampler: dict[str, Any]
-    grid: dict[str, Any]
-    start: dict[str, Any]
+    sampler: Setting
+    grid: Setting
+    start: Setting
     steps: int
 
 
@@ -35,38 +39,48 @@ class ModelCard:
     """What a weights file is.
 
     name: short name; task: one line, "sketch -> picture".
+    kind: "bridge" translates a source image; "prior" generates images from noise alone, without a source.
     network, path, prediction: settings as {"name": ..., field: value}.
-    sees_source: the network gets x_T beside x_t on its channels.
-    classes: names of the classes that the network can be told, in the order of its labels.
-    drop: share of the training in which the source was left out, the label, and both; 0 if it never was, and then
-        there is nothing that guidance could be told from.
+    concat_source: the network gets x_T concatenated to x_t along the channels.
+    inpainting: sources have a hole, given by a mask; everything outside the hole is kept.
+    text_conditional: the network takes a text.
+    class_names: names of the classes in the order of the network's labels; empty if they have none.
+    condition_dropout: fraction of the training steps without source, without class and without both, which
+        classifier-free guidance needs; 0 if there were none.
     preprocess: how pixels become the network's input and back.
-    defaults: how to sample when the user does not say: sampler, grid, start, steps.
-    clip: keep estimates within -1..1 while sampling.
-    fills_holes: sources have a hole, painted white, that a mask tells; all else stays as it is.
-    licence, data, limits: words for the user. training, scores: facts and held-out numbers.
-    seen: which pictures it was trained on, and which were held out; see `models.seen`.
+    defaults: how to sample by default: sampler, grid, start, steps.
+    clip: limit estimates of x_0 to -1..1 while sampling.
+    licence, data, limits: words for the user. training, scores: facts and held-out results.
+    splits: which images were used for training and which were held out; see `models.splits`.
+    format: version of the card; see `registry.card_format`.
     """
 
     name: str
     task: str
-    network: dict[str, Any]
-    path: dict[str, Any]
-    prediction: dict[str, Any]
+    network: Setting
+    path: Setting
+    prediction: Setting
     preprocess: Preprocess
     defaults: Defaults
-    sees_source: bool = True
-    classes: tuple[str, ...] = ()
-    drop: float = 0.0
+    kind: Literal["bridge", "prior"] = "bridge"
+    concat_source: bool = True
+    inpainting: bool = False
+    text_conditional: bool = False
+    class_names: tuple[str, ...] = ()
+    condition_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     clip: bool = True
-    fills_holes: bool = False
     licence: str = "not stated"
     data: str = "not stated"
     limits: str = "not stated"
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
-    seen: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the network; 0 if it is not class-conditional."""
+        return int(self.network.get("classes") or 0)
 
     def header(self) -> dict[str, str]:
         """Return the metadata of a safetensors file that carries this card."""
@@ -85,29 +99,67 @@ def describe_card(card: ModelCard) -> dict[str, Any]:
 
 
 def read_card(header: Mapping[str, str], *, file: str) -> ModelCard:
-    """Return the card in a safetensors header.
+    """Return the card in a safetensors header; a card of an earlier format is upgraded.
 
     Raises:
-        ModelError: there is none, it is from a later release, or it is damaged.
+        ModelError: there is none, it is from a later release, damaged or contradictory.
     """
     if HEADER_KEY not in header:
         raise ModelError(
             f"{file}: no model card in the file's header",
-            hint="only models written by ddbm describe themselves; train one with: ddbm train DATA",
+            hint="only models written by ddbm have one; for others: ddbm weights import --help",
         )
     try:
         body = json.loads(header[HEADER_KEY])
-        version = body.get("format", 0)
-    except (ValueError, AttributeError, RecursionError):
-        raise ModelError(f"{file}: the model card is not readable", hint="get the file anew") from None
-    if not isinstance(version, int) or version > FORMAT:
-        raise ModelError(
-            f"{file}: its model card has format {version}, this release reads up to {FORMAT}",
-            hint="upgrade with: pip install --upgrade ddbm-cli",
-        )
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise ModelError(f"{file}: the model card is not readable", hint=AGAIN)
+    return parse_card(body, where=f"{file}: model card", hint=AGAIN)
+
+
+def parse_card(body: Mapping[str, Any], *, where: str, hint: str) -> ModelCard:
+    """Return the card of plain values in any format.
+
+    Args:
+        where: what the card is part of; an error's message begins with it.
+        hint: what to do about an error.
+
+    Raises:
+        ModelError: the card is from a later release, has wrong values, or contradicts itself.
+    """
+    version = body.get("format", OLDEST)
     try:
-        return pydantic.TypeAdapter(ModelCard).validate_python(body)
+        upgraded = upgrade(body)
+    except ValueError:
+        later = type(version) is int and version > FORMAT
+        raise ModelError(
+            f"{where}: format {version!r:.40}; this release reads up to {FORMAT}",
+            hint="upgrade with: pip install --upgrade ddbm-cli" if later else hint,
+        ) from None
+    try:
+        card = pydantic.TypeAdapter(ModelCard).validate_python(upgraded)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{file}: model card: {place}: {first['msg']}", hint="get the file anew") from None
+        place = ".".join(str(part)[:80] for part in first["loc"])
+        raise ModelError(f"{where}: {place}: {first['msg']}", hint=hint) from None
+    except RecursionError:
+        raise ModelError(f"{where}: nested too deeply", hint=hint) from None
+    contradiction = _contradiction(card)
+    if contradiction:
+        raise ModelError(f"{where}: {contradiction}", hint=hint)
+    return card
+
+
+def _contradiction(card: ModelCard) -> str:
+    """Return in what two fields contradict each other, "" for nothing."""
+    classes = card.network.get("classes")
+    if classes is not None and (type(classes) is not int or classes < 1):
+        return "network.classes: not a whole number above 0"
+    if card.class_names and len(card.class_names) != card.num_classes:
+        return f"{len(card.class_names)} class_names, but the network has {card.num_classes} classes"
+    if card.kind == "prior" and (card.concat_source or card.inpainting):
+        return f"a prior with {'concat_source' if card.concat_source else 'inpainting'}"
+    if card.defaults["steps"] < 1:
+        return "defaults.steps: must be at least 1"
+    return ""

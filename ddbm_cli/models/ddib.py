@@ -65,13 +65,10 @@ class DDIB(TranslationModel):
             raise UsageError(f"pictures of {sizes[0]} and of {sizes[1]} pixels", hint="name two priors of one size")
         digest = sha256(f"{there.digest}{back.digest}".encode())
         task = f"{there.card.task.removeprefix('-> ')} {back.card.task}"
-        card = replace(back.card, name=f"{there.name}-to-{back.name}", task=task, defaults=DEFAULTS)
+        name = f"{there.name}-to-{back.name}"
+        card = replace(back.card, name=name, task=task, kind="bridge", defaults=DEFAULTS)
         super().__init__(card, back.denoiser, digest=digest)
         self._there, self._back = there, back
-
-    @property
-    def is_prior(self) -> bool:
-        return False
 
     @property
     def priors(self) -> tuple[str, str]:

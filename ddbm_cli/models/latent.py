@@ -84,12 +84,14 @@ def _card(folder: Path, network: LatentNetwork) -> ModelCard:
     return ModelCard(
         name=name.removeprefix("models--").replace("--", "/"),
         task="-> picture of a text",
+        kind="prior",
         network={"name": "diffusers"},
         path=_path(folder, network.schedule),
         prediction=_prediction(folder, network.schedule),
         preprocess=Preprocess(size=network.size, fit="crop"),
         defaults=DEFAULTS,  # type: ignore[arg-type]
-        sees_source=False,
+        concat_source=False,
+        text_conditional=True,
         clip=False,  # latents have no bounds
         licence="see its own model card",
     )

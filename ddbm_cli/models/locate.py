@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ddbm_cli.registry import Entry
 from ddbm_cli.registry import locate as registry
-from ddbm_cli.registry.entries import BUILTIN
+from ddbm_cli.registry.entry import BUILTIN
 
 
 def builtin_path() -> Path:

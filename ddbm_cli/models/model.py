@@ -55,14 +55,13 @@ class TranslationModel:
 
     @property
     def is_prior(self) -> bool:
-        """Whether it makes pictures from noise alone, and knows no source."""
-        path_or_start = self.denoiser.path.source_free or self.card.defaults["start"]["name"] == "prior"
-        return path_or_start and not self.denoiser.sees_source
+        """Whether it generates images from noise alone, without a source."""
+        return self.card.kind == "prior"
 
     @property
     def classes(self) -> int:
-        """How many classes the network can be told; 0 for none."""
-        return self.card.network.get("classes") or 0
+        """Number of classes of the network; 0 if it is not class-conditional."""
+        return self.card.num_classes
 
     def label_of(self, name: str) -> int:
         """Return the number of a class, given by its name or its number.
@@ -70,20 +69,20 @@ class TranslationModel:
         Raises:
             UsageError: there is no such class.
         """
-        if name in self.card.classes:
-            return self.card.classes.index(name)
+        if name in self.card.class_names:
+            return self.card.class_names.index(name)
         if name.isdecimal() and int(name) < self.classes:
             return int(name)
         if not self.classes:
             raise UsageError(f"model '{self.name}' knows no classes", hint="leave out --class, or name another model")
-        names = ", ".join(self.card.classes) or f"0 to {self.classes - 1}"
+        names = ", ".join(self.card.class_names) or f"0 to {self.classes - 1}"
         raise UsageError(f"model '{self.name}' knows no class '{name}'", hint=f"there are: {names}")
 
     def class_of(self, label: int) -> str | None:
         """Return the name of a class, or its number where it has none; None for -1."""
         if label < 0:
             return None
-        return self.card.classes[label] if self.card.classes else str(label)
+        return self.card.class_names[label] if self.card.class_names else str(label)
 
     def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
         """Return the same model, told the classes of a batch, and how much conditions are to be exaggerated.
@@ -180,7 +179,7 @@ def assemble(card: ModelCard) -> Denoiser:
             build(NETWORKS, card.network, what="network").create(),
             build(PATHS, card.path, what="path"),
             build(PREDICTIONS, card.prediction, what="prediction"),
-            sees_source=card.sees_source,
+            sees_source=card.concat_source,
         )
     except UsageError as error:
         raise ModelError(

@@ -11,7 +11,7 @@ def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetens
 
     repo: the repository that it will lie in, "owner/name", if that is known. file: the model's file in it.
     """
-    is_prior = card.task.startswith("->")
+    is_prior = card.kind == "prior"
     name = repo or file
     command = f"ddbm sample -n 16 -o pictures/ -m {name}" if is_prior else f"ddbm translate INPUT OUTPUT -m {name}"
     front = {

@@ -76,7 +76,7 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
         recorded: the fingerprint that it had when all was right, if there is one.
     """
     source, target = known_pictures(_side(model))
-    if model.card.fills_holes:
+    if model.card.inpainting:
         source = _with_a_hole(target)
     draws, projections = NoiseSource(0, ["first", "second"])(target.expand(2, -1, -1, -1)), _projections(target)
     figures: dict[str, float] = {}

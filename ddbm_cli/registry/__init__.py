@@ -3,7 +3,8 @@
 Nothing here imports torch, and only `hub` the hub's library, so that listing models starts fast.
 """
 
-from ddbm_cli.registry.entries import Entry, HubFile, read_registry
+from ddbm_cli.registry.entries import Registry, read_registry
+from ddbm_cli.registry.entry import Entry, HubFile
 from ddbm_cli.registry.reference import HubRepo, Reference, parse
 
-__all__ = ["Entry", "HubFile", "HubRepo", "Reference", "parse", "read_registry"]
+__all__ = ["Entry", "HubFile", "HubRepo", "Reference", "Registry", "parse", "read_registry"]

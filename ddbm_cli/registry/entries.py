@@ -1,164 +1,121 @@
-"""The registry of models: tables of `weights.toml`, one for each model.
+"""The registry of models: the tables of `weights.toml`, one per model.
 
-The package's own file comes first; a user's own is named by DDBM_WEIGHTS, or is the `weights.toml` of the working
-folder. A later table replaces an earlier one of the same name. A user's tables are checked as they are read, the
-package's by a test: so listing models needs no pydantic, which takes longer to load than all else.
+The package's own file comes first. A user's file, named by DDBM_WEIGHTS or called `weights.toml` in the working
+folder, may add models but not replace packaged ones. A table that is wrong is skipped and reported. The user's tables
+are checked when they are read, the package's by a test, so that listing models does not load pydantic.
 """
 
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.registry.header import read_card_body
+from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.registry.entry import FILE_NAME, PACKAGE, Entry
 
-FILE_NAME = "weights.toml"
-PACKAGE = Path(__file__).parent.parent
+VARIABLE = "DDBM_WEIGHTS"
 
-REPO = r"[\w.-]+/[\w.-]+"
-COMMIT = r"[0-9a-f]{40}"
-MAIN = "main"
-
-BUILTIN = PACKAGE / "assets" / "sketch-to-3d-64.safetensors"
-"""The model that is used when none is named."""
+LARGEST = 2**22
+"""Bytes of the largest registry file that is read."""
 
 
 @dataclass(frozen=True)
-class HubFile:
-    """A file of a repository on the hub.
-
-    revision: a branch, a tag or a commit. sha256: what the file must be, in hex, "" where that is not known.
-    fixed: it is one file for good, so its first download is held against later ones; else the revision may move on.
-    """
-
-    repo: str
-    file: str
-    revision: str = MAIN
-    sha256: str = ""
-    fixed: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.repo}{'' if self.revision == MAIN else f'@{self.revision}'}:{self.file}"
-
-    @property
-    def key(self) -> str:
-        """The name of its record."""
-        return f"{self.repo}@{self.revision}:{self.file}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One model of the registry.
-
-    name, task: as in its card. file: its path in the hub's repository, or in this package for a built-in one.
-    repo, revision: the hub's repository, "owner/name", and a branch, tag or commit of it; no repo for a built-in one.
-    url: where a file that is on no hub can be had, by other means, to be imported.
-    size: of the file, in bytes, where known. sha256: in hex; "" where none is published: then the first download is
-    recorded and held against later ones. parameters: how many numbers the network has, where known.
-    licence, licence_source: words. importer: how to read a file that has no card; "" for a file of our own.
-    card: for imported files, all of `ModelCard` that the file does not say. note: words, what could not be checked.
-    fingerprint: numbers of the self-check when all was right, where recorded; see `models.selfcheck`.
-    origin: the registry file that the entry stands in.
-    """
+class Problem:
+    """A table of the user's registry that was skipped, or "" and the whole file; why, and what to do."""
 
     name: str
-    task: str
-    file: str
-    repo: str = ""
-    revision: str = MAIN
-    url: str = ""
-    size: int | None = None
-    sha256: str = ""
-    parameters: int | None = None
-    licence: str = "not stated"
-    licence_source: str = ""
-    importer: str = ""
-    card: dict[str, Any] = field(default_factory=dict)
-    note: str = ""
-    fingerprint: tuple[float, ...] = ()
-    builtin: bool = False
-    origin: Path = PACKAGE / FILE_NAME
-
-    @property
-    def builtin_file(self) -> Path:
-        """The file in this package."""
-        return PACKAGE.parent / self.file
-
-    @property
-    def hub_file(self) -> HubFile:
-        """The file on the hub.
-
-        Raises:
-            ModelError: it is on none.
-        """
-        if not self.repo:
-            raise ModelError(
-                f"model '{self.name}' is on no hub",
-                hint=f"download {self.url} and: ddbm weights import {self.file} --like {self.name}",
-            )
-        return HubFile(self.repo, self.file, self.revision, self.sha256, fixed=True)
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, in a word."""
-        return "this package" if self.builtin else self.repo or "by hand"
-
-    @property
-    def about_bytes(self) -> int | None:
-        """The size of the file: as stated, else that of the network's numbers at 4 bytes each; None if unknown."""
-        return self.size or (4 * self.parameters if self.parameters else None)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the card as plain values: the registry's, or the one in the built-in file.
-
-        Raises:
-            ModelError: the built-in file is damaged.
-        """
-        return read_card_body(self.builtin_file) if self.builtin else self.card
+    message: str
+    hint: str
 
 
-def read_registry() -> dict[str, Entry]:
+class Registry(dict[str, Entry]):
+    """All models by name, the package's first; `problems` lists what was skipped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[Problem] = []
+
+    def problem_of(self, name: str) -> Problem | None:
+        """Return the problem of a table of that name, if it was skipped."""
+        return next((each for each in self.problems if each.name == name), None)
+
+    def skip(self, name: str, error: DdbmError) -> None:
+        """Note that a table was skipped."""
+        self.problems.append(Problem(name, error.message, error.hint))
+
+
+def read_registry() -> Registry:
     """Return all models by name: the package's own, then the user's.
 
     Raises:
-        UsageError: a registry file is not readable, or a table in it is not well formed.
+        UsageError: the file named by DDBM_WEIGHTS cannot be read.
     """
-    entries: dict[str, Entry] = {}
-    for path in registry_files():
-        entries |= _read(path)
-    return entries
+    registry = Registry()
+    own = own_registry()
+    for name, table in _tables(own, "reinstall ddbm-cli").items():
+        registry[name] = _entry(own, name, table, packaged=True)
+    user = user_registry()
+    if user is not None:
+        _add(registry, user)
+    return registry
 
 
 def own_registry() -> Path:
-    """Return the package's own registry: inside it when installed, beside it in a checkout."""
+    """Return the package's own registry: inside the package when installed, next to it in a checkout."""
     inside = PACKAGE / FILE_NAME
     return inside if inside.exists() else PACKAGE.parent / FILE_NAME
 
 
-def registry_files() -> list[Path]:
-    """Return the registry files in force, the package's own first."""
-    own, named, here = own_registry(), os.environ.get("DDBM_WEIGHTS"), Path.cwd() / FILE_NAME
+def user_registry() -> Path | None:
+    """Return the user's registry: the file that DDBM_WEIGHTS names, else weights.toml of the working folder."""
+    named = os.environ.get(VARIABLE)
     if named:
-        return [own, Path(named)]
-    return [own, here] if here.exists() and not here.samefile(own) else [own]
-
-
-def _read(path: Path) -> dict[str, Entry]:
-    own = path == own_registry()
-    remedy = "mend it, or unset DDBM_WEIGHTS" if os.environ.get("DDBM_WEIGHTS") else "mend it, or rename it"
+        return Path(named)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a readable registry ({error})", hint=remedy) from None
-    if not own:
-        from ddbm_cli.registry.checks import checked
-
-        tables = {name: checked(path, name, table, remedy) for name, table in tables.items()}
-    return {name: _entry(path, name, table) for name, table in tables.items()}
+        here = Path.cwd() / FILE_NAME
+        return here if here.is_file() and not here.samefile(own_registry()) else None
+    except OSError:  # the working folder was removed, or may not be entered
+        return None
 
 
-def _entry(path: Path, name: str, table: dict[str, Any]) -> Entry:
+def _add(registry: Registry, path: Path) -> None:
+    """Add the tables of the user's registry that are right."""
+    named = bool(os.environ.get(VARIABLE))
+    remedy = f"correct it, or unset {VARIABLE}" if named else "correct it, or rename the file"
+    try:
+        tables = _tables(path, remedy)
+    except UsageError as error:
+        if named:
+            raise
+        registry.skip("", error)
+        return
+    from ddbm_cli.registry.schema import checked
+
+    for name, table in tables.items():
+        try:
+            if name in registry:
+                raise UsageError(
+                    f"{path}: [{name}]: the name of a packaged model; the table is not used",
+                    hint="choose another name for the table",
+                )
+            registry[name] = _entry(path, name, checked(path, name, table, remedy))
+        except UsageError as error:
+            registry.skip(name, error)
+
+
+def _tables(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        if not path.is_file():
+            raise OSError("no such file")
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise UsageError(f"{path}: not a readable registry ({reason})", hint=remedy) from None
+
+
+def _entry(path: Path, name: str, table: dict[str, Any], *, packaged: bool = False) -> Entry:
     fingerprint = tuple(table.get("fingerprint", ()))
-    return Entry(**{"name": name, "origin": path, **table, "fingerprint": fingerprint})
+    return Entry(**{"name": name, "origin": path, **table, "fingerprint": fingerprint, "packaged": packaged})

@@ -1,4 +1,4 @@
-"""What happens while a model is being fetched; records like those of a task."""
+"""What happens while a model is being located; records like those of a task."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,21 @@ class Pulling:
 
 @dataclass(frozen=True, kw_only=True)
 class Importing:
-    """A downloaded file is being converted, which takes a while, and is done once."""
+    """A downloaded file is being converted. This takes a while and is done once."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doubted:
-    """A model looks wrong; `text` says in what. It is used all the same."""
+    """The self-check of a model found something; `text` says what. The model is used."""
 
     name: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noticed:
+    """A fact that the user should read, such as which registry a model comes from."""
+
     text: str

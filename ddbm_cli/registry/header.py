@@ -8,30 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.registry.card_format import upgrade
 
 HEADER_KEY = "ddbm.card"
 """Where the card's JSON stands among a safetensors file's metadata."""
 
-LONGEST = 100_000_000
-"""Bytes of the longest header that the format allows."""
+LONGEST_HEADER = 2**22
+"""Bytes of the longest header that is read; the header of ten thousand tensors has a quarter of it."""
 
 
 def read_card_body(path: Path) -> dict[str, Any]:
-    """Return the card in a model file's header as plain values.
+    """Return the card in a model file's header as plain values, in the current format.
 
     Raises:
-        ModelError: the file is no model file of ours, or cannot be read.
+        ModelError: the file has no card, or cannot be read.
     """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if length > min(LONGEST, path.stat().st_size):
+            if length > min(LONGEST_HEADER, path.stat().st_size):
                 raise ValueError("no header")
             card = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
             if not isinstance(card, dict):
                 raise ValueError("no card")
-            return card
+            return upgrade(card)
     except OSError as error:
         raise ModelError(f"{path}: not readable ({error.strerror})", hint="check the path") from None
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise ModelError(f"{path}: no model card in the file's header", hint="ddbm weights import --help") from None
+        raise ModelError(
+            f"{path}: no model card in the file's header", hint="import it first: ddbm weights import --help"
+        ) from None

@@ -1,7 +1,8 @@
-"""Files of the hub: fetched once into the hub's own cache, and never used before their digest was found to be right.
+"""Files of the hub: downloaded once into the hub's own cache, and used only after their digest was checked.
 
-A file becomes part of the cache only when it is whole and its sha256 is the one that the hub announced (its etag) and
-that the registry, or the record of the first download, wants. So whoever else uses the cache never meets a bad one.
+A file becomes part of the cache only when it is complete and its sha256 is the one that the hub announced (its etag)
+and that the registry, or the record of the first download, requires. Files that this program did not download are
+never deleted; a damaged one is replaced when its download is complete.
 """
 
 import contextlib
@@ -22,9 +23,9 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import records
-from ddbm_cli.registry.entries import HubFile
+from ddbm_cli.registry.entry import HubFile
 from ddbm_cli.registry.events import Pulling
-from ddbm_cli.registry.explain import AGAIN, explained
+from ddbm_cli.registry.hub_errors import AGAIN, explained
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import MAIN_FILE, SUFFIX, HubRepo, is_commit, pick
 from ddbm_cli.registry.transfer import PASSING, HTTPError, download, held, patiently
@@ -77,7 +78,7 @@ def pull(file: HubFile, *, accept_change: bool = False) -> Generator[Pulling, No
 
 
 def cached(file: HubFile) -> Record | None:
-    """Return the record of a file that is here and good; drop it from the cache if it is damaged. Asks no server."""
+    """Return the record of a file that is in the cache and good, without using the network; else None."""
     _see_that_it_is_safe(file)
     known = records.read(file.key)
     path = _in_cache(file, known)
@@ -90,7 +91,6 @@ def cached(file: HubFile) -> Record | None:
         etag = path.resolve().name
         here = records.look(file.key, path, commit=path.relative_to(_snapshots(file)).parts[0], etag=etag)
         if here and (not _agrees(path, here.sha256, etag) or (known and recorded and known.sha256 != here.sha256)):
-            _discard(path)
             return None
     want = expected(file)
     if here is None or (want and here.sha256 != want):
@@ -101,11 +101,21 @@ def cached(file: HubFile) -> Record | None:
     return here
 
 
-def kept(file: HubFile) -> tuple[Path, str] | None:
-    """Return where a file lies in the cache, unseen whether it is good, and the sha256 that it should have.
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A file of the cache, checked or not.
 
-    The digest is "" where neither the registry nor a record nor the cache tells.
+    wanted: the sha256 that it should have, "" where neither the registry nor a record nor the cache states one.
+    recorded: the sha256 that it had when this program downloaded it, "" if it did not.
     """
+
+    path: Path
+    wanted: str
+    recorded: str
+
+
+def kept(file: HubFile) -> Kept | None:
+    """Return where a file lies in the cache, without reading it; None if it does not."""
     _see_that_it_is_safe(file)
     known = records.read(file.key)
     path = _in_cache(file, known)
@@ -113,7 +123,8 @@ def kept(file: HubFile) -> tuple[Path, str] | None:
         return None
     etag = path.resolve().name
     recorded = known.sha256 if known and known.path == str(path) else ""
-    return path, file.sha256 or recorded or (etag if re.fullmatch(SHA256, etag) else "")
+    wanted = file.sha256 or recorded or (etag if re.fullmatch(SHA256, etag) else "")
+    return Kept(path=path, wanted=wanted, recorded=recorded)
 
 
 def expected(file: HubFile) -> str:
@@ -160,17 +171,17 @@ def model_file(repo: HubRepo) -> HubFile:
 
 
 def remove(file: HubFile) -> int:
-    """Take a file out of the cache; return the bytes freed. What it was is remembered, if it is a fixed one."""
+    """Remove a file from the cache; return the bytes freed. The digest of a fixed one stays recorded."""
     _see_that_it_is_safe(file)
     known = records.read(file.key)
     path = _in_cache(file, known)
     freed = 0
     if path is not None:
         blob, freed = path.resolve(), path.stat().st_size
-        for each in _snapshots(file).glob(f"*/{file.file}"):
-            if each.resolve() == blob:
-                each.unlink()
-        blob.unlink(missing_ok=True)
+        for each in _snapshots(file).glob("*"):
+            same = each / file.file
+            if same.exists() and same.resolve() == blob:
+                _discard(file, same)
     if known and file.fixed:
         records.forget_place(known)
     else:
@@ -199,9 +210,8 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
     lock = folder.parent / ".locks" / folder.name / f"{found.etag}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
-        if blob.exists() and not _agrees(blob, sha256_of_file(blob), found.etag):
-            blob.unlink()
-        if not blob.exists():
+        fresh = not blob.exists() or not _is_good(file, blob, found.etag)
+        if fresh:
             partial = _partial(file, found)
             yield from _complete(file, found, partial)
             partial.replace(blob)
@@ -212,7 +222,8 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
         raise ModelError(f"{file}: gone as soon as it was here", hint=AGAIN)
     want = expected(file)
     if want and here.sha256 != want:  # an etag that is no digest could not tell before
-        _discard(pointer)
+        if fresh:
+            _discard(file, pointer)
         raise _changed(file)
     records.write(here)
     return here
@@ -252,6 +263,13 @@ def _agrees(path: Path, sha256: str, etag: str) -> bool:
     return True
 
 
+def _is_good(file: HubFile, blob: Path, etag: str) -> bool:
+    """Return whether bytes of the cache are those of the etag, of the registry and of the record."""
+    sha256, known = sha256_of_file(blob), records.read(file.key)
+    recorded = known.sha256 if known and known.etag == etag else ""
+    return _agrees(blob, sha256, etag) and all(want in ("", sha256) for want in (expected(file), recorded))
+
+
 def _see_that_it_is_wanted(file: HubFile, etag: str, want: str) -> None:
     """See before a download that it would be of the file that is wanted, where the etag can tell."""
     if want and re.fullmatch(SHA256, etag) and etag != want:
@@ -273,7 +291,7 @@ def _changed(file: HubFile) -> ModelError:
 def _see_that_it_is_safe(file: HubFile) -> None:
     parts = (*file.file.split("/"), *file.revision.split("/"))
     if any(part in ("", ".", "..") or "\\" in part for part in parts):
-        raise UsageError(f"{file}: no path in a repository", hint="write org/repo@revision:folder/file")
+        raise UsageError(f"{file}: not a path in a repository", hint="write org/repo@revision:folder/file")
     with explained(str(file), file.repo):
         validate_repo_id(file.repo)
 
@@ -304,10 +322,13 @@ def _in_cache(file: HubFile, known: Record | None) -> Path | None:
     return None
 
 
-def _discard(path: Path) -> None:
+def _discard(file: HubFile, path: Path) -> None:
+    """Remove a file of the cache, and its bytes if no other name in the repository's folder has them."""
     blob = path.resolve()
     path.unlink(missing_ok=True)
-    blob.unlink(missing_ok=True)
+    inside = blob.parent == (_folder(file) / "blobs").resolve()
+    if inside and not any(each.resolve() == blob for each in _snapshots(file).rglob("*") if each.is_symlink()):
+        blob.unlink(missing_ok=True)
 
 
 def _link(blob: Path, pointer: Path) -> None:

@@ -1,7 +1,7 @@
-"""Where the file of a model is: fetched and checked if it is not here, and converted if it has no card.
+"""Where the file of a model is: downloaded and checked if it is missing, and converted if it has no card.
 
-A file without a card is converted once, into the cache of this program, under a name made of the digest of the file and
-the card that the registry gives it: another file, or another card, makes another conversion.
+A file without a card is converted once, into the cache of this program. The name of the conversion is made of the
+digest of the file and the card in the registry: another file, or another card, makes another conversion.
 """
 
 import json
@@ -13,18 +13,19 @@ from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.files import replacing
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.registry import records
-from ddbm_cli.registry.entries import BUILTIN, Entry, HubFile
-from ddbm_cli.registry.events import Doubted, Importing, Pulling
+from ddbm_cli.registry.entries import read_registry
+from ddbm_cli.registry.entry import BUILTIN, Entry, HubFile
+from ddbm_cli.registry.events import Doubted, Importing, Noticed, Pulling
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.registry.records import Record
-from ddbm_cli.registry.reference import FOREIGN, HubRepo, parse
+from ddbm_cli.registry.reference import FOREIGN, HubRepo, Reference, parse
 
 T = TypeVar("T")
 
 CONVERSION = 1
-"""Version of the conversion; a higher one makes the files anew."""
+"""Version of the conversion; increase it to convert all files again."""
 
-Locating = Generator[Pulling | Importing | Doubted, None, T]
+Locating = Generator[Pulling | Importing | Doubted | Noticed, None, T]
 
 Convert = Callable[[Path, Path, Entry], Sequence[str]]
 """Makes a model file, the second, of one that has no card, the first; returns what looks wrong with it, in words."""
@@ -44,6 +45,7 @@ def locating(reference: str | Path | None, *, convert: Convert | None) -> Locati
     if reference is None:
         return BUILTIN
     found = parse(reference) if isinstance(reference, str) else reference
+    yield from notices(found)
     if isinstance(found, Path):
         return _with_card(found)
     if isinstance(found, Entry) and found.builtin:
@@ -56,6 +58,16 @@ def locating(reference: str | Path | None, *, convert: Convert | None) -> Locati
         raise not_here(name)
     _with_card(Path(file.file), str(file))
     return Path((yield from _fetched(file, name, fetch=convert is not None)).path)
+
+
+def notices(found: Reference) -> Generator[Noticed, None, None]:
+    """Yield what a user should know of an entry: that it comes from another registry, or has a rival there."""
+    if not isinstance(found, Entry):
+        return
+    if not found.packaged:
+        yield Noticed(text=f"model '{found.name}' is defined by {found.origin}")
+    elif problem := read_registry().problem_of(found.name):
+        yield Noticed(text=problem.message)
 
 
 def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None:
@@ -128,7 +140,7 @@ def finish(steps: Generator[object, None, T]) -> T:
 
 def not_here(name: str) -> ModelError:
     """Return the error for a model that could be fetched, and was not."""
-    return ModelError(f"model '{name}' is not here", hint=f"ddbm weights pull {name}")
+    return ModelError(f"model '{name}' is not downloaded", hint=f"run: ddbm weights pull {name}")
 
 
 def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Path]:

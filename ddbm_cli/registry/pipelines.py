@@ -6,7 +6,7 @@ Of a repository only safetensors weights and settings are fetched, each file che
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.registry.entries import HubFile
+from ddbm_cli.registry.entry import HubFile
 from ddbm_cli.registry.locate import Locating, not_here
 from ddbm_cli.registry.reference import HubRepo, Reference, is_commit, parse
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import constants, get_session, get_token
 
-from ddbm_cli.registry.explain import explained
+from ddbm_cli.registry.hub_errors import explained
 
 PATIENCE = 4.0
 """Seconds to wait for the hub."""

@@ -1,11 +1,12 @@
-"""How a model is named: the one place that reads what a user writes after -m.
+"""References to models: the only module that parses the value of -m.
 
     sketch-to-3d-64                          a name of the registry
-    org/repo    org/repo@rev:file            a repository on the hub, its only or main .safetensors file if none is said
+    org/repo    org/repo@rev:file            a repository on the hub; without a file, its main or only .safetensors file
     hf://org/repo@rev/folder/file            the same, as the hub's own tools write it
-    runs/mine/    model.safetensors          a folder or a file here
+    runs/mine/    model.safetensors          a local folder or file
 
-What lies on the disk comes before the hub, a registry name before both; `./name` is always the disk.
+A registry name has precedence over a local path, and a local path over the hub. `./name` is always a local path.
+A path whose first folder exists is a local path as well, so that a misspelt one needs no network.
 """
 
 import difflib
@@ -14,18 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.registry.entries import COMMIT, MAIN, REPO, Entry, HubFile, read_registry
+from ddbm_cli.registry.entries import Registry, read_registry
+from ddbm_cli.registry.entry import COMMIT, MAIN, REPO, Entry, HubFile
 
 SUFFIX = ".safetensors"
 FOREIGN = (".pt", ".pth", ".ckpt", ".bin")
 """Files of weights that have no card, and are pickles."""
+
+INDEX = ".safetensors.index.json"
+"""End of the name of the index of weights that are split into shards."""
+
+RUNS = "runs"
+"""The folder of training runs, which is never an owner on the hub."""
 
 MAIN_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class HubRepo:
-    """A repository on the hub whose model file is not said."""
+    """A repository on the hub, without the name of its model file."""
 
     repo: str
     revision: str = MAIN
@@ -41,32 +49,44 @@ _HF = rf"hf://(?P<repo>{REPO})(@(?P<revision>[^/\s]+))?(/(?P<file>\S.*))?"
 
 
 def parse(text: str) -> Reference:
-    """Return what a reference names: an entry, a file or repository of the hub, or a file here, which exists.
+    """Return what a reference stands for: an entry, a file or repository on the hub, or a local path that exists.
+
+    A folder is returned as its model file, or as it is if it holds a model in diffusers' layout.
 
     Raises:
-        ModelError: it names nothing: an unknown name, a missing file, a folder without a model.
-        UsageError: a registry file is not readable.
+        ModelError: there is no such model: an unknown name, a missing file, a folder without a model.
+        UsageError: the registry named by DDBM_WEIGHTS cannot be read.
     """
     if not text.startswith("hf://"):
-        entries = read_registry()
-        if text in entries:
-            return entries[text]
-        local = Path(text).expanduser()
-        if text and local.is_dir():
-            return model_in(local)
-        if text and local.exists():
-            return local
+        registry = read_registry()
+        if text in registry:
+            return registry[text]
+        local = _local(text)
+        if local is not None:
+            return model_in(local) if local.is_dir() else local
         if _looks_local(text):
-            raise ModelError(f"{text}: no such model file", hint="check the path, or see: ddbm weights list")
+            raise _no_such_path(text)
         if "/" not in text:
-            raise _unknown(text, entries)
+            raise unknown(text, registry)
     match = re.fullmatch(_HF if text.startswith("hf://") else _SHORT, text)
     if not match:
         raise ModelError(
-            f"'{text}' is no file here, and no name on the hub",
+            f"'{text}' is neither a local file nor a repository on the hub",
             hint="write org/repo, org/repo@revision:file or a path",
         )
     return _on_hub(match["repo"], match["revision"] or MAIN, match["file"])
+
+
+def unknown(name: str, registry: Registry) -> ModelError:
+    """Return the error for a name that is not in the registry, or whose table was skipped."""
+    problem = registry.problem_of(name)
+    if problem:
+        return ModelError(problem.message, hint=problem.hint)
+    near = difflib.get_close_matches(name, registry, n=3, cutoff=0.5)
+    words = f"did you mean {' or '.join(near)}? " if near else ""
+    whole = registry.problem_of("")
+    skipped = f"{whole.message}. " if whole else ""
+    return ModelError(f"no model '{name}'", hint=f"{skipped}{words}All names: ddbm weights list")
 
 
 def is_commit(revision: str) -> bool:
@@ -74,31 +94,49 @@ def is_commit(revision: str) -> bool:
     return re.fullmatch(COMMIT, revision) is not None
 
 
+def is_layout(folder: Path) -> bool:
+    """Return whether a folder holds a model in diffusers' layout."""
+    return (folder / "unet" / "config.json").is_file()
+
+
 def model_in(folder: Path) -> Path:
     """Return the model file of a folder: model.safetensors, or the only .safetensors file.
 
+    A folder in diffusers' layout is returned as it is.
+
     Raises:
-        ModelError: there is none, or there are several.
+        ModelError: there is no model file, or more than one.
     """
-    return folder / pick([path.name for path in sorted(folder.glob(f"*{SUFFIX}"))], where=str(folder))
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise ModelError(f"{folder}: not readable ({error.strerror})", hint="check its permissions") from None
+    if MAIN_FILE not in names and is_layout(folder):
+        return folder
+    return folder / pick(names, where=str(folder))
 
 
 def pick(names: list[str], *, where: str) -> str:
     """Return the model file among others: model.safetensors, or the only .safetensors file.
 
     Raises:
-        ModelError: there is none, or there are several.
+        ModelError: there is no model file, or more than one.
     """
     models = [name for name in names if name.endswith(SUFFIX)]
     if MAIN_FILE in models:
         return MAIN_FILE
+    if any(name.endswith(INDEX) for name in names):
+        raise ModelError(
+            f"{where}: the model is sharded into {len(models)} files, which are not read",
+            hint="save it as one .safetensors file; with diffusers: save_pretrained(..., max_shard_size='100GB')",
+        )
     if len(models) == 1:
         return models[0]
     if models:
         shown = ", ".join(models[:5]) + (" ..." if len(models) > 5 else "")
-        raise ModelError(f"{where}: {len(models)} model files", hint=f"name one of them: {shown}")
+        raise ModelError(f"{where}: {len(models)} model files", hint=f"specify one of them: {shown}")
     foreign = [name for name in names if name.endswith(FOREIGN)]
-    hint = f"{foreign[0]} has no card: ddbm weights import --help" if foreign else "name another place, or a file in it"
+    hint = f"{foreign[0]} has no card: ddbm weights import --help" if foreign else "specify a folder with a model file"
     raise ModelError(f"{where}: no {SUFFIX} file", hint=hint)
 
 
@@ -111,11 +149,31 @@ def _on_hub(repo: str, revision: str, file: str | None) -> Reference:
     return HubFile(repo, file, revision, fixed=is_commit(revision))
 
 
+def _local(text: str) -> Path | None:
+    """Return the path of a reference, if there is such a file or folder."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no home
+        return None
+
+
 def _looks_local(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or "\\" in text or (":" not in text and text.endswith((SUFFIX, *FOREIGN)))
+    if text.startswith((".", "/", "~")) or "\\" in text or text.endswith("/"):
+        return True
+    if ":" not in text and text.endswith((SUFFIX, *FOREIGN)):
+        return True
+    first, slash, _ = text.partition("/")
+    return bool(slash) and (first == RUNS or _local(first) is not None)
 
 
-def _unknown(name: str, entries: dict[str, Entry]) -> ModelError:
-    near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
-    words = f"did you mean {' or '.join(near)}? " if near else ""
-    return ModelError(f"no model '{name}'", hint=f"{words}All names: ddbm weights list")
+def _no_such_path(text: str) -> ModelError:
+    folder = _local(str(Path(text).parent))
+    try:
+        names = [path.name for path in folder.iterdir()] if folder else []
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(Path(text).name, names, n=1, cutoff=0.6)
+    words = f"did you mean {Path(text).parent / near[0]}? " if near else "check the path. "
+    hub = f"For a repository on the hub: hf://{text}" if re.fullmatch(REPO, text) else "All names: ddbm weights list"
+    return ModelError(f"{text}: no such model file or folder", hint=f"{words}{hub}")

@@ -27,7 +27,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import DDIB, TranslationModel, loading
 from ddbm_cli.models.card import describe_card
-from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
+from ddbm_cli.models.splits import TRAINING, UNKNOWN, split_of
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Made, Planned, Written
@@ -130,7 +130,7 @@ class Bench:
 
     def _split(self, source: Path) -> str:
         """Return the split that the models agree on; one that was trained on the picture is enough to spoil it."""
-        splits = {split_of(model.card.seen, source) for model in self._models.values()}
+        splits = {split_of(model.card.splits, source) for model in self._models.values()}
         return TRAINING if TRAINING in splits else splits.pop() if len(splits) == 1 else UNKNOWN
 
     def _as_seen(self, file: Path) -> bytes:
@@ -180,7 +180,7 @@ class Bench:
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
             model=model.name,
-            card={name: value for name, value in describe_card(model.card).items() if name != "seen"},
+            card={name: value for name, value in describe_card(model.card).items() if name != "splits"},
             sampling=in_words(plan),
             steps=plan.steps,
             nfe=plan.nfe,

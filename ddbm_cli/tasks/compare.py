@@ -27,7 +27,7 @@ from ddbm_cli.imaging.files import STANDARD, Job, plan_jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
-from ddbm_cli.models.seen import TRAINING
+from ddbm_cli.models.splits import TRAINING
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.registry.events import Doubted, Importing, Pulling
+from ddbm_cli.registry.events import Doubted, Importing, Noticed, Pulling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,5 +88,5 @@ class Finished:
     word: str = "written"
 
 
-Loading = Pulling | Importing | Doubted
+Loading = Pulling | Importing | Doubted | Noticed
 Event = Loading | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Finished

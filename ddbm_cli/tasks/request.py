@@ -118,7 +118,7 @@ def the_prior(name: str | None) -> str:
     Raises:
         UsageError: none is named, and none built in.
     """
-    priors = [entry.name for entry in read_registry().values() if entry.builtin and entry.task.startswith("->")]
+    priors = [entry.name for entry in read_registry().values() if entry.builtin and entry.facts()["kind"] == "prior"]
     if name is None and not priors:
         raise UsageError("no prior is named", hint="name one with -m; make one with: ddbm train PICTURES --task prior")
     return name or priors[0]
@@ -159,9 +159,9 @@ def _start(request: TranslateRequest, model: TranslationModel) -> Mapping[str, A
             f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
             hint="use it with --method sdedit --strength 0.6, or make pictures: ddbm sample",
         )
-    if model.card.fills_holes and request.mask is None:
+    if model.card.inpainting and request.mask is None:
         raise UsageError(f"model '{model.name}' fills holes", hint="say where: --mask FILE, white in the hole")
-    if request.mask and not model.card.fills_holes:
+    if request.mask and not model.card.inpainting:
         raise UsageError(f"model '{model.name}' fills no holes", hint="leave out --mask, or add --method sdedit")
     return None
 
@@ -179,8 +179,8 @@ def class_of(request: TranslateRequest, model: TranslationModel) -> int | None:
     """
     if request.class_name is not None:
         return model.label_of(request.class_name)
-    if model.classes and not model.card.drop and request.source != NOISE:
-        names = ", ".join(model.card.classes) or f"0 to {model.classes - 1}"
+    if model.classes and not model.card.condition_dropout and request.source != NOISE:
+        names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
         raise UsageError(
             f"model '{model.name}' wants to be told a class: {names}", hint=f"add --class {model.class_of(0)}"
         )
@@ -215,7 +215,7 @@ def guidance_of(request: TranslateRequest, model: TranslationModel) -> Guidance:
             continue
         if not there:
             raise UsageError(f"{option} {scale:g}: model '{model.name}' is not told {what}", hint="leave it out")
-        if not model.card.drop:
+        if not model.card.condition_dropout:
             raise UsageError(
                 f"{option} {scale:g}: model '{model.name}' was never trained without its conditions",
                 hint="leave it out; or train one with: ddbm train DATA --drop 0.05",

@@ -152,7 +152,7 @@ def _check_model(request: SampleRequest, model: TranslationModel) -> None:
             f"model '{model.name}' is a prior: it makes pictures from noise, and knows no source",
             hint="leave out the sources; or edit them: ddbm translate --method sdedit",
         )
-    if model.card.fills_holes:
+    if model.card.inpainting:
         raise UsageError(
             f"model '{model.name}' fills holes, and draws are of whole pictures",
             hint="translate with one --seed after the other: ddbm translate INPUT OUTPUT --mask FILE --seed 1",

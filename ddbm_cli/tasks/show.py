@@ -33,7 +33,7 @@ def show(file: Path) -> dict[str, Any]:
     if file.is_file() and format_of(file):
         return picture_settings(file)
     card = describe_card(read_card(read_header(file), file=file.name))
-    card["seen"] = list(card["seen"])  # the filters themselves are for `compare`, not for eyes
+    card["splits"] = list(card["splits"])  # the filters themselves are for `compare`, not for eyes
     return {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256_of_file(file), **card}
 
 

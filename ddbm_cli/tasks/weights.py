@@ -1,6 +1,6 @@
-"""Fetch, check and remove models; yields what happens.
+"""Download, check and remove models; yields what happens.
 
-Only a pull needs torch, to convert what it fetched; the rest is quick.
+Only a pull needs torch, to convert what it downloaded.
 """
 
 import time
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import DdbmError, ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256_of_file
-from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry, records
-from ddbm_cli.registry.entries import BUILTIN
+from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry
+from ddbm_cli.registry.events import Noticed
 from ddbm_cli.registry.reference import FOREIGN, SUFFIX
 from ddbm_cli.tasks.events import Event, Failed, Finished
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
-    """A model is here, good, at `path`. fresh: it was not before."""
+    """A model is downloaded and good, at `path`. fresh: it was not before."""
 
     name: str
     path: Path
@@ -27,7 +27,7 @@ class Pulled:
 
 @dataclass(frozen=True, kw_only=True)
 class ToPull:
-    """In a dry run: the bytes that a pull would fetch, None if the hub does not say, and whether it would convert."""
+    """In a dry run: the bytes to download, None if the hub does not state them, and whether a conversion follows."""
 
     name: str
     source: str
@@ -37,7 +37,7 @@ class ToPull:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """A file's digest was computed and is the right one. against: what it was held against."""
+    """A file's digest was computed and is right. against: what it was compared with."""
 
     name: str
     path: Path
@@ -47,7 +47,7 @@ class Verified:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A model went through the self-check; `faults` are in words."""
+    """The result of a model's self-check; `faults` are in words."""
 
     name: str
     figures: dict[str, float]
@@ -57,7 +57,7 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """A model's files are gone; `freed` in bytes."""
+    """A model's files were removed; `freed` in bytes."""
 
     name: str
     freed: int
@@ -70,12 +70,12 @@ WeightsEvent = Event | Pulled | ToPull | Verified | Checked | Removed
 
 
 def pull(names: list[str], *, accept_change: bool = False, dry_run: bool = False) -> Iterator[WeightsEvent]:
-    """Fetch models, check them, and convert those without a card; what is here and good is left alone.
+    """Download models, check them, and convert those without a card. Models that are complete are kept.
 
-    Of several, one that cannot be had costs only itself.
+    A model that is not available is skipped and reported.
 
     Raises:
-        ModelError: none of them can be had.
+        ModelError: none of them is available.
     """
     began, done, kept, failed = time.monotonic(), 0, 0, 0
     for left, name in zip(range(len(names) - 1, -1, -1), names, strict=True):
@@ -112,29 +112,44 @@ def _pull_metrics(*, dry_run: bool) -> Iterator[WeightsEvent]:
 
 
 def path(name: str) -> Path:
-    """Return the file of a model that is here, asking no server.
+    """Return the file of a downloaded model, without using the network.
 
     Raises:
-        ModelError: it is not here.
+        ModelError: it is not downloaded.
     """
     return locate.finish(locate.locating(name, convert=None))
 
 
 def verify(names: list[str], *, check: bool = False) -> Iterator[WeightsEvent]:
-    """Compute digests anew: of the models named, or of all of the registry that are here. A bad file is dropped.
+    """Compute the digests of the models named, or of all downloaded models of the registry.
 
-    check: also see what each model makes of a known picture.
+    A damaged file is removed if this program downloaded or converted it, so that it can be downloaded again. Built-in
+    files and files that other programs downloaded are only reported.
+
+    check: also run the self-check of each model.
 
     Raises:
-        ModelError: a model that is named is not here.
+        ModelError: a model that is named is not downloaded.
     """
     began, good, bad = time.monotonic(), 0, 0
-    for name, reference in [(name, parse(name)) for name in names] or list(read_registry().items()):
+    registry = read_registry()
+    if not names:
+        yield from (Noticed(text=problem.message) for problem in registry.problems)
+    for name, reference in [(name, parse(name)) for name in names] or list(registry.items()):
+        if names:
+            yield from locate.notices(reference)
         if check and isinstance(reference, Path):  # of which no digest is known
             yield _checked(name, reference, reference)
             good += 1
             continue
-        files = list(_files(name, reference))
+        try:
+            files = list(_files(name, reference))
+        except DdbmError as error:  # a table of the user's registry with an impossible path
+            if names:
+                raise
+            bad += 1
+            yield Failed(source=Path(name), message=error.message, hint=error.hint)
+            continue
         if names and not files:
             raise locate.not_here(name)
         for file in files:
@@ -160,17 +175,17 @@ def size(name: str) -> int:
     """Return the bytes on the disk of a model that may be removed.
 
     Raises:
-        UsageError: it is not ours to remove.
-        ModelError: it is not here.
+        UsageError: it is built in, or a local file.
+        ModelError: it is not downloaded.
     """
     files = list(_files(name, _removable(name)))
     if not files:
-        raise ModelError(f"model '{name}' is not here", hint="ddbm weights list tells which are")
+        raise ModelError(f"model '{name}' is not downloaded", hint="list the downloaded models: ddbm weights list")
     return sum(file.path.stat().st_size for file in files)
 
 
 def remove(names: list[str]) -> Iterator[WeightsEvent]:
-    """Remove models from the disk; the registry still knows them, and a pull brings them back."""
+    """Remove models from the disk. They stay in the registry, and can be downloaded again."""
     for name in names:
         freed = sum(file.remove() for file in list(_files(name, _removable(name))))
         yield Removed(name=name, freed=freed)
@@ -178,53 +193,73 @@ def remove(names: list[str]) -> Iterator[WeightsEvent]:
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A file of a model: built in, from the hub, or converted; `wanted` is its sha256."""
+    """A file of a model.
+
+    wanted: its sha256, "" if unknown; against: where that is stated. recorded: the sha256 that it had when this program
+    downloaded or converted it, "" if it did not: then it is never removed by `verify`. hub: its place on the hub.
+    """
 
     name: str
     path: Path
     wanted: str
     against: str
+    recorded: str = ""
+    builtin: bool = False
     hub: HubFile | None = None
 
     def verify(self) -> Verified:
-        found = sha256_of_file(self.path)
+        try:
+            found = sha256_of_file(self.path)
+        except OSError as error:
+            raise ModelError(f"{self.path}: not readable ({error.strerror})", hint="check its permissions") from None
         if found == self.wanted:
             return Verified(name=self.name, path=self.path, sha256=found, against=self.against)
         message = f"{self.path}: damaged: its sha256 is not that of {self.against}"
-        if self.path == BUILTIN:
-            raise ModelError(message, hint="install ddbm-cli anew")
+        if self.builtin:
+            raise ModelError(message, hint="reinstall it: pip install --force-reinstall ddbm-cli")
+        if found == self.recorded:
+            message = f"{self.path}: not the file of {self.against}; it is unchanged since its download"
+            raise ModelError(message, hint=f"correct the sha256 in the registry, or: ddbm weights rm {self.name}")
+        if not self.recorded:
+            message = f"{message}; it was kept, for another program made it"
+            raise ModelError(message, hint=f"replace it: ddbm weights pull {self.name}")
         self.remove()
-        raise ModelError(f"{message}; it was removed", hint=f"ddbm weights pull {self.name}")
+        raise ModelError(f"{message}; it was removed", hint=f"download it again: ddbm weights pull {self.name}")
 
     def remove(self) -> int:
         return hub.remove(self.hub) if self.hub else locate.forget_conversion(self.path)
 
 
 def _files(name: str, reference: Reference) -> Iterator[_File]:
-    """Find the files of a model that are here."""
+    """Find the files of a model that are on the disk."""
     if isinstance(reference, Path):
-        raise UsageError(f"{name}: a file of your own, of which nothing is recorded", hint="name a model of the hub")
+        raise UsageError(
+            f"{name}: a local file, of which no digest is recorded", hint="specify a model of the registry"
+        )
     if isinstance(reference, Entry) and reference.builtin:
-        yield _File(name=name, path=reference.builtin_file, wanted=reference.sha256, against="the registry")
+        path = reference.builtin_file
+        yield _File(name=name, path=path, wanted=reference.sha256, against="the registry", builtin=True)
         return
     if isinstance(reference, Entry) and not reference.repo:
         return
     file = locate.hub_file(reference, fetch=False)
     if file:
-        known = records.read(file.key)
         kept = hub.kept(file)
         if kept:
-            against = "the registry" if file.sha256 else "the first download" if known else "the hub's cache"
-            yield _File(name=name, path=kept[0], wanted=kept[1], against=against, hub=file)
+            against = "the registry" if file.sha256 else "the first download" if kept.recorded else "the hub's cache"
+            yield _File(
+                name=name, path=kept.path, wanted=kept.wanted, against=against, recorded=kept.recorded, hub=file
+            )
     for path in locate.conversions(reference) if isinstance(reference, Entry) else []:
         record = locate.conversion_record(path)
-        yield _File(name=name, path=path, wanted=record.sha256 if record else "", against="its conversion")
+        sha256 = record.sha256 if record else ""
+        yield _File(name=name, path=path, wanted=sha256, against="its conversion", recorded=sha256)
 
 
 def _removable(name: str) -> Reference:
     found = parse(name)
     if isinstance(found, Entry) and found.builtin:
-        raise UsageError(f"'{name}' is built in", hint="it goes with: pip uninstall ddbm-cli")
+        raise UsageError(f"'{name}' is built in and is never removed", hint="specify a downloaded model")
     return found
 
 
@@ -235,12 +270,13 @@ def _pull(name: str, *, accept_change: bool) -> locate.Locating[Pulled]:
     if isinstance(found, Path):
         return Pulled(name=name, path=found, fresh=False)
     if isinstance(found, Entry) and found.builtin:
-        return Pulled(name=name, path=found.builtin_file, fresh=False)
+        (file,) = _files(name, found)
+        return Pulled(name=name, path=file.verify().path, fresh=False)
     here = _glance(name)
-    file = locate.hub_file(found, fetch=True)
-    assert file is not None  # a repository without one is an error
-    if accept_change or (file.file.endswith(FOREIGN) and not isinstance(found, Entry)):
-        record = yield from hub.pull(file, accept_change=accept_change)
+    hub_file = locate.hub_file(found, fetch=True)
+    assert hub_file is not None  # a repository without one is an error
+    if accept_change or (hub_file.file.endswith(FOREIGN) and not isinstance(found, Entry)):
+        record = yield from hub.pull(hub_file, accept_change=accept_change)
         if not isinstance(found, Entry):
             return Pulled(name=name, path=Path(record.path), fresh=here is None)
     place = yield from locating(name)
@@ -256,7 +292,7 @@ def _glance(name: str) -> Path | None:
 
 def _to_pull(name: str, found: Reference) -> ToPull:
     if isinstance(found, Path) or (isinstance(found, Entry) and found.builtin):
-        return ToPull(name=name, source="here", bytes=0, converts=False)
+        return ToPull(name=name, source="local", bytes=0, converts=False)
     file = locate.hub_file(found, fetch=True)
     assert file is not None  # a repository without one is an error
     if _glance(name):

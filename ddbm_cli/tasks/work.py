@@ -155,7 +155,7 @@ class Work:
         tensor, placement = self.preprocess.forward(open_picture(body, name=name))
         tensor = self._edit.guide(tensor, job.name, self.preprocess, placement)
         mask = self._edit.mask(job.name, self.preprocess, placement)
-        if mask is not None and self.model.card.fills_holes:
+        if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, 1.0, tensor)  # as it was trained: what stands in a hole is not looked at
         return Loaded(job, tensor, placement, sha256(body), mask)
 

@@ -137,7 +137,7 @@ def test_pull_may_say_only_what_it_would_do(ddbm, hub, importer):
     assert out.decode().splitlines() == [
         f"plain: {size} to fetch (org/repo:model.safetensors)",
         "foreign: 50 kB to fetch, to be converted once (org/repo:old.pt)",
-        "sketch-to-3d-64: here, nothing to fetch (here)",
+        "sketch-to-3d-64: here, nothing to fetch (local)",
     ]
     assert not hub.downloads()
     hub.faults += [cut(20_000)] + [cut(0)] * 9
@@ -204,13 +204,71 @@ def test_verify_finds_what_is_damaged(ddbm, hub, importer, name, hidden):
     assert ddbm("weights", "verify", name)[0] == 0
 
 
+def test_verify_never_removes_a_file_that_a_registry_calls_built_in(ddbm, tmp_path):
+    canary = tmp_path / "canary.txt"
+    canary.write_text("canary")
+    Path("weights.toml").write_text(TABLES + f'[x]\ntask = "a"\nfile = "{canary}"\nbuiltin = true\n')
+    code, _, err = ddbm("weights", "verify")
+    assert code == 0 and canary.read_text() == "canary" and "weights.toml: [x]: builtin" in err
+    code, _, err = ddbm("weights", "verify", "x")
+    assert code == 4 and "weights.toml: [x]: builtin" in err
+
+
+@pytest.mark.parametrize("file", ["/etc/hostname", "../../canary.txt", "a/../../../canary.txt"])
+def test_verify_skips_a_table_with_an_impossible_path(ddbm, file):
+    Path("weights.toml").write_text(TABLES + f'[x]\ntask = "a"\nrepo = "a/b"\nfile = "{file}"\n')
+    code, _, err = ddbm("weights", "verify")
+    assert code == 3 and "not a path in a repository" in err
+
+
+def test_a_damaged_built_in_file_is_reported_and_kept(ddbm, tmp_path, monkeypatch):
+    copy = tmp_path / "builtin.safetensors"
+    copy.write_bytes(builtin_path().read_bytes()[:-1] + b"?")
+    monkeypatch.setattr("ddbm_cli.registry.entry.Entry.builtin_file", copy)
+    for command in ("verify", "pull"):
+        code, _, err = ddbm("weights", command, "prior-3d-64")
+        assert code in (3, 4) and "damaged" in err and "reinstall" in err and copy.exists()
+
+
+def test_verify_keeps_what_another_program_downloaded(ddbm, hub):
+    """Even if it is damaged, or a registry states another digest; pull replaces it when the download is complete."""
+    from huggingface_hub import hf_hub_download
+
+    path = Path(hf_hub_download("org/repo", "model.safetensors"))
+    before = path.read_bytes()
+    Path("weights.toml").write_text(TABLES.replace('licence = "CC0"', f'sha256 = "{"0" * 64}"'))
+    code, _, err = ddbm("weights", "verify", "plain")
+    assert code == 3 and path.read_bytes() == before and "another program" in err
+    path.resolve().write_bytes(b"damaged")
+    Path("weights.toml").write_text(TABLES)
+    assert ddbm("weights", "verify", "plain")[0] == 3 and path.read_bytes() == b"damaged"
+    assert ddbm("weights", "pull", "plain")[0] == 0 and path.read_bytes() == before
+
+
+def test_verify_keeps_a_download_that_only_the_registry_disagrees_with(ddbm, hub):
+    path = Path(ddbm("weights", "pull", "plain")[1].decode().strip())
+    Path("weights.toml").write_text(TABLES.replace('licence = "CC0"', f'sha256 = "{"0" * 64}"'))
+    code, _, err = ddbm("weights", "verify", "plain")
+    assert code == 3 and "unchanged since its download" in err and path.exists()
+
+
+def test_rm_keeps_the_bytes_that_another_name_has(ddbm, hub):
+    body = hub.repos["org/repo"].files["model.safetensors"]
+    hub.add("org/repo", {"model.safetensors": body, "copy.safetensors": body})
+    paths = [
+        Path(ddbm("weights", "pull", f"org/repo:{name}.safetensors")[1].decode().strip()) for name in ("model", "copy")
+    ]
+    assert ddbm("weights", "rm", "org/repo:model.safetensors", "--yes")[0] == 0
+    assert not paths[0].exists() and paths[1].read_bytes() == body
+
+
 def test_rm(ddbm, hub, importer):
     ddbm("weights", "pull", "foreign")
     code, out, err = ddbm("weights", "rm", "foreign", "--yes")
     assert code == 0 and b"freed" in out
     assert not list(Path(constants.HF_HUB_CACHE).rglob("*.pt")) and not list(Path("home/cache").rglob("*.safetensors"))
     code, _, err = ddbm("weights", "rm", "foreign", "--yes")
-    assert code == 4 and "is not here" in err
+    assert code == 4 and "is not downloaded" in err
     code, _, err = ddbm("weights", "rm", "sketch-to-3d-64", "--yes")
     assert code == 2 and "built in" in err and builtin_path().exists()
 

@@ -18,7 +18,14 @@ CLASSES = ("cat", "dog", "fox")
 def model(*, sees_source=True, classes=CLASSES):
     network = NETWORK | ({"classes": len(classes)} if classes else {}) | ({} if sees_source else {"in_channels": 3})
     path = {"path": {"name": "ve"}} if not sees_source else {}
-    card = tiny_card(network=network, sees_source=sees_source, classes=classes, drop=0.05, clip=False, **path)
+    card = tiny_card(
+        network=network,
+        concat_source=sees_source,
+        class_names=classes,
+        condition_dropout=0.05,
+        clip=False,
+        **path,
+    )
     denoiser = assemble(card).eval().requires_grad_(False)
     denoiser.network.load_state_dict(tiny_weights(card))
     return TranslationModel(card, denoiser)

@@ -23,7 +23,8 @@ DEFAULTS = {
 }
 PRIOR = {
     "task": "-> thing",
-    "sees_source": False,
+    "kind": "prior",
+    "concat_source": False,
     "path": {"name": "ve"},
     "network": tiny_card().network | {"in_channels": 3},
     "defaults": DEFAULTS,

@@ -218,7 +218,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, fault):
 def test_an_incomplete_entry_is_the_registrys_fault(tmp_path):
     from dataclasses import replace
 
-    with pytest.raises(ModelError, match=r"foreign\.card\.path: "):
+    with pytest.raises(ModelError, match=r"\[foreign\.card\]: path: "):
         card_of(replace(entry(), card={"network": {"name": "adm"}}))
     with pytest.raises(ModelError, match="no importer 'other'"):
         import_file(write_foreign(tmp_path / "old.pt"), tmp_path / "m", replace(entry(), importer="other"))

@@ -117,7 +117,7 @@ def test_a_file_that_fails_is_an_error(tmp_path):
 @pytest.mark.parametrize("path", ["ve", "vp", "rectified", "brownian", "ve-bridge", "i2sb", "ddpm"])
 def test_it_runs_on_every_kind_of_path(path):
     free = path in ("ve", "vp", "ddpm")
-    card = tiny_card(path={"name": path}, sees_source=not free)
+    card = tiny_card(path={"name": path}, kind="prior" if free else "bridge", concat_source=not free)
     card = dataclasses.replace(card, network=card.network | {"in_channels": 3 if free else 6})
     denoiser = assemble(card)
     denoiser.network.load_state_dict(tiny_weights(card))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import torch
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard, assemble, builtin_path
-from ddbm_cli.registry import read_registry
-from ddbm_cli.registry.checks import checked
+from ddbm_cli.models.importers import card_of
+from ddbm_cli.registry import parse, read_registry
 from ddbm_cli.registry.entries import own_registry
 from ddbm_cli.registry.header import read_card_body
+from ddbm_cli.registry.schema import checked
 from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS
 from tests.tiny import write_tiny
 
@@ -29,8 +30,7 @@ ADM = [name for name in LIKE_ADM if "classes" not in OWN[name].card["network"]]
 
 def card(entry) -> ModelCard:
     """The card that an importer would write."""
-    body = entry.card | {"preprocess": Preprocess(**entry.card["preprocess"])}
-    return ModelCard(name=entry.name, task=entry.task, licence=entry.licence, **body)
+    return card_of(entry)
 
 
 @pytest.mark.parametrize("name", IMPORTED)
@@ -97,7 +97,7 @@ def test_a_table_samples_as_its_authors_do(name):
     assert (sampler.churn, sampler.doob_weight) == (0.33, 1.0)
     assert build(GRIDS, defaults["grid"], what="grid").rho == 7.0
     assert build(STARTS, defaults["start"], what="start").name == "pinned"
-    assert defaults["steps"] == 40 and made.clip and made.sees_source
+    assert defaults["steps"] == 40 and made.clip and made.concat_source
 
 
 def test_the_built_in_model_is_the_registered_one():
@@ -113,9 +113,10 @@ def test_an_entry_says_what_could_not_be_checked():
         assert entry.licence_source
 
 
-def test_the_packages_own_tables_hold_to_what_a_users_are_checked_for():
+def test_the_packages_own_tables_pass_the_checks_of_a_users():
     for name, table in tomllib.loads(own_registry().read_text()).items():
-        checked(own_registry(), name, table, "mend it")
+        builtin = {"repo": "org/repo"} if table.pop("builtin", False) else {}
+        checked(own_registry(), name, table | builtin, "correct it")
 
 
 def test_the_registry_is_part_of_the_wheel():
@@ -141,11 +142,14 @@ def own(tmp_path, monkeypatch):
 MINE = '[mine]\ntask = "a -> b"\nrepo = "me/mine"\nfile = "model.safetensors"\n'
 
 
-def test_a_users_tables_come_after_the_packages(own):
+def test_a_users_tables_add_models_and_never_replace_packaged_ones(own):
     own(MINE + '["diode-vp-256"]\ntask = "other"\nrepo = "me/other"\nfile = "x.safetensors"\n')
-    entries = read_registry()
-    assert list(entries) == [*OWN, "mine"]
-    assert entries["diode-vp-256"].repo == "me/other"
+    registry = read_registry()
+    assert list(registry) == [*OWN, "mine"]
+    assert registry["diode-vp-256"] == OWN["diode-vp-256"]
+    assert registry["mine"].origin.name == "weights.toml" and not registry["mine"].packaged
+    (problem,) = registry.problems
+    assert problem.name == "diode-vp-256" and "weights.toml" in problem.message and "not used" in problem.message
 
 
 def test_a_named_registry_takes_the_place_of_the_folders(own, monkeypatch):
@@ -155,26 +159,57 @@ def test_a_named_registry_takes_the_place_of_the_folders(own, monkeypatch):
     assert list(read_registry()) == [*OWN, "theirs"]
 
 
+OK = '[good]\ntask = "a -> b"\nrepo = "me/good"\nfile = "model.safetensors"\n'
+
 BROKEN = {
-    "no toml": ("[mine", "not a readable registry"),
-    "no table": ("mine = 3\n", "holds tables"),
-    "unknown field": (MINE + "colour = 3\n", r"mine\.colour: "),
-    "missing field": ("[mine]\nrepo = 'a/b'\nfile = 'x'\n", r"mine\.task"),
-    "bad digest": (MINE + "sha256 = 'abc'\n", r"mine\.sha256"),
-    "bad repo": (MINE.replace("me/mine", "mine"), r"mine\.repo"),
-    "no source": ("[mine]\ntask = 'x'\nfile = 'x'\n", "not where its file is"),
+    "no table": ("mine = 3\n", "not a table"),
+    "unknown field": (MINE + "colour = 3\n", "colour: "),
+    "missing field": ("[mine]\nrepo = 'a/b'\nfile = 'x'\n", "task"),
+    "bad digest": (MINE + "sha256 = 'abc'\n", "sha256"),
+    "bad repo": (MINE.replace("me/mine", "mine"), "repo"),
+    "no source": ("[mine]\ntask = 'x'\nfile = 'x'\n", "not say where the file is"),
     "no card": (MINE + "importer = 'ddbm'\n", "needs a card"),
     "bad name": (MINE.replace("[mine]", "['a/b']"), "name"),
+    "built in": (MINE + "builtin = true\n", "builtin"),
+    "packaged": (MINE + "packaged = true\n", "packaged"),
+    "wrong type in the card": (MINE + "card = { preprocess = 3 }\n", "card.preprocess"),
+    "unknown field in the card": (MINE + "card = { colour = 3 }\n", "card.colour"),
+    "card of a later release": (MINE + "card = { format = 99 }\n", "format 99"),
+    "huge number": (MINE + f"parameters = {10**30}\n", "parameters"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_registry_is_explained(own, name):
+def test_a_wrong_table_is_skipped_and_reported(own, name):
     text, message = BROKEN[name]
-    own(text)
-    with pytest.raises(UsageError, match=message) as caught:
+    own((text + OK) if name == "no table" else OK + text)
+    registry = read_registry()
+    assert list(registry) == [*OWN, "good"]
+    (problem,) = registry.problems
+    assert message in problem.message and "weights.toml" in problem.message and problem.hint
+    assert "\n" not in problem.message
+    with pytest.raises(ModelError, match=re.escape(message)):
+        parse(problem.name) if "/" not in problem.name else (_ for _ in ()).throw(ModelError(message, hint=""))
+
+
+@pytest.mark.parametrize("body", [b"[mine", b"\xff\xfe", b"a = " + b"[" * 100_000, b"x = '" + b"a" * 2**23 + b"'"])
+def test_a_registry_that_cannot_be_read_is_reported(own, tmp_path, monkeypatch, body):
+    """In the working folder it is left out; where DDBM_WEIGHTS names it, it is an error."""
+    own("")
+    (tmp_path / "weights.toml").write_bytes(body)
+    registry = read_registry()
+    assert list(registry) == list(OWN)
+    (problem,) = registry.problems
+    assert "not a readable registry" in problem.message and len(problem.message) < 400
+    monkeypatch.setenv("DDBM_WEIGHTS", "weights.toml")
+    with pytest.raises(UsageError, match="not a readable registry"):
         read_registry()
-    assert "weights.toml" in caught.value.message and caught.value.hint
+
+
+def test_a_registry_may_begin_with_a_byte_order_mark(own, tmp_path):
+    own("")
+    (tmp_path / "weights.toml").write_bytes(b"\xef\xbb\xbf" + MINE.encode())
+    assert "mine" in read_registry()
 
 
 def test_a_named_registry_must_be_there(own, monkeypatch):
@@ -212,7 +247,7 @@ def test_the_size_is_known_about():
 
 
 def test_a_file_that_is_on_no_hub_is_imported_by_hand():
-    with pytest.raises(ModelError, match="on no hub") as error:
+    with pytest.raises(ModelError, match="not on the hub") as error:
         OWN["adm-lsun-bedroom"].hub_file  # noqa: B018
     assert (
         "https://" in error.value.hint and "weights import lsun_bedroom.pt --like adm-lsun-bedroom" in error.value.hint

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models import builtin_path
 from ddbm_cli.registry import read_registry
-from ddbm_cli.registry.events import Doubted, Importing, Pulling
+from ddbm_cli.registry.events import Doubted, Importing, Noticed, Pulling
 from ddbm_cli.registry.locate import at_a_glance, conversions, finish, locating
 from tests.tiny import write_tiny
 
@@ -59,13 +59,27 @@ class Converter:
 
 
 def steps(reference, convert):
-    """Return the events and the file."""
+    """Return the events, without those that name the registry, and the file."""
     walk, events = locating(reference, convert=convert), []
     while True:
         try:
-            events.append(next(walk))
+            event = next(walk)
         except StopIteration as stop:
             return events, stop.value
+        if not isinstance(event, Noticed):
+            events.append(event)
+
+
+def test_the_registry_of_the_working_folder_is_named_when_it_is_used(hub):
+    events = list(locating("plain", convert=Converter()))
+    assert events[0] == Noticed(text=f"model 'plain' is defined by {Path.cwd() / 'weights.toml'}")
+    assert not [event for event in locating("sketch-to-3d-64", convert=None) if isinstance(event, Noticed)]
+
+
+def test_a_packaged_name_in_the_working_folder_is_not_used_and_said(hub):
+    Path("weights.toml").write_text(TABLES.replace("[plain]", "[sketch-to-3d-64]"))
+    events, path = list(locating("sketch-to-3d-64", convert=None)), finish(locating("sketch-to-3d-64", convert=None))
+    assert path == builtin_path() and "not used" in events[0].text
 
 
 def glance(name):
@@ -84,7 +98,7 @@ def test_the_built_in_model_needs_nothing(hub, reference):
 )
 def test_a_model_of_the_hub(hub, reference, monkeypatch):
     reference = reference.replace("COMMIT", f"org/repo@{hub.repos['org/repo'].commit}")
-    with pytest.raises(ModelError, match="is not here") as caught:
+    with pytest.raises(ModelError, match="is not downloaded") as caught:
         finish(locating(reference, convert=None))
     assert "ddbm weights pull" in caught.value.hint and not hub.requests
     events, path = steps(reference, Converter())
@@ -138,7 +152,7 @@ def test_a_damaged_conversion_is_made_again(hub):
     convert = Converter()
     _, path = steps("foreign", convert)
     path.write_bytes(b"?")
-    with pytest.raises(ModelError, match="is not here"):
+    with pytest.raises(ModelError, match="is not downloaded"):
         finish(locating("foreign", convert=None))
     _, path = steps("foreign", convert)
     assert path.read_bytes() == BODY and convert.calls == 2

@@ -67,7 +67,7 @@ def colours(classed, model, folder, **options):
 def test_folders_are_classes(classed, bridge, prior):
     for file in (bridge, prior):
         card = load_model(file, device="cpu").card
-        assert (card.classes, card.network["classes"], card.drop) == (("blue", "red"), 2, 0.05)
+        assert (card.class_names, card.network["classes"], card.condition_dropout) == (("blue", "red"), 2, 0.05)
 
 
 def test_a_class_decides_what_a_source_becomes(classed, bridge):
@@ -203,4 +203,4 @@ def test_leaving_out_changes_what_is_learnt(classed):
     for name, drop in (("never", 0.0), ("often", 0.3)):
         list(training.run(tiny_request(classed, name, classes=True, steps=3, drop=drop)))
     assert not same(weights(classed / "never"), weights(classed / "often"))
-    assert load_model(classed / "never" / "model.safetensors", device="cpu").card.drop == 0
+    assert load_model(classed / "never" / "model.safetensors", device="cpu").card.condition_dropout == 0

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.models.seen import remember
+from ddbm_cli.models.splits import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks import evaluate, translate
 from ddbm_cli.tasks.compare import request, run
@@ -31,7 +31,8 @@ def prior(folder):
         folder / "prior.safetensors",
         task="-> test",
         path={"name": "ve"},
-        sees_source=False,
+        kind="prior",
+        concat_source=False,
         network=NETWORK | {"in_channels": 3},
         defaults={"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 4},
     )
@@ -189,7 +190,7 @@ def test_models_are_told_apart(folder):
 
 def test_training_pictures_are_told(folder):
     pictures = sorted((folder / "in").iterdir())
-    known = write_tiny(folder / "known.safetensors", seen=remember(pictures[:1], pictures[1:2]))
+    known = write_tiny(folder / "known.safetensors", splits=remember(pictures[:1], pictures[1:2]))
     compare(folder, "dbim", model=str(known))
     assert [each["split"] for each in told(folder)["inputs"]] == ["training", "held out", "unknown"]
     assert "1 of 3 inputs are training pictures" in told(folder)["warnings"][0]

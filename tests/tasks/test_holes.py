@@ -33,7 +33,7 @@ def root(tmp_path):
 
 def filler(root, path=PATHS[0], **changes):
     prediction = {"prediction": {"name": "i2sb"}} if path["name"] == "i2sb" else {}
-    return str(write_tiny(root / "filler.safetensors", fills_holes=True, path=path, **prediction, **changes))
+    return str(write_tiny(root / "filler.safetensors", inpainting=True, path=path, **prediction, **changes))
 
 
 def fill(root, model, folder="out", source="in", **options):

@@ -18,7 +18,8 @@ PRIOR = {
     "task": "-> picture",
     "network": NETWORK | {"in_channels": 3},
     "path": {"name": "ve"},
-    "sees_source": False,
+    "kind": "prior",
+    "concat_source": False,
     "defaults": {
         "sampler": {"name": "heun", "churn": 0.0},
         "grid": {"name": "karras"},

@@ -42,8 +42,8 @@ def test_it_begins_where_the_model_ended(root, model):
 
 
 def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
-    prior = tiny_card(network=NETWORK | {"in_channels": 3}, sees_source=False)
-    file = write_tiny(root / "prior.safetensors", network=prior.network, sees_source=False)
+    prior = tiny_card(network=NETWORK | {"in_channels": 3}, kind="prior", concat_source=False)
+    file = write_tiny(root / "prior.safetensors", network=prior.network, kind="prior", concat_source=False)
     bridge, before = (assemble(card).network.eval() for card in (tiny_card(), prior))
     before.load_state_dict(tiny_weights(prior))
     assert start_from(bridge, file) == ["the source is learnt anew"]

@@ -8,14 +8,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydantic
 import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.devices import DTYPES, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.models.card import ModelCard, read_card
+from ddbm_cli.models.card import ModelCard, parse_card, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
 from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
@@ -95,12 +94,7 @@ def card_of(entry: Entry) -> ModelCard:
     if entry.builtin:
         return read_card(read_header(entry.builtin_file), file=entry.builtin_file.name)
     body = {"name": entry.name, "task": entry.task, "licence": entry.licence, **entry.card}
-    try:
-        return pydantic.TypeAdapter(ModelCard).validate_python(body)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in (entry.name, "card", *first["loc"]))
-        raise ModelError(f"{entry.origin}: {place}: {first['msg']}", hint="complete the model's card there") from None
+    return parse_card(body, where=f"{entry.origin}: [{entry.name}.card]", hint="correct the model's card there")
 
 
 def _open(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:

@@ -20,7 +20,7 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard, assemble, locate, write_model
-from ddbm_cli.models.seen import remember
+from ddbm_cli.models.splits import remember
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
 from ddbm_cli.tasks.events import Planned
@@ -46,7 +46,7 @@ def run(
     classes = classes_of(pairs) if request.classes else ()
     batches = _batches(request, pairs, preprocess, classes)
     seen = {} if dry_run else remember(_files(pairs.train), _files(pairs.val))
-    card = dataclasses.replace(card_of(request, batches, classes), seen=seen)
+    card = dataclasses.replace(card_of(request, batches, classes), splits=seen)
     torch.manual_seed(request.recipe.seed)
     denoiser = assemble(card).to(device)
     begun = request.start_from is not None and not (request.output / "state.safetensors").exists()
@@ -141,7 +141,7 @@ def _facts(
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
     what = "pictures" if request.is_prior else "pairs"
-    kinds = f" of {len(card.classes)} classes" if card.classes else ""
+    kinds = f" of {len(card.class_names)} classes" if card.class_names else ""
     unpaired = "" if request.is_prior else f", {len(pairs.unpaired)} unpaired"
     facts = {
         "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}",
