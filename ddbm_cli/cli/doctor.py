@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from ddbm_cli.cli import console, options
-from ddbm_cli.cli.help import heading
 
 
 def doctor(
@@ -24,13 +23,4 @@ def doctor(
     """
     from ddbm_cli.tasks.doctor import run
 
-    broken = False
-    for check in run(device):
-        broken |= check.grave and not check.well
-        if json:
-            console.emit(vars(check))
-            continue
-        typer.echo(f"{'ok' if check.well else '!!'}  {heading(f'{check.name:<9}')}  {check.found}")
-        if not check.well:
-            typer.echo(f"{'':14}Try: {check.hint}")
-    raise typer.Exit(int(broken))
+    raise typer.Exit(console.render(run(device), json=json, progress=False))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ddbm_cli.cli import options, report
+from ddbm_cli.cli import console, options, report
 from ddbm_cli.foundation.errors import UsageError
 
 COMPARED, FIGURES = "What is compared", "Figures"
@@ -104,7 +104,12 @@ def evaluate(
         device=device,
         seed=seed,
     )
-    form: report.Form = "json" if json else "csv" if csv else "table"
-    raise typer.Exit(
-        report.render(run(request), form=form, quiet=quiet, progress=not no_progress, asked=metrics is not None)
+    code = console.render(
+        run(request),
+        quiet=quiet,
+        json=json,
+        progress=not no_progress,
+        table=report.as_csv if csv else report.as_table,
+        all_wanted=metrics is not None,
     )
+    raise typer.Exit(code)

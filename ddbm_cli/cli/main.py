@@ -3,22 +3,27 @@
 import errno
 import os
 import sys
-import warnings
 from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
 
 from ddbm_cli import __version__
-from ddbm_cli.cli import console
+from ddbm_cli.cli import console, terminal
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.event_lines import as_record
+from ddbm_cli.foundation.events import Error
+from ddbm_cli.foundation.text import one_line
 
 COMMANDS = ("translate", "sample", "train", "compare", "evaluate", "show", "doctor")
 """Modules of this package, each with a function of its own name."""
 
 GROUPS = ("data", "weights")
 """Modules with several commands."""
+
+COMPLETION = "_DDBM_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 
 def build(asked: str | None = None) -> typer.Typer:
@@ -43,7 +48,7 @@ def build(asked: str | None = None) -> typer.Typer:
 
 def _version(asked: bool) -> None:
     if asked:
-        sys.stdout.write(f"ddbm {__version__}\n")
+        terminal.out(f"ddbm {__version__}")
         raise typer.Exit
 
 
@@ -52,7 +57,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; or set DDBM_DEBUG=1.")
+        bool, typer.Option("--debug", help="Print the traceback of an error; DDBM_DEBUG=1 does the same.")
     ] = False,
 ) -> None:
     """Image-to-image translation with diffusion bridges.
@@ -68,35 +73,43 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def main() -> NoReturn:
     """Run the command line; every expected error is two lines and an exit code."""
-    if len(sys.argv) == 1:
+    terminal.prepare()
+    if len(sys.argv) == 1 and COMPLETION not in os.environ:
         sys.argv.append("--help")
-    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
-    if not _debugging():
-        warnings.simplefilter("ignore")  # of libraries, about pictures that are said to be broken anyway
-    # A file name that is no text goes out as it came in.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")
     try:
-        code = build(asked)(standalone_mode=False)
+        code = build(_asked())(standalone_mode=False, prog_name="ddbm")
         sys.stdout.flush()
     except DdbmError as error:
         _explain(error.message, error.hint, error.exit_code)
     except typer.TyperException as error:
         _usage(error)
     except typer.Abort:
-        _explain("given up", "run it again", 1)
+        _explain("cancelled", "run the command again, or pass --yes", 1)
+    except KeyboardInterrupt:
+        console.interrupted()
+        sys.exit(console.INTERRUPTED)
     except BrokenPipeError:
-        _hush()
+        terminal.abandon_output()
         sys.exit(1)
+    except MemoryError:
+        _explain("out of memory", "pass a smaller --batch-size, or close other programs", 1)
     except OSError as error:
+        if not terminal.output_works():
+            terminal.abandon_output()
+            _explain(f"standard output: {error.strerror or error}", "free some space, or choose another place", 1)
         what = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
         remedy = "free some space" if error.errno in FULL else "check the path and its permissions"
-        _explain(_one_line(what), f"{remedy}, or choose another place", 1)
+        _explain(what, f"{remedy}, or choose another place", 1)
     except Exception as error:  # the last line of defence: a user never meets a bare traceback
-        what = _one_line(f"unexpected {type(error).__name__}: {error}")
+        what = one_line(f"unexpected {type(error).__name__}: {error}")
         _explain(what, "run again with --debug for the traceback: ddbm --debug ...", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _asked() -> str | None:
+    """Return the first word of the command line, or of the one that is being completed."""
+    words = os.environ.get("COMP_WORDS", "").split()[1:-1] if COMPLETION in os.environ else sys.argv[1:]
+    return next((word for word in words if not word.startswith("-")), None)
 
 
 def _usage(error: typer.TyperException) -> NoReturn:
@@ -105,26 +118,18 @@ def _usage(error: typer.TyperException) -> NoReturn:
         typer.echo(message)
         sys.exit(0)
     where = getattr(getattr(error, "ctx", None), "command_path", "ddbm")
-    _explain(_one_line(message), f"{where} --help", error.exit_code)
+    hint = f"{where} --help"
+    if "unexpected extra argument" in message:
+        hint = f"quote a pattern, so that the shell leaves it as it is: {where} '*.png' OUTPUT; see also: {hint}"
+    _explain(one_line(message).rstrip("."), hint, error.exit_code)
 
 
 def _explain(message: str, hint: str, code: int) -> NoReturn:
-    if _debugging():
+    if terminal.debugging():
         import traceback
 
-        traceback.print_exc()
-    console.error(message, hint)
+        traceback.print_exc(file=sys.stderr)
+    if "--json" in sys.argv:
+        terminal.emit_if_possible(as_record(Error(message=message, hint=hint, exit_code=code)))
+    terminal.error(message, hint)
     sys.exit(code)
-
-
-def _debugging() -> bool:
-    return os.environ.get("DDBM_DEBUG", "0") not in ("", "0")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _hush() -> None:
-    """The reader of our output has gone, as `head` does; keep the interpreter from complaining at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

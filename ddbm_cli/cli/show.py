@@ -1,12 +1,16 @@
-"""`ddbm show`: what a file says of itself."""
+"""`ddbm show`: what a model file or an image says about itself."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ddbm_cli.cli import console
+from ddbm_cli.cli import terminal
+from ddbm_cli.foundation.event_lines import as_record
+from ddbm_cli.foundation.events import Shown
+
+DEEPEST = 8
+"""Tables within tables that are shown; records in files are not trusted."""
 
 
 def show(
@@ -25,33 +29,34 @@ def show(
     from ddbm_cli.tasks import show as task
 
     if command:
-        sys.stdout.write(f"{task.command(file)}\n")
+        terminal.out(task.command(file))
         return
     facts = task.show(file)
     if json:
-        console.emit(facts)
+        terminal.emit(as_record(Shown(facts=facts)))
         return
-    for line in _lines(facts):
-        sys.stdout.write(f"{line}\n")
+    _write(facts)
 
 
-def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
-    """Return facts as an aligned list; a record within has lines of its own, but a setting stays on one."""
-    width = max((len(name) for name in facts), default=0)
-    lines: list[str] = []
+def _write(facts: dict[str, Any], indent: str = "", depth: int = 0) -> None:
+    """Write facts as an aligned list; a table within has lines of its own, but a setting stays on one line."""
+    width = max((len(f"{indent}{name}") for name in facts), default=0)
     for name, value in facts.items():
-        label = f"{indent}{name.replace('_', ' '):<{width}}"
-        if isinstance(value, dict) and "name" not in value and value:
-            lines += [label.rstrip(), *_lines(value, indent + "  ")]
+        label = f"{indent}{str(name).replace('_', ' ')}"
+        if isinstance(value, dict) and "name" not in value and value and depth < DEEPEST:
+            terminal.pair(label, "", width=width)
+            _write(value, indent + "  ", depth + 1)
         elif value not in ({}, None):
-            lines.append(f"{label}  {_words(value)}")
-    return lines
+            terminal.pair(label, _words(value), width=width)
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, depth: int = 0) -> str:
+    if depth > DEEPEST:
+        return "..."
     if isinstance(value, dict):
-        fields = ", ".join(f"{key} {_words(each)}" for key, each in value.items() if key != "name" and each is not None)
+        named = ((key, each) for key, each in value.items() if key != "name" and each is not None)
+        fields = ", ".join(f"{key} {_words(each, depth + 1)}" for key, each in named)
         return f"{value.get('name', '')} ({fields})" if fields else str(value.get("name", ""))
     if isinstance(value, list):
-        return "-".join(_words(each) for each in value)
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        return "-".join(_words(each, depth + 1) for each in value)
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -1,52 +1,52 @@
 """Models as a table, and one model in words."""
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from ddbm_cli.cli.console import emit
-from ddbm_cli.cli.downloads import human
-from ddbm_cli.cli.help import heading
+from ddbm_cli.cli import columns, terminal
+from ddbm_cli.cli.bars import human
+from ddbm_cli.foundation.event_lines import as_record
+from ddbm_cli.foundation.events import Listed
 from ddbm_cli.registry.locate import at_a_glance
 
 if TYPE_CHECKING:
     from ddbm_cli.registry import Entry
 
-COLUMNS = ("NAME", "TASK", "SIZE", "TYPE", "CACHED", "LICENCE", "SOURCE")
-GAP = 2
+HEADER = ("NAME", "TASK", "PIXELS", "STATUS", "LICENCE", "PATH", "SOURCE")
+TASK, PIXELS = HEADER.index("TASK"), HEADER.index("PIXELS")
+OPTIONAL = tuple(HEADER.index(name) for name in ("LICENCE", "PATH", "SOURCE"))
+"""Columns that a narrow terminal lacks; `weights info` has them all."""
 
 
 def models(entries: "list[Entry]", *, json: bool) -> None:
-    """Show the registry: a table on a terminal, aligned text in a pipe, or a record a line."""
+    """Write the registry: a table, or one JSON line for each model."""
     if json:
         for entry in entries:
-            emit(_record(entry))
+            terminal.emit(as_record(Listed(facts=_record(entry))))
         return
-    rows = [_row(entry) for entry in entries]
-    if sys.stdout.isatty():
-        _rich(rows)
-        return
-    widths = [max(len(row[column]) for row in [COLUMNS, *rows]) for column in range(len(COLUMNS))]
-    for row in [COLUMNS, *rows]:
-        cells = (cell.ljust(width + GAP) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("".join(cells).rstrip() + "\n")
+    columns.show([HEADER, *map(_row, entries)], wrapped=TASK, right=[PIXELS], optional=OPTIONAL)
 
 
 def model(entry: "Entry", *, json: bool) -> None:
-    """Show all facts of a model."""
+    """Write all facts of a model."""
     if json:
-        emit(_record(entry) | {"card": entry.facts()})
+        terminal.emit(as_record(Listed(facts=_record(entry) | {"card": entry.facts()})))
         return
     for name, text in _words(entry).items():
-        typer.echo(f"{heading(f'{name:<10}')}  {text}")
+        terminal.pair(name, text, width=10)
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:
     card = entry.facts()
     side, kind = card.get("preprocess", {}).get("size"), card.get("path", {}).get("name", "-")
-    cached = at_a_glance(entry) or "-"
-    return entry.name, entry.task, f"{side} px" if side else "-", kind, cached, entry.licence, entry.source
+    return entry.name, entry.task, str(side or "-"), _status(entry), entry.licence, kind, entry.source
+
+
+def _status(entry: "Entry") -> str:
+    if entry.builtin:
+        return "built in"
+    if not entry.repo:
+        return "by hand"
+    return "downloaded" if at_a_glance(entry) else "-"
 
 
 def _record(entry: "Entry") -> dict[str, Any]:
@@ -134,15 +134,3 @@ def _plain(facts: Any) -> str:
     if isinstance(facts, dict):
         return ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in facts.items())
     return f"{facts:.4g}" if isinstance(facts, float) else str(facts)
-
-
-def _rich(rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name == "NAME")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table, markup=False)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ddbm_cli.cli import training
+from ddbm_cli.cli import console, training
 
 RUN, NETWORK, OPTIMISER, CARD = "Run", "Model", "Optimiser", "Words for the model's card"
 
@@ -123,5 +123,5 @@ def train(
     request = task_module.request(given, config=config, resume=resume)
     with training.stop_between_steps() as stop:
         events = task_module.run(request, stop=stop, dry_run=dry_run)
-        code = training.render(events, stopped=stop, quiet=quiet, json=json, progress=not no_progress)
+        code = console.render(events, quiet=quiet, json=json, progress=not no_progress)
     raise typer.Exit(code)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddbm_cli.cli import console, options, weights_files
+from ddbm_cli.cli import console, options, terminal, weights_files
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.foundation.errors import UsageError
 
@@ -99,7 +99,7 @@ def path(name: Name) -> None:
     """
     from ddbm_cli.tasks import weights
 
-    sys.stdout.write(f"{weights.path(name)}\n")
+    terminal.out(weights.path(name))
 
 
 @app.command(cls=Command)
@@ -140,13 +140,13 @@ def rm(
     Examples:
       ddbm weights rm edges2handbags-vp-64
     """
-    from ddbm_cli.cli.downloads import human
+    from ddbm_cli.cli.bars import human
     from ddbm_cli.tasks import weights
 
     total = sum(weights.size(name) for name in names)
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("nobody to ask whether to remove them", hint="add --yes")
+        if not terminal.is_terminal(sys.stdin):
+            raise UsageError("cannot ask for confirmation: stdin is not a terminal", hint="pass --yes")
         typer.confirm(f"Remove {', '.join(names)} ({human(total)})?", abort=True, err=True)
     raise typer.Exit(console.render(weights.remove(names), quiet=quiet, json=json, progress=False))
 

@@ -1,12 +1,16 @@
 """`ddbm weights import`, `export` and `push`: model files from others and for others; options in, results out."""
 
-import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ddbm_cli.cli import console
 from ddbm_cli.cli.help import Command
+from ddbm_cli.foundation.events import Imported, Uploaded
+
+T = TypeVar("T")
 
 Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="fp32, fp16 or bf16; as the weights are by default.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="As after -m.", show_default=False)]
@@ -45,17 +49,18 @@ def import_(
     from ddbm_cli.tasks.exchange import import_model
 
     report, found = import_model(file, like=like, output=output, dtype=dtype, overwrite=overwrite)
-    facts = {
-        "Model": f"{report.card.name}, {report.parameters:,} parameters, {report.dtype}",
-        "From": f"{report.source}, {report.size_in:,} bytes",
-    }
-    figures = ", ".join(f"{name} {value:.2f}" for name, value in found.figures.items())
-    facts["Check"] = figures if not found.faults else f"doubtful: {'; '.join(found.faults)}"
-    _tell(facts, list(report.notes))
-    record = {"output": report.output, "model": report.card.name, "parameters": report.parameters}
-    record |= {"dtype": report.dtype, "bytes": report.size_out, "notes": report.notes}
-    record |= {"figures": found.figures, "faults": found.faults, "fingerprint": found.fingerprint}
-    _result(report.output, record, json=json)
+    imported = Imported(
+        output=report.output,
+        model=report.card.name,
+        parameters=report.parameters,
+        dtype=report.dtype,
+        bytes=report.size_out,
+        notes=report.notes,
+        figures=found.figures,
+        faults=found.faults,
+        fingerprint=found.fingerprint,
+    )
+    raise typer.Exit(console.render([imported], json=json))
 
 
 def export(
@@ -78,19 +83,11 @@ def export(
 
       ddbm weights export edges2handbags-vp-64 bags/ --format diffusers
     """
-    from ddbm_cli.registry.locate import finish
     from ddbm_cli.tasks.exchange import export_model
 
-    done = finish(export_model(model, output, layout=format, dtype=dtype, overwrite=overwrite))
-    facts = {"Model": done.model, "Size": f"{done.bytes:,} bytes"}
-    if format == "diffusers":
-        facts["Loads"] = (
-            "diffusers' UNet2DModel.from_pretrained loads its unet/"
-            if done.loads
-            else "by this program alone: diffusers has no network of this shape"
-        )
-    _tell(facts, [])
-    _result(done.output, vars(done), json=json)
+    steps = export_model(model, output, layout=format, dtype=dtype, overwrite=overwrite)
+    events = _with_result(steps, lambda done: done)
+    raise typer.Exit(console.render(events, json=json))
 
 
 def push(
@@ -111,27 +108,15 @@ def push(
 
       ddbm weights push runs/mine me/my-bridge --dtype fp16 --public
     """
-    from ddbm_cli.registry.locate import finish
     from ddbm_cli.tasks.exchange import push_model
 
-    done = finish(push_model(model, repo, private=not public, dtype=dtype, dry_run=dry_run))
-    listed = ", ".join(f"{name} ({size:,} bytes)" for name, size in done.files.items())
-    facts = {"Would go" if dry_run else "Gone": listed, "Use": f"ddbm translate INPUT OUTPUT -m {repo}"}
-    _tell(facts, [])
-    _result(done.url, {"url": done.url, "files": done.files, "dry_run": dry_run}, json=json)
+    events = _with_result(
+        push_model(model, repo, private=not public, dtype=dtype, dry_run=dry_run),
+        lambda done: Uploaded(url=done.url, files=done.files, dry_run=dry_run),
+    )
+    raise typer.Exit(console.render(events, json=json))
 
 
-def _tell(facts: dict[str, str], notes: list[str]) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    for name, fact in facts.items():
-        console.print(f"[bold]{name:8}[/] {fact}", highlight=False, soft_wrap=True)
-    for note in notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _result(output: Any, record: dict[str, Any], *, json: bool) -> None:
-    import json as json_module
-
-    sys.stdout.write(f"{json_module.dumps(record, default=str) if json else output}\n")
+def _with_result(steps: Generator[Any, None, T], event: Callable[[T], Any]) -> Iterator[Any]:
+    """Yield the events of a generator, and what it returns as the last event."""
+    yield event((yield from steps))

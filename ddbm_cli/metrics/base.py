@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.events import Figure as Figure
 
 Need = Literal["targets", "sketches", "draws", "prior"]
 EXTRA = 'pip install "ddbm-cli[eval]"'
@@ -37,25 +38,6 @@ class Batch:
         """The targets, of a metric that needs them."""
         assert self.targets is not None
         return self.targets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One number of the report.
-
-    value: None where nothing could be measured. low, high: the 95 % confidence interval, where there is one.
-    count: the pictures (or sources) that it is of. recipe: how it is computed. note: what to beware of.
-    """
-
-    name: str
-    label: str
-    value: float | None
-    count: int
-    higher_is_better: bool
-    recipe: str
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
 
 
 class Metric:

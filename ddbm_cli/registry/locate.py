@@ -65,9 +65,9 @@ def notices(found: Reference) -> Generator[Noticed, None, None]:
     if not isinstance(found, Entry):
         return
     if not found.packaged:
-        yield Noticed(text=f"model '{found.name}' is defined by {found.origin}")
+        yield Noticed(message=f"model '{found.name}' is defined by {found.origin}")
     elif problem := read_registry().problem_of(found.name):
-        yield Noticed(text=problem.message)
+        yield Noticed(message=problem.message, hint=problem.hint)
 
 
 def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ import torch
 from ddbm_cli import __version__
 from ddbm_cli.foundation.devices import DTYPES, choose_device
 from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.events import Diagnosed
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.models import builtin_path, load_model
 from ddbm_cli.registry import read_registry
@@ -30,25 +31,14 @@ SECONDS = 0.3
 """How long that is measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """One check; `hint` says what to do where it is not `well`. A fault that is not `grave` only limits."""
-
-    name: str
-    well: bool
-    found: str
-    hint: str = ""
-    grave: bool = True
-
-
-def run(device: str = "auto") -> Iterator[Checked]:
+def run(device: str = "auto") -> Iterator[Diagnosed]:
     """Check, one thing after the other.
 
     Raises:
         UsageError: no such device.
     """
     where = choose_device(device)
-    yield Checked(name="Program", well=True, found=f"ddbm {__version__}, Python {platform.python_version()}")
+    yield Diagnosed(name="Program", well=True, found=f"ddbm {__version__}, Python {platform.python_version()}")
     yield _device(where)
     yield from _dtypes(where)
     yield _registry()
@@ -59,12 +49,12 @@ def run(device: str = "auto") -> Iterator[Checked]:
     yield _network()
 
 
-def _device(device: torch.device) -> Checked:
+def _device(device: torch.device) -> Diagnosed:
     found = f"torch {torch.__version__}, {device}"
     if device.type == "cuda":
         facts = torch.cuda.get_device_properties(device)
         free, _ = torch.cuda.mem_get_info(device)
-        return Checked(
+        return Diagnosed(
             name="Device",
             well=True,
             found=f"{found}: {facts.name}, {free / 2**30:.1f} of {facts.total_memory / 2**30:.1f} GiB free",
@@ -72,22 +62,22 @@ def _device(device: torch.device) -> Checked:
     if device.type == "cpu":
         found += f", {torch.get_num_threads()} threads"
         if shutil.which("nvidia-smi"):
-            return Checked(
+            return Diagnosed(
                 name="Device",
                 well=False,
                 found=f"{found}; there is a GPU, but this torch cannot use it",
                 hint="install torch's CUDA build, or a driver that is new enough for it",
                 grave=False,
             )
-    return Checked(name="Device", well=True, found=found)
+    return Diagnosed(name="Device", well=True, found=found)
 
 
-def _dtypes(device: torch.device) -> Iterator[Checked]:
+def _dtypes(device: torch.device) -> Iterator[Diagnosed]:
     for word, dtype in DTYPES.items():
         try:
             rate = _convolution(device, dtype)
         except (RuntimeError, NotImplementedError) as error:
-            yield Checked(
+            yield Diagnosed(
                 name=word,
                 well=False,
                 found=f"does not work here ({str(error).splitlines()[0]})",
@@ -95,7 +85,7 @@ def _dtypes(device: torch.device) -> Iterator[Checked]:
                 grave=dtype == torch.float32,
             )
         else:
-            yield Checked(name=word, well=True, found=f"convolves {rate / 1e9:,.4g} GFLOP/s")
+            yield Diagnosed(name=word, well=True, found=f"convolves {rate / 1e9:,.4g} GFLOP/s")
 
 
 def _convolution(device: torch.device, dtype: torch.dtype) -> float:
@@ -115,11 +105,11 @@ def _convolution(device: torch.device, dtype: torch.dtype) -> float:
     return work / best
 
 
-def _registry() -> Checked:
+def _registry() -> Diagnosed:
     return _guarded("Registry", lambda: f"{len(read_registry())} models")
 
 
-def _builtin_file() -> Checked:
+def _builtin_file() -> Diagnosed:
     def check() -> str:
         entry = next(entry for entry in read_registry().values() if entry.builtin)
         if sha256_of_file(builtin_path()) != entry.sha256:
@@ -129,7 +119,7 @@ def _builtin_file() -> Checked:
     return _guarded("Built-in", check)
 
 
-def _builtin_run(device: str) -> Checked:
+def _builtin_run(device: str) -> Diagnosed:
     def check() -> str:
         model = load_model(device=device)
         size = model.card.preprocess.size
@@ -145,33 +135,33 @@ def _builtin_run(device: str) -> Checked:
     return _guarded("Run", check)
 
 
-def _network() -> Checked:
+def _network() -> Diagnosed:
     """Whether the hub is there; without it all that is here works as well."""
     if is_offline():
-        return Checked(name="Network", well=True, found="not asked, as HF_HUB_OFFLINE says")
+        return Diagnosed(name="Network", well=True, found="not asked, as HF_HUB_OFFLINE says")
     known = "with a token" if has_token() else "without a token, which only private models need"
     hint = "what is here works without it; else check the network, or name a mirror in HF_ENDPOINT"
     return replace(_guarded("Network", lambda: f"{reach()} answers, {known}"), hint=hint, grave=False)
 
 
-def _guarded(name: str, check: Callable[[], str]) -> Checked:
+def _guarded(name: str, check: Callable[[], str]) -> Diagnosed:
     try:
-        return Checked(name=name, well=True, found=check())
+        return Diagnosed(name=name, well=True, found=check())
     except DdbmError as error:
-        return Checked(name=name, well=False, found=error.message, hint=error.hint)
+        return Diagnosed(name=name, well=False, found=error.message, hint=error.hint)
 
 
-def _space(name: str, folder: Path) -> Checked:
+def _space(name: str, folder: Path) -> Diagnosed:
     """Whether models find room in a folder, which need not be there yet."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     found = f"{folder}, {free / 2**30:.1f} GiB free"
     if not os.access(there, os.W_OK):
-        return Checked(
+        return Diagnosed(
             name=name,
             well=False,
             found=f"{folder} cannot be written",
             hint="set HF_HOME and DDBM_HOME to folders that can",
         )
     hint = "make room, or set HF_HOME and DDBM_HOME to a larger disk"
-    return Checked(name=name, well=free > LEAST_FREE, found=found, hint=hint, grave=False)
+    return Diagnosed(name=name, well=free > LEAST_FREE, found=found, hint=hint, grave=False)

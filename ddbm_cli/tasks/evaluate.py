@@ -4,7 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +13,11 @@ from pydantic import Field
 
 from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.foundation.events import Measured, Noticed, Reported
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.io import write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
-from ddbm_cli.metrics import METRICS, UNAVAILABLE, Figure, Metric, PictureMetric, SetMetric, summarise
+from ddbm_cli.metrics import METRICS, UNAVAILABLE, Metric, PictureMetric, SetMetric, summarise
 from ddbm_cli.metrics.base import Need
 from ddbm_cli.metrics.feed import Item, Resize, Unread, feed
 from ddbm_cli.models import load_model, locating
@@ -60,35 +61,6 @@ class EvaluateRequest:
     batch_size: Annotated[int, Field(ge=1)] = BATCH_SIZE
     device: str = "auto"
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noticed:
-    """Something to know that stops nothing; `names` are the files or metrics that it is about."""
-
-    message: str
-    hint: str = ""
-    names: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """So many pictures more are measured."""
-
-    images: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reported:
-    """The end: all figures. missing: targets without an output; odd: outputs without a target, or another partner."""
-
-    figures: list[Figure]
-    pictures: int
-    failed: int
-    missing: int
-    odd: int
-    unavailable: list[str]
-    seconds: float
 
 
 EvaluateEvent = Planned | Noticed | Failed | Measured | Reported

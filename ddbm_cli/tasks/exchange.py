@@ -1,11 +1,12 @@
 """Models from others and for others: import with a self-check, export, push."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ddbm_cli.foundation.devices import DTYPES, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.events import Exported
 from ddbm_cli.foundation.files import replacing
 from ddbm_cli.models import locating, write_model
 from ddbm_cli.models.card import read_card
@@ -53,16 +54,6 @@ def _entry(name: str) -> Entry:
     if name not in entries:
         raise UsageError(f"no model '{name}' in the registry", hint=f"there are: {', '.join(entries)}")
     return entries[name]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """A model was written for others. loads: whether diffusers loads its network."""
-
-    output: Path
-    model: str
-    bytes: int
-    loads: bool
 
 
 def export_model(

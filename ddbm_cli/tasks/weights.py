@@ -9,64 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import DdbmError, ModelError, UsageError
+from ddbm_cli.foundation.events import Pulled, Removed, SelfChecked, ToPull, Verified
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry
 from ddbm_cli.registry.events import Noticed
 from ddbm_cli.registry.reference import FOREIGN, SUFFIX
 from ddbm_cli.tasks.events import Event, Failed, Finished
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pulled:
-    """A model is downloaded and good, at `path`. fresh: it was not before."""
-
-    name: str
-    path: Path
-    fresh: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToPull:
-    """In a dry run: the bytes to download, None if the hub does not state them, and whether a conversion follows."""
-
-    name: str
-    source: str
-    bytes: int | None
-    converts: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verified:
-    """A file's digest was computed and is right. against: what it was compared with."""
-
-    name: str
-    path: Path
-    sha256: str
-    against: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """The result of a model's self-check; `faults` are in words."""
-
-    name: str
-    figures: dict[str, float]
-    faults: tuple[str, ...]
-    fingerprint: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Removed:
-    """A model's files were removed; `freed` in bytes."""
-
-    name: str
-    freed: int
-
-
 METRICS = "metrics"
 """The name of all feature networks that `ddbm evaluate` uses."""
 
-WeightsEvent = Event | Pulled | ToPull | Verified | Checked | Removed
+WeightsEvent = Event | Pulled | ToPull | Verified | SelfChecked | Removed
 
 
 def pull(names: list[str], *, accept_change: bool = False, dry_run: bool = False) -> Iterator[WeightsEvent]:
@@ -134,7 +87,7 @@ def verify(names: list[str], *, check: bool = False) -> Iterator[WeightsEvent]:
     began, good, bad = time.monotonic(), 0, 0
     registry = read_registry()
     if not names:
-        yield from (Noticed(text=problem.message) for problem in registry.problems)
+        yield from (Noticed(message=problem.message, hint=problem.hint) for problem in registry.problems)
     for name, reference in [(name, parse(name)) for name in names] or list(registry.items()):
         if names:
             yield from locate.notices(reference)
@@ -164,11 +117,11 @@ def verify(names: list[str], *, check: bool = False) -> Iterator[WeightsEvent]:
     yield Finished(written=good, kept=0, failed=bad, seconds=time.monotonic() - began, word="good")
 
 
-def _checked(name: str, path: Path, reference: Reference) -> Checked:
+def _checked(name: str, path: Path, reference: Reference) -> SelfChecked:
     from ddbm_cli.models.selfcheck import check_file
 
     found = check_file(path, reference.fingerprint if isinstance(reference, Entry) else ())
-    return Checked(name=name, figures=found.figures, faults=found.faults, fingerprint=found.fingerprint)
+    return SelfChecked(name=name, figures=found.figures, faults=found.faults, fingerprint=found.fingerprint)
 
 
 def size(name: str) -> int:

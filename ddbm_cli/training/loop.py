@@ -6,7 +6,6 @@ of the weights is what samples and what is shipped (EDM, arXiv:2206.00364, App. 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -17,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.events import Saved, Stepped, Validated
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.objectives import Loss, TimeDistribution
 from ddbm_cli.training.batches import Batch, Batches
@@ -55,34 +55,6 @@ class Recipe:
         rise = min(1.0, (step + 1) / (self.warmup + 1))
         left = (self.steps - step) / max(1.0, self.decay * self.steps)
         return self.learning_rate * min(rise, left, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stepped:
-    """A step is done; `loss` is its mean over the batch, `seconds` the run's time so far."""
-
-    step: int
-    total: int
-    loss: float
-    rate: float
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validated:
-    """The average of the weights was looked at, after `step` steps."""
-
-    step: int
-    scores: dict[str, float]
-    best: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Saved:
-    """The run's state is on disk; a resumed run goes on after `step`."""
-
-    step: int
-    path: Path
 
 
 class Fit:

@@ -15,8 +15,8 @@ def test_the_result_is_the_path_of_the_page(ddbm, folder, model):
 
 def test_records_have_the_table(ddbm, folder, model):
     out = ddbm("compare", folder / "in", "-m", model, "--with", "dbim:5", "-o", folder / "c.json", "--json")[1]
-    record, finished = map(json.loads, out.decode().splitlines())
-    assert record["rows"][0]["nfe"] == 5 and finished["status"] == "finished"
+    *_, record, finished = map(json.loads, out.decode().splitlines())
+    assert record["rows"][0]["nfe"] == 5 and finished["event"] == "finished"
 
 
 def test_a_failing_method_is_exit_code_3(ddbm, folder, model):

@@ -28,7 +28,7 @@ def written(name):
 
 
 def failed(name):
-    return Failed(source=IN / name, message=f"in/{name}: damaged", hint="draw it anew")
+    return Failed(source=IN / name, message=f"in/{name}: damaged", hint="draw it again")
 
 
 def kept(name, differs=""):
@@ -70,16 +70,16 @@ def test_lines_without_a_terminal(capsys):
     assert code == 3 and out.splitlines() == ["out/b.png", "out/d.png"]
     assert err.splitlines() == [
         "Model    tiny",
-        "Kept     1 that are there already, 3 to do",
+        "Kept     1 exist already, 3 to do",
         "[2/4] in/b.png -> out/b.png",
         "[4/4] in/d.png -> out/d.png",
         "Error: in/c.png: damaged",
-        "  Try: draw it anew",
+        "  Hint: draw it again",
         "Done     2 written, 1 kept, 1 failed in 1.0 s",
     ]
     code, out, err = show(capsys, *events, quiet=True)
     assert out.splitlines() == ["out/b.png", "out/d.png"]
-    assert err.splitlines() == ["Error: in/c.png: damaged", "  Try: draw it anew"]
+    assert err.splitlines() == ["Error: in/c.png: damaged", "  Hint: draw it again"]
 
 
 def test_records_carry_all_that_the_lines_say(capsys):
@@ -92,19 +92,21 @@ def test_records_carry_all_that_the_lines_say(capsys):
         finished(1, 2, 1),
     )
     code, out, _ = show(capsys, *events, json=True)
-    assert code == 3 and [json.loads(line) for line in out.splitlines()] == [
-        {"status": "kept", "input": "in/a.png", "output": "out/a.png"},
-        {"status": "differs", "by": "another seed", "input": "in/b.png", "output": "out/b.png"},
-        {"status": "written", "seed": 7, "input": "in/c.png", "output": "out/c.png"},
-        {"status": "failed", "input": "in/d.png", "error": "in/d.png: damaged", "hint": "draw it anew"},
-        {"status": "finished", "written": 1, "kept": 2, "failed": 1},
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 3 and lines == [
+        {"event": "planned", "total": 4, "kept": 2, "facts": {}, "unit": "images"},
+        {"event": "kept", "input": "in/a.png", "output": "out/a.png", "differs": ""},
+        {"event": "kept", "input": "in/b.png", "output": "out/b.png", "differs": "another seed"},
+        {"event": "written", "input": "in/c.png", "output": "out/c.png", "seed": 7},
+        {"event": "failed", "input": "in/d.png", "error": "in/d.png: damaged", "hint": "draw it again"},
+        {"event": "finished", "written": 1, "kept": 2, "failed": 1, "seconds": 1.0, "output": "out", "word": "written"},
     ]
 
 
 def test_a_record_is_one_line_whatever_it_holds(capsys):
     event = Written(source=Path("a\nb.png"), output=Path("é.png"), record={})
     _, out, _ = show(capsys, Planned(total=1), event, finished(1), json=True)
-    assert json.loads(out.splitlines()[0])["input"] == "a\nb.png" and len(out.splitlines()) == 2
+    assert json.loads(out.splitlines()[1])["input"] == "a\nb.png" and len(out.splitlines()) == 3
 
 
 def test_many_that_differ_are_counted_not_listed(capsys):
@@ -116,7 +118,7 @@ def test_many_that_differ_are_counted_not_listed(capsys):
 def test_a_dry_run_tells_what_would_be_made(capsys):
     events = (Planned(total=1), Intended(source=IN / "a.png", output=OUT / "a.png"))
     assert show(capsys, *events)[1] == "out/a.png\n"
-    assert json.loads(show(capsys, *events, json=True)[1])["status"] == "intended"
+    assert json.loads(show(capsys, *events, json=True)[1].splitlines()[1])["event"] == "intended"
 
 
 def test_an_interrupted_task_is_closed_and_its_failures_are_said(capsys):
@@ -132,7 +134,7 @@ def test_an_interrupted_task_is_closed_and_its_failures_are_said(capsys):
 
     code = console.render(events(), quiet=True, json=False, progress=True)
     err = capsys.readouterr().err
-    assert code == 130 and closed and "in/a.png" in err and "give the same command again" in err
+    assert code == 130 and closed and "in/a.png" in err and "run the same command again" in err
 
 
 def test_an_interruption_while_showing_closes_the_task(capsys, monkeypatch):

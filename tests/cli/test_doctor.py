@@ -32,7 +32,7 @@ def test_people_get_a_line_for_each_check_and_one_for_what_to_do(ddbm, tmp_path)
     lines = out.decode().splitlines()
     assert code == 1 and "\x1b" not in out.decode()
     place = next(number for number, line in enumerate(lines) if line.startswith("!!  Registry"))
-    assert "broken.toml" in lines[place] and lines[place + 1].strip().startswith("Try: ")
+    assert "broken.toml" in lines[place] and lines[place + 1].strip().startswith("Hint: ")
 
 
 def test_a_number_type_that_fails_only_limits(ddbm, monkeypatch):

@@ -57,16 +57,16 @@ def test_json_is_a_record_a_line(ddbm, folder, model):
     code, out, _ = ddbm("translate", folder / "in", folder / "out", "-m", model, "--json")
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 3
-    written = [record for record in records if record["status"] == "written"]
+    written = [record for record in records if record["event"] == "written"]
     assert [record["output"] for record in written] == [str(folder / "out" / f"{i}.png") for i in range(3)]
     assert all(record["seed"] == 0 and record["nfe"] == 4 and record["model"] == "tiny" for record in written)
-    assert [record["input"] for record in records if record["status"] == "failed"] == [str(folder / "in" / "bad.png")]
-    assert records[-1] == {"status": "finished", "written": 3, "kept": 0, "failed": 1}
+    assert [record["input"] for record in records if record["event"] == "failed"] == [str(folder / "in" / "bad.png")]
+    assert records[-1]["event"] == "finished" and (records[-1]["written"], records[-1]["failed"]) == (3, 1)
 
 
 def test_a_dry_run_names_what_would_be_made(ddbm, folder, model):
     code, out, _ = ddbm("translate", folder / "in", folder / "out", "-m", model, "--dry-run", "--json")
-    outputs = [json.loads(line)["output"] for line in out.splitlines()]
+    outputs = [record["output"] for record in map(json.loads, out.splitlines()) if record["event"] == "intended"]
     assert code == 0 and outputs == [str(folder / "out" / f"{i}.png") for i in range(3)]
     assert not (folder / "out").exists()
 
@@ -94,7 +94,7 @@ def test_every_kind_of_bad_picture_is_named_and_the_others_are_done(ddbm, folder
     assert code == 3 and len(out.splitlines()) == 5
     for name in ("text.png", "cut.jpg", "empty.png"):
         assert err.count(name) == 1
-    assert err.count("Error:") == err.count("Try:") == 3 and "Traceback" not in err
+    assert err.count("Error:") == err.count("Hint:") == 3 and "Traceback" not in err
     assert Image.open(folder / "out" / "line.png").size == (16, 1)
     code, out, _ = ddbm("translate", source, folder / "out", "-m", model)
     assert code == 3 and out == b""
@@ -135,7 +135,7 @@ def test_bad_options_get_one_line_and_one_remedy(ddbm, folder, model, options, c
     given = options if "-m" in options else ["-m", model, *options]
     got, out, err = ddbm("translate", folder / "in", folder / "out", *given)
     assert got == code and out == b"" and words in err
-    assert len(err.strip().splitlines()) == 2 and "Try:" in err
+    assert len(err.strip().splitlines()) == 2 and "Hint:" in err
     assert not (folder / "out").exists()
 
 
@@ -194,7 +194,7 @@ def test_a_pipe(ddbm, folder, model):
     code, out, err = ddbm("translate", folder / "in", "-", "-m", model)
     assert code == 2 and "a folder cannot go to standard output" in err
     code, out, err = ddbm("translate", "-", "-", "-m", model, "--json", stdin=body)
-    assert code == 2 and out == b"" and "--json" in err
+    assert code == 2 and json.loads(out)["event"] == "error" and "--json" in err
 
 
 def test_a_traceback_is_for_those_who_ask(ddbm, folder):
@@ -267,7 +267,7 @@ def test_interrupted_and_given_again_the_pictures_are_the_same(ddbm, tmp_path, m
     _, err = process.communicate(timeout=60)
     made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert process.returncode == 130 and 0 < len(made) < 16
-    assert b"give the same command again" in err and b"Traceback" not in err
+    assert b"run the same command again" in err and b"Traceback" not in err
     assert not [name for name in made if name.startswith(".")]
     assert ddbm(*arguments)[0] == 0
     again = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

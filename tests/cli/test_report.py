@@ -26,8 +26,8 @@ def test_a_table(ddbm, pairs):
 
 def test_json_and_csv_tell_the_same(ddbm, pairs):
     code, out, _ = ddbm("evaluate", *pairs, "--metrics", "mse,psnr", "--json")
-    record = json.loads(out)
-    assert code == 0 and record["pictures"] == 3 and record["status"] == "finished"
+    record = json.loads(out.splitlines()[-1])
+    assert code == 0 and record["pictures"] == 3 and record["event"] == "reported"
     _, out, _ = ddbm("evaluate", *pairs, "--metrics", "mse,psnr", "--csv")
     rows = list(csv.DictReader(io.StringIO(out.decode())))
     for row, figure in zip(rows, record["figures"], strict=True):
@@ -36,7 +36,9 @@ def test_json_and_csv_tell_the_same(ddbm, pairs):
 
 
 def test_the_same_twice(ddbm, pairs):
-    first, second = (json.loads(ddbm("evaluate", *pairs, "--metrics", "mse", "--json")[1]) for _ in range(2))
+    first, second = (
+        json.loads(ddbm("evaluate", *pairs, "--metrics", "mse", "--json")[1].splitlines()[-1]) for _ in range(2)
+    )
     assert first["figures"] == second["figures"]
 
 

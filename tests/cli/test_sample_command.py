@@ -12,7 +12,8 @@ def test_sample_and_edit(ddbm, tmp_path):
     model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
     code, out, err = ddbm("sample", "-n", "2", "-o", tmp_path / "out", "-m", model, "-b", "1", "--json")
     records = [json.loads(line) for line in out.decode().splitlines()]
-    assert code == 0 and [record["status"] for record in records] == ["written", "written", "finished"], err
+    names = [record["event"] for record in records if record["event"] != "batch_started"]
+    assert code == 0 and names == ["planned", "written", "written", "finished"], err
     code, out, err = ddbm("sample", "-n", "3", "-o", tmp_path / "out", "-m", model, "-q")
     assert code == 0 and out.decode().splitlines() == [str(tmp_path / "out" / "000002.png")] and err == ""
     code, out, err = ddbm(
@@ -29,7 +30,7 @@ def test_many_draws_of_each_source(ddbm, tmp_path):
     given = ["sample", tmp_path / "a.png", "-o", tmp_path / "out", "-m", model, "--spread"]
     code, out, err = ddbm(*given, "-n", "2", "--interpolate", "1", "--json")
     records = [json.loads(line) for line in out.decode().splitlines()]
-    assert code == 0 and [record.get("draw") for record in records] == [0, 0, 1, None], err
+    assert code == 0 and [record["draw"] for record in records if record["event"] == "written"] == [0, 0, 1], err
     assert (tmp_path / "out" / "a-spread.png").exists() and "2 draws of each" in err
     code, _, err = ddbm(*given, "-n", "2", "--sampler", "ode")
     assert code == 2 and "draws no noise" in err and "Traceback" not in err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ddbm_cli.cli.downloads import human
+from ddbm_cli.cli.bars import human
 from ddbm_cli.models import builtin_path, load_model
 from ddbm_cli.registry import read_registry
 from tests.hub import cut, wrong_bytes
@@ -61,12 +61,12 @@ def test_list(ddbm, hub):
     code, out, err = ddbm("weights", "list")
     lines = out.decode().splitlines()
     assert (code, err) == (0, "")
-    assert lines[0].split() == ["NAME", "TASK", "SIZE", "TYPE", "CACHED", "LICENCE", "SOURCE"]
-    place = lines[0].index("CACHED")
-    cached = {line.split()[0]: line[place:].split()[0] for line in lines[1:]}
+    assert lines[0].split() == ["NAME", "TASK", "PIXELS", "STATUS", "LICENCE", "PATH", "SOURCE"]
+    place = lines[0].index("STATUS")
+    cached = {line.split()[0]: line[place:].split("  ")[0] for line in lines[1:]}
     assert {"edges2handbags-vp-64", "diode-vp-256", "adm-lsun-bedroom", "plain", "foreign"} < cached.keys()
     built_in = {entry.name for entry in read_registry().values() if entry.builtin}
-    assert {name for name, word in cached.items() if word == "yes"} == built_in
+    assert {name for name, word in cached.items() if word == "built in"} == built_in
     assert not hub.requests
 
 
@@ -115,10 +115,10 @@ def test_pull_fetches_once(ddbm, hub):
     code, out, err = ddbm("weights", "pull", "plain")
     path = Path(out.decode().strip())
     assert code == 0 and path.read_bytes() == hub.repos["org/repo"].files["model.safetensors"]
-    assert "Fetching" in err and "1 fetched" in err and "\x1b" not in err
+    assert "Download" in err and "1 fetched" in err and "\x1b" not in err
     hub.requests.clear()
-    (record, last) = records(ddbm("weights", "pull", "plain", "--json", "-q")[1])
-    assert (record["status"], record["path"], last["status"]) == ("kept", str(path), "finished")
+    *_, record, last = records(ddbm("weights", "pull", "plain", "--json", "-q")[1])
+    assert (record["event"], record["fresh"], record["path"], last["event"]) == ("pulled", False, str(path), "finished")
     assert not hub.requests
 
 
@@ -135,9 +135,9 @@ def test_pull_may_say_only_what_it_would_do(ddbm, hub, importer):
     size = human(len(hub.repos["org/repo"].files["model.safetensors"]))
     assert (code, err) == (0, "")
     assert out.decode().splitlines() == [
-        f"plain: {size} to fetch (org/repo:model.safetensors)",
-        "foreign: 50 kB to fetch, to be converted once (org/repo:old.pt)",
-        "sketch-to-3d-64: here, nothing to fetch (local)",
+        f"plain: {size} to download (org/repo:model.safetensors)",
+        "foreign: 50 kB to download, converted once (org/repo:old.pt)",
+        "sketch-to-3d-64: nothing to download (local)",
     ]
     assert not hub.downloads()
     hub.faults += [cut(20_000)] + [cut(0)] * 9
@@ -285,7 +285,7 @@ def test_translate_takes_any_reference(ddbm, hub, reference):
     picture(0).save("in.png")
     code, _, err = ddbm("translate", "in.png", "out.png", "-m", reference, "-d", "cpu")
     assert code == 0 and Path("out.png").exists()
-    assert ("Fetching" in err) == (reference != "tiny.safetensors")
+    assert ("Download" in err) == (reference != "tiny.safetensors")
 
 
 def test_a_dry_run_of_translate_fetches_nothing(ddbm, hub):

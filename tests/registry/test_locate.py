@@ -72,14 +72,14 @@ def steps(reference, convert):
 
 def test_the_registry_of_the_working_folder_is_named_when_it_is_used(hub):
     events = list(locating("plain", convert=Converter()))
-    assert events[0] == Noticed(text=f"model 'plain' is defined by {Path.cwd() / 'weights.toml'}")
+    assert events[0] == Noticed(message=f"model 'plain' is defined by {Path.cwd() / 'weights.toml'}")
     assert not [event for event in locating("sketch-to-3d-64", convert=None) if isinstance(event, Noticed)]
 
 
 def test_a_packaged_name_in_the_working_folder_is_not_used_and_said(hub):
     Path("weights.toml").write_text(TABLES.replace("[plain]", "[sketch-to-3d-64]"))
     events, path = list(locating("sketch-to-3d-64", convert=None)), finish(locating("sketch-to-3d-64", convert=None))
-    assert path == builtin_path() and "not used" in events[0].text
+    assert path == builtin_path() and "not used" in events[0].message
 
 
 def glance(name):
@@ -125,7 +125,7 @@ def test_a_file_without_a_card_is_converted_once(hub):
 
 def test_what_looks_wrong_is_told_once(hub):
     events, path = steps("foreign", Converter(doubts=["much noise is left"]))
-    assert [(event.name, event.text) for event in events if isinstance(event, Doubted)] == [
+    assert [(event.name, event.message) for event in events if isinstance(event, Doubted)] == [
         ("foreign", "much noise is left")
     ]
     assert steps("foreign", None) == ([], path)

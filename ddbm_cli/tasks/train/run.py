@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.events import Trained
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
@@ -29,7 +31,7 @@ from ddbm_cli.tasks.train.judge import Judge
 from ddbm_cli.tasks.train.request import TrainRequest
 from ddbm_cli.training import Batches, Fit, Saved, Stepped, Validated
 
-TrainEvent = Planned | Stepped | Validated | Saved
+TrainEvent = Planned | Stepped | Validated | Saved | Trained
 
 
 def run(
@@ -68,7 +70,7 @@ def run(
         validate=judge if len(held_out) else None,
     )
     facts = _facts(request, pairs, card, denoiser, device, notes)
-    yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts)
+    yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
     if dry_run:
         return
     deadline = math.inf if request.hours is None else time.monotonic() + 3600 * request.hours
@@ -78,6 +80,17 @@ def run(
         if isinstance(event, Saved):
             write_model(request.output / "model.safetensors", judge.card(fit), _weights(fit))
         yield event
+    unfinished = fit.step < request.recipe.steps
+    run = shlex.quote(str(request.output))
+    use = f"ddbm sample -o samples -m {run}" if request.is_prior else f"ddbm translate INPUT OUTPUT -m {run}"
+    yield Trained(
+        output=request.output / "model.safetensors",
+        run=request.output,
+        step=fit.step,
+        total=request.recipe.steps,
+        stopped=unfinished and stop(),
+        next_command=f"ddbm train --resume {run}" if unfinished else use,
+    )
 
 
 def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess, classes: Sequence[str]) -> Batches:
