@@ -14,47 +14,64 @@ import dataclasses
 import re
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar, dataclass_transform
-
-import pydantic
-from pydantic.dataclasses import dataclass as checked_dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.renamed import current_fields, current_name
 
+if TYPE_CHECKING:
+    import pydantic
+
 T = TypeVar("T")
 
-TABLES = ("recipe", "sampling")
-"""Fields of requests that are tables of their own, whose fields are options like the others."""
+CONFIG = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """Make a class a frozen, keyword-only dataclass whose values are checked against its annotations."""
-    checked = checked_dataclass(
-        frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
-    )
-    return typing.cast(type[T], checked(cls))
+    """Make a class a frozen, keyword-only dataclass whose values are checked against its annotations.
 
-
-def from_options(kind: type[T], given: Mapping[str, Any], *, command: str) -> T:
-    """Return what a command is asked for, built of its options' values.
-
-    Raises:
-        UsageError: a value is of another kind, or out of its range; told as the option that gave it.
+    pydantic checks, and is imported by the first instance, not by the declaration.
     """
-    try:
-        return pydantic.TypeAdapter(kind).validate_python(given)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = next(str(part) for part in first["loc"] if part not in TABLES)
-        option = place.replace("_", "-").removesuffix("-name")
-        raise UsageError(f"--{option} {first['input']}: {first['msg']}", hint=f"see: ddbm {command} --help") from None
+    cls.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
+    if "__post_init__" not in vars(cls):
+        cls.__post_init__ = _check  # type: ignore[attr-defined]
+    return typing.cast(type[T], dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+def _check(instance: Any) -> None:
+    """Check the values of a new instance, and convert them to the types of their fields."""
+    given = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    for name, value in _fields_of(type(instance)).validate_python(given).items():
+        if value is not given[name]:
+            object.__setattr__(instance, name, value)
+
+
+@cache
+def _fields_of(kind: type[Any]) -> "pydantic.TypeAdapter[dict[str, Any]]":
+    """Return what checks a mapping of a class's fields."""
+    import pydantic
+    from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+    hints = typing.get_type_hints(kind, include_extras=True)
+    names = [field.name for field in dataclasses.fields(kind)]
+    table = TypedDict(kind.__name__, {name: hints[name] for name in names})  # type: ignore[misc]
+    table.__pydantic_config__ = CONFIG
+    return pydantic.TypeAdapter(table)
+
+
+@cache
+def adapter(kind: type[T]) -> "pydantic.TypeAdapter[T]":
+    """Return what reads and writes a settings class as plain values."""
+    import pydantic
+
+    return pydantic.TypeAdapter(kind)
 
 
 def describe(value: Any) -> dict[str, Any]:
     """Return the JSON form of a named setting, {"name": ..., field: value, ...}; the inverse of `build`."""
-    fields: dict[str, Any] = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
+    fields: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json")
     return {"name": value.name, **fields}
 
 
@@ -92,6 +109,8 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: 
             )
         if isinstance(spec, str) and typing.get_origin(known[field]) is tuple:
             fields[field] = re.split("(?<!e)-", fields[field])  # 1e-05 is one number
+    import pydantic
+
     try:
         return kind(**fields)
     except pydantic.ValidationError as error:

@@ -1,0 +1,149 @@
+"""What is declared of a setting, in one place: its description, range, choices and how the command line spells it.
+
+A field is written in the annotation of a settings class:
+
+    nfe: Annotated[int | None, Field("Budget of network evaluations per image.", ge=1)] = None
+
+The command line's options, its `--help`, the reference of the manual and the checks are derived from this line.
+Nothing here imports pydantic, so that `--help` starts fast; pydantic reads the ranges when it checks a value.
+"""
+
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType, UnionType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is declared of a setting, besides its type and default.
+
+    Attributes:
+        description: one literal sentence for help, reference and API.
+        ge, gt, le, lt: the range.
+        min_length, max_length: the number of items of a list.
+        flags: spellings on the command line, where they are not --name; an argument has none, see `argument`.
+        aliases: further spellings that are accepted and not listed, such as those of diffusers' scripts.
+        argument: whether the value is given by its position.
+        metavar: what stands for the value in help, such as "FILE"; by default it follows from the type.
+        panel: the section of help.
+        unset: words for the default where that is None, such as "from the model's card". A single word is accepted
+            as a value too: "auto".
+        names: the kind of `options.names` that the value's name belongs to, such as "samplers".
+        repeat: whether a list is given by repeating the option; otherwise its items are separated by commas.
+        none: a word that stands for the empty list.
+        excludes: names of fields that are mutually exclusive with this one.
+        hidden: whether help leaves the option out.
+    """
+
+    description: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    flags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    argument: bool = False
+    metavar: str = ""
+    panel: str = ""
+    unset: str = ""
+    names: str = ""
+    repeat: bool = False
+    none: str = ""
+    excludes: tuple[str, ...] = ()
+    hidden: bool = False
+
+    __is_annotated_types_grouped_metadata__ = True
+    """pydantic takes an annotation with this mark for the constraints that it yields."""
+
+    def __iter__(self) -> Iterator[Any]:
+        import annotated_types
+
+        kinds = {"ge": annotated_types.Ge, "gt": annotated_types.Gt, "le": annotated_types.Le, "lt": annotated_types.Lt}
+        lengths = {"min_length": annotated_types.MinLen, "max_length": annotated_types.MaxLen}
+        for name, kind in (kinds | lengths).items():
+            if (bound := getattr(self, name)) is not None:
+                yield kind(bound)
+
+    @property
+    def range(self) -> str:
+        """The range in words, "" for none."""
+        low = f"{self.ge:g}" if self.ge is not None else f"above {self.gt:g}" if self.gt is not None else ""
+        high = f"{self.le:,g}" if self.le is not None else f"below {self.lt:g}" if self.lt is not None else ""
+        if low and high:
+            return f"{low} to {high}"
+        return low and (low if self.gt is not None else f"at least {low}") or (high and f"at most {high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One field of a settings class.
+
+    Attributes:
+        kind: its type, without None. choices: what may be given, of a Literal. many: whether it is a list.
+    """
+
+    name: str
+    field: Field
+    kind: Any
+    default: Any
+    choices: tuple[str, ...] = ()
+    many: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Its spellings on the command line that help lists."""
+        return self.field.flags or (f"--{self.name.replace('_', '-')}",)
+
+    @property
+    def flag(self) -> str:
+        """What errors call it: an option's long spelling, an argument's place."""
+        return self.field.metavar.strip("[].") if self.field.argument else max(self.flags, key=len)
+
+
+def declared(cls: type[Any]) -> dict[str, Declared]:
+    """Return the fields of a settings class that are declared, in order; of a field that is a table, its fields."""
+    found: dict[str, Declared] = {}
+    hints = typing.get_type_hints(cls, include_extras=True)
+    for each in fields(cls):
+        hint = hints[each.name]
+        if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+            found |= {name: inner for name, inner in declared(hint).items() if name not in found}
+            continue
+        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Field)]
+        if not marks:
+            continue
+        kind, many = _plain(hint)
+        choices = tuple(str(value) for value in typing.get_args(kind)) if _is_literal(kind) else ()
+        default = each.default if each.default is not MISSING else None
+        found[each.name] = Declared(each.name, marks[0], str if choices else kind, default, choices, many)
+    return found
+
+
+def tables(cls: type[Any]) -> Mapping[str, type[Any]]:
+    """Return the fields of a settings class that are tables of fields themselves."""
+    hints = typing.get_type_hints(cls)
+    return {name: kind for name, kind in hints.items() if isinstance(kind, type) and _is_settings(kind)}
+
+
+def _is_settings(kind: type[Any]) -> bool:
+    return hasattr(kind, "__dataclass_fields__")
+
+
+def _plain(hint: Any) -> tuple[Any, bool]:
+    """Return a type without its annotations, None and list, and whether it was a list."""
+    while typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        (hint,) = (each for each in typing.get_args(hint) if each is not NoneType)
+        return _plain(hint)
+    if typing.get_origin(hint) is tuple:
+        return _plain(typing.get_args(hint)[0])[0], True
+    return hint, False
+
+
+def _is_literal(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Literal

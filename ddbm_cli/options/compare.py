@@ -1,0 +1,78 @@
+"""What `ddbm compare` can be asked."""
+
+from pathlib import Path
+from typing import Annotated
+
+from ddbm_cli.foundation.fields import Field
+from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Overwrite, Recursive, Seed
+
+DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6,model=prior-3d-64")
+"""The built-in model as its card says and with the papers' samplers, and SDEdit with the built-in prior."""
+
+
+@settings
+class CompareRequest(ModelOptions):
+    """What to compare, and the files to write.
+
+    methods: in the form of `comparison.method`.
+    """
+
+    source: Annotated[
+        str | None,
+        Field("File, folder or quoted pattern.", argument=True, metavar="[INPUT]", unset="the built-in sketches"),
+    ] = None
+    methods: Annotated[
+        tuple[str, ...],
+        Field(
+            "Method to compare: heun:churn=0.33,nfe=119, dbim:10, default ... Repeat it for several.",
+            flags=("--with",),
+            metavar="METHOD",
+            repeat=True,
+            min_length=1,
+            panel=SAMPLING,
+        ),
+    ] = DEFAULT_METHODS
+    nfe: Annotated[
+        int | None,
+        Field(
+            "Budget of network evaluations per image, for methods that set none.",
+            ge=1,
+            le=100_000,
+            unset="each method's own",
+            excludes=("seconds",),
+            panel=SAMPLING,
+        ),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        Field("Budget of measured time per image, in seconds.", gt=0, unset="none", panel=SAMPLING),
+    ] = None
+    seed: Seed = 0
+    trajectories: Annotated[
+        int, Field("Number of inputs whose sampling trajectory is shown.", ge=0, panel=SAMPLING)
+    ] = 16
+    targets: Annotated[
+        Path | None,
+        Field(
+            "Folder of true images, with the file names of the inputs.",
+            flags=("-t", "--targets"),
+            metavar="FOLDER",
+            unset="none",
+            panel=FILES,
+        ),
+    ] = None
+    outputs: Annotated[
+        tuple[Path, ...],
+        Field(
+            "File to write; it ends in .html, .md, .json, .csv or .png. Repeat it for several.",
+            flags=("-o", "--output"),
+            metavar="FILE",
+            repeat=True,
+            min_length=1,
+            panel=FILES,
+        ),
+    ] = (Path("comparison.html"),)
+    recursive: Recursive = False
+    overwrite: Overwrite = False
+    batch_size: BatchSize = None

@@ -1,0 +1,99 @@
+"""What `ddbm evaluate` can be asked."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ddbm_cli.foundation.fields import Field
+from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.groups import PRINTED, SPEED, Device
+
+COMPARED, FIGURES = "What is compared", "Figures"
+
+
+@settings
+class EvaluateRequest:
+    """What to measure.
+
+    outputs, targets, sketches, draws: folders with sub-folders, or single files. Files that belong together have the
+    same path below their folder, but for the extension.
+    """
+
+    outputs: Annotated[
+        Path, Field("Image, or folder of images with its sub-folders.", argument=True, metavar="OUTPUTS")
+    ]
+    targets: Annotated[
+        Path | None,
+        Field("True images, with the same file names.", argument=True, metavar="[TARGETS]", unset="none"),
+    ] = None
+    sketches: Annotated[
+        Path | None,
+        Field("Source images, to measure whether edges are kept.", metavar="PATH", unset="none", panel=COMPARED),
+    ] = None
+    draws: Annotated[
+        tuple[Path, ...],
+        Field(
+            "Further outputs of the same sources. Repeat it for several.",
+            metavar="FOLDER",
+            repeat=True,
+            unset="none",
+            panel=COMPARED,
+        ),
+    ] = ()
+    prior: Annotated[
+        str | None,
+        Field(
+            "Prior that gives the likelihood of the outputs.",
+            flags=("-m", "--model"),
+            metavar="NAME",
+            unset="none",
+            panel=COMPARED,
+        ),
+    ] = None
+    resize: Annotated[
+        Literal["outputs", "targets"] | None,
+        Field(
+            "Resize these images to the size of the others, where they differ.",
+            metavar="SIDE",
+            unset="none",
+            panel=COMPARED,
+        ),
+    ] = None
+    metrics: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            "Metrics, separated by commas.",
+            metavar="NAME[,NAME]",
+            names="metrics",
+            unset="all that fit what is given",
+            panel=FIGURES,
+        ),
+    ] = None
+    steps: Annotated[int, Field("Steps of the ODE that gives the likelihood.", ge=1, le=10_000, panel=FIGURES)] = 64
+    seed: Annotated[
+        int, Field("Random seed of the bootstrap and the likelihood.", flags=("-s", "--seed"), ge=0, panel=FIGURES)
+    ] = 0
+    per_image: Annotated[
+        Path | None,
+        Field("Write a table with one row per image.", metavar="FILE.csv", unset="none", panel=FIGURES),
+    ] = None
+    batch_size: Annotated[
+        int,
+        Field(
+            "Number of images per batch.",
+            flags=("-b", "--batch-size"),
+            aliases=("--eval-batch-size",),
+            ge=1,
+            le=100_000,
+            panel=SPEED,
+        ),
+    ] = 32
+    device: Device = "auto"
+
+
+@settings
+class Form:
+    """In which form the figures are printed."""
+
+    csv: Annotated[
+        bool, Field("Print the table as CSV on standard output.", excludes=("json",), panel=PRINTED)
+    ] = False

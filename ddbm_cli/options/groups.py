@@ -1,0 +1,173 @@
+"""Options that several commands share, each declared once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ddbm_cli.foundation.fields import Field
+from ddbm_cli.foundation.settings import settings
+
+MODEL, SAMPLING, CONDITIONS, IMAGE, FILES = "Model", "Sampling", "Conditions and guidance", "Image", "Files"
+SPEED, PRINTED = "Speed", "Messages"
+PANELS = (MODEL, SAMPLING, CONDITIONS, IMAGE, FILES, SPEED, PRINTED)
+"""Sections of help that commands share, in order; a command's own sections come first."""
+
+FROM_CARD = "from the model's card"
+
+Device = Annotated[
+    str,
+    Field("Device to run on: auto, cpu, cuda, cuda:1, mps.", flags=("-d", "--device"), metavar="NAME", panel=MODEL),
+]
+Dtype = Annotated[
+    Literal["auto", "fp32", "fp16", "bf16"],
+    Field(
+        "Number type of the network. auto is bf16 on GPUs that have it, else fp32.",
+        aliases=("--torch-dtype",),
+        metavar="NAME",
+        panel=MODEL,
+    ),
+]
+Sampler = Annotated[
+    str | None,
+    Field(
+        "Sampler, with its settings.",
+        aliases=("--scheduler",),
+        metavar="NAME:FIELD=VALUE",
+        names="samplers",
+        unset=FROM_CARD,
+        panel=SAMPLING,
+    ),
+]
+Grid = Annotated[
+    str | None,
+    Field(
+        "Time grid, with its settings, such as karras:rho=7.",
+        metavar="NAME:FIELD=VALUE",
+        names="grids",
+        unset=FROM_CARD,
+        panel=SAMPLING,
+    ),
+]
+NFE = Annotated[
+    int | None,
+    Field(
+        "Budget of network evaluations per image.",
+        ge=1,
+        le=100_000,
+        unset=FROM_CARD,
+        excludes=("steps",),
+        panel=SAMPLING,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    Field(
+        "Number of sampling steps. One step may take several network evaluations.",
+        aliases=("--num-inference-steps",),
+        ge=1,
+        le=10_000,
+        unset=FROM_CARD,
+        panel=SAMPLING,
+    ),
+]
+Seed = Annotated[
+    int,
+    Field("Random seed, combined with the file name.", flags=("-s", "--seed"), ge=0, le=2**63 - 1, panel=SAMPLING),
+]
+Recursive = Annotated[
+    bool, Field("Include sub-folders, and mirror them in the output.", flags=("-r", "--recursive"), panel=FILES)
+]
+Overwrite = Annotated[bool, Field("Overwrite existing outputs.", panel=FILES)]
+DryRun = Annotated[bool, Field("Print what would be done, and exit.", panel=FILES)]
+BatchSize = Annotated[
+    int | None,
+    Field(
+        "Number of images per batch.",
+        flags=("-b", "--batch-size"),
+        aliases=("--eval-batch-size",),
+        ge=1,
+        unset="auto",
+        panel=SPEED,
+    ),
+]
+Fit = Annotated[
+    Literal["pad", "crop", "stretch"] | None,
+    Field("How an image becomes the model's square.", metavar="HOW", unset=FROM_CARD, panel=IMAGE),
+]
+
+
+@settings
+class ModelOptions:
+    """Which model, and where it runs."""
+
+    model: Annotated[
+        str | None,
+        Field(
+            "Model: a name from `ddbm weights list`, owner/repository, a file or a folder.",
+            flags=("-m", "--model"),
+            aliases=("--pretrained-model-name-or-path", "--model-id"),
+            metavar="NAME",
+            unset="the built-in model",
+            panel=MODEL,
+        ),
+    ] = None
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+
+
+@settings
+class SamplingOptions:
+    """How an image is sampled."""
+
+    nfe: NFE = None
+    steps: Steps = None
+    sampler: Sampler = None
+    grid: Grid = None
+    seed: Seed = 0
+
+
+@settings
+class ConditionOptions:
+    """What the network is conditioned on besides the source, and how strongly."""
+
+    prompt: Annotated[str, Field("Text prompt, for -m diffusers:...", metavar="TEXT", panel=CONDITIONS)] = ""
+    class_name: Annotated[
+        str | None,
+        Field(
+            "Class, for a class-conditional model.",
+            flags=("--class",),
+            aliases=("--class-label",),
+            metavar="NAME",
+            unset="none",
+            panel=CONDITIONS,
+        ),
+    ] = None
+    guidance_scale: Annotated[
+        float | None,
+        Field(
+            "Guidance scale for the class or text (1 = off).",
+            ge=0,
+            le=1000,
+            unset="7.5 for a text, 1 for a class",
+            panel=CONDITIONS,
+        ),
+    ] = None
+    image_guidance_scale: Annotated[
+        float, Field("Guidance scale for the source image (1 = off).", ge=0, le=1000, panel=CONDITIONS)
+    ] = 1.0
+
+
+@settings
+class Printed:
+    """What is printed, and in which form."""
+
+    quiet: Annotated[bool, Field("Print results and errors only.", flags=("-q", "--quiet"), panel=PRINTED)] = False
+    json: Annotated[bool, Field("Print one JSON record per line on standard output.", panel=PRINTED)] = False
+    no_progress: Annotated[bool, Field("Print plain lines instead of progress bars.", panel=PRINTED)] = False
+
+
+Output = Annotated[
+    Path | None,
+    Field(
+        "Same as OUTPUT.", flags=("-o", "--output"), aliases=("--output-dir",), metavar="PATH", unset="none", panel=FILES
+    ),
+]

@@ -1,0 +1,130 @@
+"""What `ddbm translate` can be asked."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ddbm_cli.foundation.fields import Field
+from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.groups import (
+    FILES,
+    IMAGE,
+    SAMPLING,
+    BatchSize,
+    ConditionOptions,
+    DryRun,
+    Fit,
+    ModelOptions,
+    Overwrite,
+    Recursive,
+    SamplingOptions,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@settings
+class TranslateRequest(ConditionOptions, SamplingOptions, ModelOptions):
+    """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
+
+    shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
+    """
+
+    source: Annotated[
+        str, Field("File, folder, quoted pattern, or - for standard input.", argument=True, metavar="[INPUT]")
+    ]
+    output: Annotated[
+        Path | None,
+        Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input"),
+    ] = None
+    method: Annotated[
+        Literal["bridge", "sdedit", "ddib"],
+        Field("Method. sdedit and ddib take a prior as -m.", metavar="NAME", panel=SAMPLING),
+    ] = "bridge"
+    source_model: Annotated[
+        str | None, Field("For ddib: the prior of the sources.", metavar="NAME", unset="none", panel=SAMPLING)
+    ] = None
+    strength: Annotated[
+        float | None,
+        Field(
+            "For sdedit: noise level. 0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25.",
+            ge=0,
+            le=1,
+            unset="0.6",
+            panel=SAMPLING,
+        ),
+    ] = None
+    repeats: Annotated[
+        int,
+        Field(
+            "For sdedit: number of repetitions, each starting from the last result.", ge=1, le=100, panel=SAMPLING
+        ),
+    ] = 1
+    guide: Annotated[
+        str | None,
+        Field(
+            "For sdedit: start from blur:sigma=4 of the input, or with colours from colour:FILE or colour:FOLDER.",
+            metavar="HOW",
+            unset="the input itself",
+            panel=SAMPLING,
+        ),
+    ] = None
+    mask: Annotated[
+        Path | None,
+        Field(
+            "File or folder of masks: only white areas may change. For sdedit and for inpainting models.",
+            aliases=("--mask-image",),
+            metavar="PATH",
+            unset="none",
+            panel=SAMPLING,
+        ),
+    ] = None
+    fit: Fit = None
+    keep_size: Annotated[bool, Field("Resize results to the input's size.", panel=IMAGE)] = False
+    format: Annotated[
+        str | None,
+        Field(
+            "File format of results.",
+            flags=("-f", "--format"),
+            metavar="NAME",
+            names="formats",
+            unset="as OUTPUT or the input",
+            panel=IMAGE,
+        ),
+    ] = None
+    quality: Annotated[int, Field("Quality of jpg, webp and avif files.", ge=1, le=100, panel=IMAGE)] = 95
+    recursive: Recursive = False
+    overwrite: Overwrite = False
+    dry_run: DryRun = False
+    batch_size: BatchSize = None
+    shard: tuple[int, int] = (0, 1)
+
+
+@settings
+class TranslateCommand(TranslateRequest):
+    """`TranslateRequest` as the command line gives it: several strengths, and options in place of arguments."""
+
+    source: Annotated[
+        str | None, Field("File, folder, quoted pattern, or - for standard input.", argument=True, metavar="[INPUT]")
+    ] = None
+    strength: Annotated[
+        tuple[Share, ...],
+        Field(
+            "For sdedit: noise level from 0 to 1. 0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25. "
+            "Several values, such as 0.2,0.4, write a folder each.",
+            metavar="X[,X]",
+            unset="0.6",
+            panel=SAMPLING,
+        ),
+    ] = ()
+    source_option: Annotated[str | None, Field("Same as INPUT.", flags=("-i", "--input"), hidden=True)] = None
+    output_option: Annotated[
+        Path | None,
+        Field(
+            "Same as OUTPUT.",
+            flags=("-o", "--output"),
+            aliases=("--output-dir",),
+            metavar="PATH",
+            unset="none",
+            panel=FILES,
+        ),
+    ] = None
