@@ -21,6 +21,7 @@ LAYERS = [
     {"samplers"},
     {"denoisers"},
     {"paths", "networks", "imaging", "registry", "comparison"},
+    {"options"},
     {"foundation"},
 ]
 RANK = {package: rank for rank, line in enumerate(LAYERS) for package in line}

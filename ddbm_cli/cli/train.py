@@ -1,80 +1,19 @@
 """`ddbm train`: options in, events out."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, training
+from ddbm_cli.cli import console, signature, training
+from ddbm_cli.options.check import check
+from ddbm_cli.options.groups import PRINTED, Printed
+from ddbm_cli.options.train import PANELS, TrainCommand
 
-RUN, NETWORK, OPTIMISER, CARD = "Run", "Model", "Optimiser", "Words for the model's card"
 
-
-def train(
-    data: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of pairs: A/ and B/, or train/A ...; for a prior, of pictures.")
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/train"),
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder, with its own settings.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options on the line win.")] = None,
-    start_from: Annotated[
-        str | None,
-        typer.Option("--from", metavar="NAME", help="Begin with a model's weights.", rich_help_panel=NETWORK),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of the run.", rich_help_panel=OPTIMISER)] = None,
-    hours: Annotated[float | None, typer.Option(help="Stop after so long; --resume goes on.")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels of a side.", rich_help_panel=NETWORK)] = None,
-    network: Annotated[
-        str | None, typer.Option(help="Such as adm:channels=64,patch=2.", rich_help_panel=NETWORK)
-    ] = None,
-    path: Annotated[str | None, typer.Option(help="Such as vp-bridge or brownian.", rich_help_panel=NETWORK)] = None,
-    prediction: Annotated[str | None, typer.Option(help="What the network gives.", rich_help_panel=NETWORK)] = None,
-    blind: Annotated[
-        bool, typer.Option("--blind", help="The network gets the state alone, no source.", rich_help_panel=NETWORK)
-    ] = False,
-    classes: Annotated[
-        bool, typer.Option("--classes", help="Tell it each picture's class: its folder.", rich_help_panel=NETWORK)
-    ] = False,
-    drop: Annotated[
-        float | None,
-        typer.Option(help="Share without source, without class, without both: for guidance.", rich_help_panel=NETWORK),
-    ] = None,
-    times: Annotated[str | None, typer.Option(help="Law of the times.", rich_help_panel=OPTIMISER)] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="denoising, or pix2pix:l1=100.", rich_help_panel=OPTIMISER)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("-b", "--batch-size", help="Pairs in a step.", rich_help_panel=OPTIMISER)
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="AdamW's.", rich_help_panel=OPTIMISER)] = None,
-    warmup: Annotated[int | None, typer.Option(help="Steps to reach it.", rich_help_panel=OPTIMISER)] = None,
-    decay: Annotated[
-        float | None, typer.Option(help="Last share of the run, that leads it to 0.", rich_help_panel=OPTIMISER)
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="AdamW's.", rich_help_panel=OPTIMISER)] = None,
-    momentum: Annotated[float | None, typer.Option(help="AdamW's beta_1.", rich_help_panel=OPTIMISER)] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Decay of the average of the weights.", rich_help_panel=OPTIMISER)
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", rich_help_panel=OPTIMISER)] = None,
-    augment: Annotated[str | None, typer.Option(help="Any of flip,shift; or none.", rich_help_panel=OPTIMISER)] = None,
-    val_share: Annotated[float | None, typer.Option(help="Share held out, where the folders do not say.")] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Steps between looks at held-out pairs.")] = None,
-    seed: Annotated[int | None, typer.Option("-s", "--seed", help="Of weights, order, noise.")] = None,
-    device: Annotated[str | None, typer.Option("-d", "--device", help="auto, cpu, cuda:1, mps.")] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name.", rich_help_panel=CARD)] = None,
-    task: Annotated[str | None, typer.Option(help='Such as "sketch -> photo"; or prior.', rich_help_panel=CARD)] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the weights.", rich_help_panel=CARD)] = None,
-    data_note: Annotated[str | None, typer.Option(help="What it was trained on.", rich_help_panel=CARD)] = None,
-    limits: Annotated[str | None, typer.Option(help="What it cannot do.", rich_help_panel=CARD)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the model's path and errors only.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON record a line on standard output.")] = False,
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="No bars.")] = False,
-) -> None:
+@signature.takes(TrainCommand, Printed, panels=("", *PANELS, PRINTED))
+def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     """Train a bridge on your own pairs of pictures, or a prior on pictures alone.
 
     A run is a folder; ^C or a power cut costs at most the steps since the last checkpoint, and --resume goes on to
@@ -103,25 +42,19 @@ def train(
     With --from NAME it goes on from a model's weights, on its path and at its size; a prior may become a bridge.
     With --objective pix2pix a generator and a critic are trained on pairs, and a picture takes one evaluation.
     """
-    from ddbm_cli.tasks import train as task_module
+    shown = Printed(**printed)
+    check(TrainCommand, given)
+    settings = dict(given)
+    config, resume, dry_run = (settings.pop(name, None) for name in ("config", "resume", "dry_run"))
+    if settings.pop("blind", False):
+        settings["sees_source"] = False
+    if resume is not None:
+        settings["output"] = resume
 
-    flat: dict[str, Any] = {"network": network, "path": path, "prediction": prediction, "times": times, "size": size}
-    flat |= {"objective": objective, "start_from": start_from}
-    flat |= {"hours": hours, "val_share": val_share, "device": device, "name": name, "task": task, "licence": licence}
-    flat |= {"data_note": data_note, "limits": limits, "data": data or None, "output": resume or output}
-    flat |= {"drop": drop, "classes": classes or None}
-    if blind:
-        flat["sees_source"] = False
-    if augment is not None:
-        flat["augment"] = [kind for kind in augment.split(",") if kind != "none"]
-    recipe: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    recipe |= {"warmup": warmup, "decay": decay, "weight_decay": weight_decay, "ema": ema, "seed": seed}
-    recipe |= {"momentum": momentum}
-    recipe |= {"precision": precision, "save_every": save_every, "validate_every": validate_every}
-    given = {key: value for key, value in flat.items() if value is not None}
-    given["recipe"] = {key: value for key, value in recipe.items() if value is not None}
-    request = task_module.request(given, config=config, resume=resume)
+    from ddbm_cli.tasks import train as task
+
+    request = task.request(settings, config=config and Path(config), resume=resume and Path(resume))
     with training.stop_between_steps() as stop:
-        events = task_module.run(request, stop=stop, dry_run=dry_run)
-        code = console.render(events, quiet=quiet, json=json, progress=not no_progress)
+        events = task.run(request, stop=stop, dry_run=bool(dry_run))
+        code = console.render(events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress)
     raise typer.Exit(code)

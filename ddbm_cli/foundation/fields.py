@@ -9,10 +9,13 @@ Nothing here imports pydantic, so that `--help` starts fast; pydantic reads the 
 """
 
 import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, replace
 from types import NoneType, UnionType
 from typing import Any
+
+UNLIMITED = 2**31
+"""An upper end from here on protects the machine, and is of no interest to a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,7 @@ class Field:
         argument: whether the value is given by its position.
         metavar: what stands for the value in help, such as "FILE"; by default it follows from the type.
         panel: the section of help.
-        unset: words for the default where that is None, such as "from the model's card". A single word is accepted
-            as a value too: "auto".
+        unset: words for the default where that is None, such as "from the model's card". "auto" is accepted as a value.
         names: the kind of `options.names` that the value's name belongs to, such as "samplers".
         repeat: whether a list is given by repeating the option; otherwise its items are separated by commas.
         none: a word that stands for the empty list.
@@ -72,10 +74,10 @@ class Field:
     def range(self) -> str:
         """The range in words, "" for none."""
         low = f"{self.ge:g}" if self.ge is not None else f"above {self.gt:g}" if self.gt is not None else ""
-        high = f"{self.le:,g}" if self.le is not None else f"below {self.lt:g}" if self.lt is not None else ""
-        if low and high:
+        high = f"{self.le:,}" if self.le is not None else f"below {self.lt:g}" if self.lt is not None else ""
+        if low and high and (self.le or 0) < UNLIMITED:
             return f"{low} to {high}"
-        return low and (low if self.gt is not None else f"at least {low}") or (high and f"at most {high}")
+        return f"at least {low}" if self.ge is not None else low or (f"at most {high}" if self.le is not None else high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Declared:
 
     Attributes:
         kind: its type, without None. choices: what may be given, of a Literal. many: whether it is a list.
+        required: whether it must be given.
     """
 
     name: str
@@ -92,11 +95,12 @@ class Declared:
     default: Any
     choices: tuple[str, ...] = ()
     many: bool = False
+    required: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Its spellings on the command line that help lists."""
-        return self.field.flags or (f"--{self.name.replace('_', '-')}",)
+        return self.field.flags or (f"--{self.name.rpartition('.')[2].replace('_', '-')}",)
 
     @property
     def flag(self) -> str:
@@ -105,32 +109,24 @@ class Declared:
 
 
 def declared(cls: type[Any]) -> dict[str, Declared]:
-    """Return the fields of a settings class that are declared, in order; of a field that is a table, its fields."""
+    """Return the declared fields of a settings class by name, in order; those of a table are named "table.field"."""
     found: dict[str, Declared] = {}
     hints = typing.get_type_hints(cls, include_extras=True)
     for each in fields(cls):
         hint = hints[each.name]
         if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
-            found |= {name: inner for name, inner in declared(hint).items() if name not in found}
+            inner = [replace(option, name=f"{each.name}.{option.name}") for option in declared(hint).values()]
+            found |= {option.name: option for option in inner}
             continue
         marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Field)]
         if not marks:
             continue
         kind, many = _plain(hint)
         choices = tuple(str(value) for value in typing.get_args(kind)) if _is_literal(kind) else ()
-        default = each.default if each.default is not MISSING else None
-        found[each.name] = Declared(each.name, marks[0], str if choices else kind, default, choices, many)
+        required = each.default is MISSING and not marks[0].unset
+        default = None if each.default is MISSING else each.default
+        found[each.name] = Declared(each.name, marks[0], str if choices else kind, default, choices, many, required)
     return found
-
-
-def tables(cls: type[Any]) -> Mapping[str, type[Any]]:
-    """Return the fields of a settings class that are tables of fields themselves."""
-    hints = typing.get_type_hints(cls)
-    return {name: kind for name, kind in hints.items() if isinstance(kind, type) and _is_settings(kind)}
-
-
-def _is_settings(kind: type[Any]) -> bool:
-    return hasattr(kind, "__dataclass_fields__")
 
 
 def _plain(hint: Any) -> tuple[Any, bool]:

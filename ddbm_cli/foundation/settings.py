@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
+from ddbm_cli.foundation import plugins
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.renamed import current_fields, current_name
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONFIG = {"extra": "forbid", "allow_inf_nan": False}
+CONFIG: Any = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -42,14 +43,15 @@ def settings(cls: type[T]) -> type[T]:
 
 def _check(instance: Any) -> None:
     """Check the values of a new instance, and convert them to the types of their fields."""
-    given = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
-    for name, value in _fields_of(type(instance)).validate_python(given).items():
+    kind: Any = type(instance)
+    given = {field.name: getattr(instance, field.name) for field in dataclasses.fields(kind)}
+    for name, value in _fields_of(kind).validate_python(given).items():
         if value is not given[name]:
             object.__setattr__(instance, name, value)
 
 
 @cache
-def _fields_of(kind: type[Any]) -> "pydantic.TypeAdapter[dict[str, Any]]":
+def _fields_of(kind: Any) -> "pydantic.TypeAdapter[Any]":
     """Return what checks a mapping of a class's fields."""
     import pydantic
     from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
@@ -57,12 +59,11 @@ def _fields_of(kind: type[Any]) -> "pydantic.TypeAdapter[dict[str, Any]]":
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(kind)]
     table = TypedDict(kind.__name__, {name: hints[name] for name in names})  # type: ignore[misc]
-    table.__pydantic_config__ = CONFIG
-    return pydantic.TypeAdapter(table)
+    return pydantic.TypeAdapter(pydantic.with_config(CONFIG)(table))
 
 
 @cache
-def adapter(kind: type[T]) -> "pydantic.TypeAdapter[T]":
+def adapter(kind: Any) -> "pydantic.TypeAdapter[Any]":
     """Return what reads and writes a settings class as plain values."""
     import pydantic
 
@@ -71,7 +72,8 @@ def adapter(kind: type[T]) -> "pydantic.TypeAdapter[T]":
 
 def describe(value: Any) -> dict[str, Any]:
     """Return the JSON form of a named setting, {"name": ..., field: value, ...}; the inverse of `build`."""
-    fields: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json")
+    kind: Any = type(value)
+    fields: dict[str, Any] = adapter(kind).dump_python(value, mode="json")
     return {"name": value.name, **fields}
 
 
@@ -93,12 +95,13 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: 
     Raises:
         UsageError: unknown name, unknown field, or a value out of its range.
     """
-    name, fields = _split(spec) if isinstance(spec, str) else _pop_name(spec)
+    fields: dict[str, Any]
+    name, fields = _pop_name(spec) if not isinstance(spec, str) else split_spec(spec)
     name = current_name(name)
     fields = current_fields(name, fields)
-    if name not in kinds:
+    kind = kinds[name] if name in kinds else plugins.find(f"{what}s", name)
+    if kind is None:
         raise UsageError(f"unknown {what} '{name}'", hint=f"choose one of: {', '.join(kinds)}")
-    kind = kinds[name]
     hints = typing.get_type_hints(kind)
     known = {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for field in list(fields):
@@ -122,9 +125,14 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: 
         ) from None
 
 
-def _split(spec: str) -> tuple[str, dict[str, Any]]:
+def split_spec(spec: str) -> tuple[str, dict[str, str]]:
+    """Return the name and the fields of a shell form.
+
+    Raises:
+        UsageError: a part of it is not field=value.
+    """
     name, _, rest = spec.partition(":")
-    fields: dict[str, Any] = {}
+    fields: dict[str, str] = {}
     for item in filter(None, rest.split(",")):
         field, equals, value = item.partition("=")
         if not equals:

@@ -29,9 +29,7 @@ class EdgesRequest:
     pencil_share: Annotated[
         float, Field("Fraction of pencil sketches with --style mixed.", ge=0, le=1, panel=SKETCH)
     ] = 0.6
-    seed: Annotated[
-        int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=SKETCH)
-    ] = 0
+    seed: Annotated[int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=SKETCH)] = 0
     recursive: Recursive = False
     split_by: Annotated[
         Path | None,

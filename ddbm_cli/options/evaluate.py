@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import PRINTED, SPEED, Device
+from ddbm_cli.options.groups import PRINTED, SPEED, Device, Printed
 
 COMPARED, FIGURES = "What is compared", "Figures"
 
@@ -91,9 +91,7 @@ class EvaluateRequest:
 
 
 @settings
-class Form:
-    """In which form the figures are printed."""
+class Form(Printed):
+    """What is printed, and in which form."""
 
-    csv: Annotated[
-        bool, Field("Print the table as CSV on standard output.", excludes=("json",), panel=PRINTED)
-    ] = False
+    csv: Annotated[bool, Field("Print the table as CSV on standard output.", excludes=("json",), panel=PRINTED)] = False

@@ -1,6 +1,5 @@
 """Options that several commands share, each declared once."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
@@ -163,11 +162,3 @@ class Printed:
     quiet: Annotated[bool, Field("Print results and errors only.", flags=("-q", "--quiet"), panel=PRINTED)] = False
     json: Annotated[bool, Field("Print one JSON record per line on standard output.", panel=PRINTED)] = False
     no_progress: Annotated[bool, Field("Print plain lines instead of progress bars.", panel=PRINTED)] = False
-
-
-Output = Annotated[
-    Path | None,
-    Field(
-        "Same as OUTPUT.", flags=("-o", "--output"), aliases=("--output-dir",), metavar="PATH", unset="none", panel=FILES
-    ),
-]

@@ -31,7 +31,10 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
     source: Annotated[
         str | None,
         Field(
-            "File, folder or quoted pattern, for a bridge.", argument=True, metavar="[SOURCES]", unset="none, for a prior"
+            "File, folder or quoted pattern, for a bridge.",
+            argument=True,
+            metavar="[SOURCES]",
+            unset="none, for a prior",
         ),
     ] = None
     output: Annotated[
@@ -70,13 +73,11 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
     fit: Fit = None
     spread: Annotated[
         bool,
-        Field(
-            "Write NAME-spread.png: the standard deviation of the draws per pixel, white at 64 of 255.", panel=FILES
-        ),
+        Field("Write NAME-spread.png: the standard deviation of the draws per pixel, white at 64 of 255.", panel=FILES),
     ] = False
-    sheet: Annotated[
-        Path | None, Field("Write a contact sheet (png).", metavar="FILE", unset="none", panel=FILES)
-    ] = None
+    sheet: Annotated[Path | None, Field("Write a contact sheet (png).", metavar="FILE", unset="none", panel=FILES)] = (
+        None
+    )
     npz: Annotated[
         Path | None,
         Field("Write all images as one NumPy array, for evaluators.", metavar="FILE", unset="none", panel=FILES),

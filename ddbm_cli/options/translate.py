@@ -22,20 +22,21 @@ from ddbm_cli.options.groups import (
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+Output = Annotated[
+    Path | None,
+    Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input"),
+]
+SOURCE = "File, folder, quoted pattern, or - for standard input."
+LEVELS = "0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25."
+
+
 @settings
-class TranslateRequest(ConditionOptions, SamplingOptions, ModelOptions):
-    """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
+class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
+    """How to translate; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
     """
 
-    source: Annotated[
-        str, Field("File, folder, quoted pattern, or - for standard input.", argument=True, metavar="[INPUT]")
-    ]
-    output: Annotated[
-        Path | None,
-        Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input"),
-    ] = None
     method: Annotated[
         Literal["bridge", "sdedit", "ddib"],
         Field("Method. sdedit and ddib take a prior as -m.", metavar="NAME", panel=SAMPLING),
@@ -43,21 +44,9 @@ class TranslateRequest(ConditionOptions, SamplingOptions, ModelOptions):
     source_model: Annotated[
         str | None, Field("For ddib: the prior of the sources.", metavar="NAME", unset="none", panel=SAMPLING)
     ] = None
-    strength: Annotated[
-        float | None,
-        Field(
-            "For sdedit: noise level. 0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25.",
-            ge=0,
-            le=1,
-            unset="0.6",
-            panel=SAMPLING,
-        ),
-    ] = None
     repeats: Annotated[
         int,
-        Field(
-            "For sdedit: number of repetitions, each starting from the last result.", ge=1, le=100, panel=SAMPLING
-        ),
+        Field("For sdedit: number of repetitions, each starting from the last result.", ge=1, le=100, panel=SAMPLING),
     ] = 1
     guide: Annotated[
         str | None,
@@ -100,17 +89,27 @@ class TranslateRequest(ConditionOptions, SamplingOptions, ModelOptions):
 
 
 @settings
-class TranslateCommand(TranslateRequest):
-    """`TranslateRequest` as the command line gives it: several strengths, and options in place of arguments."""
+class TranslateRequest(TranslateOptions):
+    """What to translate, and how."""
 
-    source: Annotated[
-        str | None, Field("File, folder, quoted pattern, or - for standard input.", argument=True, metavar="[INPUT]")
+    source: Annotated[str, Field(SOURCE, argument=True, metavar="INPUT")]
+    output: Output = None
+    strength: Annotated[
+        float | None,
+        Field(f"For sdedit: noise level. {LEVELS}", ge=0, le=1, unset="0.6", panel=SAMPLING),
     ] = None
+
+
+@settings
+class TranslateCommand(TranslateOptions):
+    """What the command line gives: several strengths, and options in place of arguments."""
+
+    source: Annotated[str | None, Field(SOURCE, argument=True, metavar="[INPUT]")] = None
+    output: Output = None
     strength: Annotated[
         tuple[Share, ...],
         Field(
-            "For sdedit: noise level from 0 to 1. 0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25. "
-            "Several values, such as 0.2,0.4, write a folder each.",
+            f"For sdedit: noise level from 0 to 1. {LEVELS} Several, such as 0.2,0.4, write a folder each.",
             metavar="X[,X]",
             unset="0.6",
             panel=SAMPLING,

@@ -12,28 +12,25 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 
 from ddbm_cli import __version__
 from ddbm_cli.comparison import Comparison, Input, Method, Outcome, parse_methods
 from ddbm_cli.comparison.page import as_html
 from ddbm_cli.comparison.tables import as_csv, as_json, as_markdown, rows
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import from_options, settings
 from ddbm_cli.imaging.files import STANDARD, Job, plan_jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
 from ddbm_cli.models.splits import TRAINING
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.compare import CompareRequest
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Event, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics
-
-DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6,model=prior-3d-64")
-"""The built-in model as its card says and with the papers' samplers, and SDEdit with the built-in prior."""
 
 MOST_ROWS = 64
 """Inputs in a grid of pictures."""
@@ -58,32 +55,6 @@ FEW = 50
 
 FEW_OF_A_SET = 2048
 """Pictures of which a figure of the set, such as FID, depends on their number still."""
-
-
-@settings
-class CompareRequest:
-    """What to compare, and where to tell of it.
-
-    source: a file, folder or pattern; None is the sketches that come with the package.
-    methods: in the form of `comparison.method`. targets: a folder with the truth of the same names, or a file.
-    outputs: files; their endings say what they become: .html, .md, .json, .csv, .png.
-    nfe, seconds: the budget of a picture, for methods that name none. trajectories: inputs whose way is shown.
-    """
-
-    source: str | None = None
-    targets: Path | None = None
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    outputs: tuple[Path, ...] = (Path("comparison.html"),)
-    model: str | None = None
-    nfe: Annotated[int, Field(ge=1)] | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    recursive: bool = False
-    trajectories: Annotated[int, Field(ge=0)] = 16
-    overwrite: bool = False
 
 
 def request(**given: Any) -> CompareRequest:

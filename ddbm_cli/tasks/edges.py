@@ -6,39 +6,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
-from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.io import PICTURE_EXTENSIONS, open_picture, save_picture
 from ddbm_cli.imaging.sketch import Style, draw, on_white
+from ddbm_cli.options.data import EdgesRequest
 from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
-
-
-@settings
-class EdgesRequest:
-    """What to draw, and where to.
-
-    style: "mixed" draws a share `pencil_share` of the pictures in coloured pencil and the rest in ink.
-    seed: the same seed gives a picture the same sketch, whatever lies beside it.
-    recursive: take sub-folders too, and mirror them below A and B.
-    split_by: a table with columns `file` and `split`; the pairs of each split get a folder of their own.
-    overwrite: make pairs again that are there. dry_run: find out what would be done, and write nothing.
-    """
-
-    pictures: Path
-    output: Path
-    size: Annotated[int, Field(ge=8, le=2048)] = 64
-    style: Literal["ink", "pencil", "mixed"] = "mixed"
-    pencil_share: Annotated[float, Field(ge=0, le=1)] = 0.6
-    seed: int = 0
-    recursive: bool = False
-    split_by: Path | None = None
-    overwrite: bool = False
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)

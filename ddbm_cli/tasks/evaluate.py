@@ -6,24 +6,22 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Measured, Noticed, Reported
-from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.io import write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.metrics import METRICS, UNAVAILABLE, Metric, PictureMetric, SetMetric, summarise
 from ddbm_cli.metrics.base import Need
-from ddbm_cli.metrics.feed import Item, Resize, Unread, feed
+from ddbm_cli.metrics.feed import Item, Unread, feed
 from ddbm_cli.models import load_model, locating
+from ddbm_cli.options.evaluate import EvaluateRequest
 from ddbm_cli.tasks.events import Failed, Planned
 
-BATCH_SIZE = 32
 LIKELIHOOD_BATCH = 8
 """Of pictures whose likelihood is measured, at most: it takes long, and the bar should move."""
 
@@ -34,33 +32,6 @@ NEEDS: dict[Need, str] = {
     "prior": "name one with -m",
 }
 """What a metric may need, and how to give it."""
-
-
-@settings
-class EvaluateRequest:
-    """What to measure.
-
-    outputs, targets, sketches, draws: folders with sub-folders, or single files. What belongs together has the same
-    path below its folder but for the extension. draws: further outputs of the same sources.
-    metrics: names of METRICS; by default all that fit what is given.
-    prior: a model whose likelihood of the outputs is measured, by an ODE of so many `steps`.
-    resize: which side is brought to the size of the other where output and target differ.
-    per_image: a table to write, a line for each picture.
-    seed: of the bootstrap, and of whatever else is drawn.
-    """
-
-    outputs: Path
-    targets: Path | None = None
-    sketches: Path | None = None
-    draws: tuple[Path, ...] = ()
-    prior: str | None = None
-    steps: Annotated[int, Field(ge=1, le=10_000)] = 64
-    metrics: tuple[str, ...] | None = None
-    resize: Resize | None = None
-    per_image: Path | None = None
-    batch_size: Annotated[int, Field(ge=1)] = BATCH_SIZE
-    device: str = "auto"
-    seed: int = 0
 
 
 EvaluateEvent = Planned | Noticed | Failed | Measured | Reported

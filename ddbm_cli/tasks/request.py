@@ -1,17 +1,17 @@
 """What to translate and how, as asked, and what it means for a model: its plan, its start, its conditions."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 
 from ddbm_cli.denoisers import NO_LABEL, PLAIN, Guidance
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import from_options, settings, spell
+from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.models import TranslationModel, loading
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.translate import TranslateRequest as TranslateRequest
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import NoisedStart, Plan
@@ -21,51 +21,6 @@ TEXT_SCALE = 7.5
 
 NOISE = "noise"
 """What stands for the source of pictures that have none."""
-
-
-@settings
-class TranslateRequest:
-    """What to translate, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
-
-    source: a file, a folder, a pattern, or "-"; output: a file, a folder, or "-".
-    method: "bridge", or "sdedit": a prior takes the picture as a guide, from a noise level on that `strength` says,
-        `repeats` times. guide: what is made of the picture before. mask: where it may change; see `imaging.guides`.
-        "ddib": `source_model`, a prior of sources, leads the picture to its noise, and the model makes one of that.
-    prompt, class_name: what the pictures show, for models that take a text, or know classes.
-    guidance_scale: how much that is exaggerated; None for 7.5 of a text and 1, not at all, of a class.
-    image_guidance_scale: how much the source is, of models with a source.
-    shard: (i, n) to do every n-th picture from the i-th on, as one of n processes.
-    """
-
-    source: str
-    output: Path | None = None
-    model: str | None = None
-    sampler: str | None = None
-    grid: str | None = None
-    steps: int | None = None
-    nfe: int | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    recursive: bool = False
-    format: str | None = None
-    quality: Annotated[int, Field(ge=1, le=100)] = 95
-    keep_size: bool = False
-    fit: Literal["pad", "crop", "stretch"] | None = None
-    overwrite: bool = False
-    dry_run: bool = False
-    method: Literal["bridge", "sdedit", "ddib"] = "bridge"
-    source_model: str | None = None
-    strength: Annotated[float, Field(ge=0, le=1)] | None = None
-    prompt: str = ""
-    class_name: str | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=1000)] | None = None
-    image_guidance_scale: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    guide: str | None = None
-    mask: Path | None = None
-    shard: tuple[int, int] = (0, 1)
 
 
 def request(**given: Any) -> TranslateRequest:

@@ -7,20 +7,21 @@ grow to any number of pictures, in any number of runs and batches, and each stay
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import from_options, settings, spell
+from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.sample import SampleRequest
 from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.draws import Draw, ManyDraws, draw_jobs, flat, gather
@@ -30,50 +31,6 @@ from ddbm_cli.tasks.work import Loaded, Tally, Work
 
 SHEET_PICTURES = 100
 SHEET_COLUMNS = 10
-
-
-@settings
-class SampleRequest:
-    """How many pictures, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
-
-    source: a file, folder or pattern, for a bridge; None for pictures from noise.
-    number: pictures that the folder `output` shall have, or of each source.
-    interpolate: pictures on the way from each draw of a source to the next.
-    encode: true pictures of the sources, a file or a folder: draw 0 is made from their noise.
-    sheet: a picture of the first ones, side by side. spread: a map of each source, where its draws differ.
-    prompt, class_name, guidance_scale, image_guidance_scale: as of `TranslateRequest`; pictures from noise, where no
-        class is named, take the classes in turn.
-    shard: (i, n) to make every n-th picture from the i-th on, as one of n processes, of which the last one to find all
-        pictures there writes what shows them together.
-    npz: a NumPy archive of all, uint8 (N, H, W, 3) under "arr_0", as evaluators take it.
-    """
-
-    output: Path
-    source: str | None = None
-    interpolate: Annotated[int, Field(ge=0, le=10_000)] = 0
-    encode: Path | None = None
-    recursive: bool = False
-    fit: Literal["pad", "crop", "stretch"] | None = None
-    spread: bool = False
-    number: Annotated[int, Field(ge=1, le=10**6)] = 16
-    model: str | None = None
-    sampler: str | None = None
-    grid: str | None = None
-    steps: int | None = None
-    nfe: int | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    overwrite: bool = False
-    dry_run: bool = False
-    prompt: str = ""
-    class_name: str | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=1000)] | None = None
-    image_guidance_scale: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    shard: tuple[int, int] = (0, 1)
-    sheet: Path | None = None
-    npz: Path | None = None
 
 
 def request(**given: Any) -> SampleRequest:

@@ -7,54 +7,19 @@ of the weights is what samples and what is shipped (EDM, arXiv:2206.00364, App. 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.events import Saved, Stepped, Validated
-from ddbm_cli.foundation.settings import settings
 from ddbm_cli.objectives import Loss, TimeDistribution
+from ddbm_cli.options.train import Recipe as Recipe
 from ddbm_cli.training.batches import Batch, Batches
 from ddbm_cli.training.state import load_state, save_state
-
-
-@settings
-class Recipe:
-    """How to optimise.
-
-    steps: length of the run. batch_size: pairs in a step.
-    learning_rate: AdamW's, reached after `warmup` steps, held, and led to 0 over the last share `decay` of the run.
-    momentum: AdamW's beta_1.
-    ema: decay of the average of the weights per step; shorter averages are used early in the run.
-    clip_norm: largest norm of the gradient.
-    precision: "bf16" computes the network in bfloat16 where that is safe; weights stay float32.
-    save_every, validate_every: in steps.
-    """
-
-    steps: Annotated[int, Field(ge=1)] = 20_000
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    warmup: Annotated[int, Field(ge=0)] = 200
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.25
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    save_every: Annotated[int, Field(ge=1)] = 500
-    validate_every: Annotated[int, Field(ge=1)] = 1000
-    seed: int = 0
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        rise = min(1.0, (step + 1) / (self.warmup + 1))
-        left = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.learning_rate * min(rise, left, 1.0)
 
 
 class Fit:

@@ -31,7 +31,7 @@ def test_bad_input_is_explained(ddbm, folder, model):
     for arguments, code, word in (
         (["nowhere"], 2, "nowhere"),
         (["in", "--with", "dbim:x"], 2, "cannot read 'x'"),
-        (["in", "--nfe", "0"], 2, "--nfe 0"),
+        (["in", "--nfe", "0"], 2, "--nfe must be at least 1"),
         (["in", "-o", "a.pdf"], 2, "unknown kind of report"),
         (["in", "-m", "missing.safetensors"], 4, "missing.safetensors"),
     ):

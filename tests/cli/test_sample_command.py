@@ -92,7 +92,10 @@ def test_several_strengths_have_a_folder_each(ddbm, tmp_path):
     code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / "out", *sdedit, "--strength", "0.2,0.4")
     made = [(tmp_path / "out" / f"strength-0_{tenth}" / "in.png").read_bytes() for tenth in (2, 4)]
     assert code == 0 and made[0] != made[1], err
-    for output, strength, words in (("x.png", "0.2,0.4", "several strengths"), ("out", "0.2,a", "not numbers")):
+    for output, strength, words in (
+        ("x.png", "0.2,0.4", "several strengths"),
+        ("out", "0.2,a", "must be a number, not 'a'"),
+    ):
         code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / output, *sdedit, "--strength", strength)
         assert code == 2 and words in err
     code, _, err = ddbm("translate", tmp_path / "in.png", tmp_path / "out", *sdedit, "--strength", "0.2,1.4")

@@ -210,7 +210,7 @@ def test_unequal_work_is_warned_of(folder):
     ("options", "message"),
     [
         ({"outputs": ("cmp.pdf",)}, "unknown kind of report"),
-        ({"nfe": 5, "seconds": 1.0}, "two budgets"),
+        ({"nfe": 5, "seconds": 1.0}, "mutually exclusive"),
         ({"source": "-"}, "standard input"),
         ({"targets": "nowhere"}, "no such folder"),
         ({"source": "nowhere"}, "nowhere"),

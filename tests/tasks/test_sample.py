@@ -144,5 +144,5 @@ def test_sdedit_edits_by_strength(tmp_path, prior):
     assert start == {"name": "noised", "strength": 0.3, "repeats": 1}
     assert "--method sdedit --strength 0.3" in show.command(tmp_path / "0.3.png")
     assert kinds(edit(tmp_path, prior, "0.3.png", strength=0.5), Kept)[0].differs
-    with pytest.raises(UsageError, match=r"--strength 1\.5"):
+    with pytest.raises(UsageError, match=r"--strength must be at most 1, not 1\.5"):
         edit(tmp_path, prior, strength=1.5)

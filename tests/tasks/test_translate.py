@@ -375,12 +375,12 @@ def test_pictures_in_memory_are_bounded(folder, model, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"nfe": 0}, "0 network evaluations"),
-        ({"steps": 0}, "0 steps"),
-        ({"nfe": 3, "steps": 3}, "two ways"),
-        ({"seed": -1}, "--seed -1"),
-        ({"quality": 101}, "--quality 101"),
-        ({"batch_size": 0}, "--batch-size 0"),
+        ({"nfe": 0}, "--nfe must be at least 1, not 0"),
+        ({"steps": 0}, "--steps must be at least 1"),
+        ({"nfe": 3, "steps": 3}, "mutually exclusive"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"quality": 101}, "--quality must be at most 100, not 101"),
+        ({"batch_size": 0}, "--batch-size must be at least 1"),
         ({"fit": "sideways"}, "--fit sideways"),
         ({"format": "xyz"}, "unknown format"),
     ],

@@ -196,10 +196,10 @@ def test_every_option_changes_the_weights(root, change):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"recipe": {"steps": 0}}, "--steps 0"),
-        ({"recipe": {"learning_rate": -1}}, "--learning-rate -1"),
-        ({"size": 2}, "--size 2"),
-        ({"val_share": 1.5}, "--val-share 1.5"),
+        ({"recipe": {"steps": 0}}, "--steps must be at least 1"),
+        ({"recipe": {"learning_rate": -1}}, "--learning-rate must be above 0"),
+        ({"size": 2}, "--size must be at least 8"),
+        ({"val_share": 1.5}, "--val-share must be below 1"),
         ({"data": None}, "nothing to train on"),
     ],
     ids=str,

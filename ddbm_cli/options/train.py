@@ -1,0 +1,223 @@
+"""What `ddbm train` can be asked."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ddbm_cli.foundation.fields import Field
+from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.groups import MODEL, SAMPLING, Device, Grid, Sampler
+
+RUN, DATA, OPTIMISER, CARD = "Run", "Data", "Optimiser", "Model card"
+PANELS = (RUN, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
+
+Spec = "NAME:FIELD=VALUE"
+
+
+@settings
+class Recipe:
+    """How to optimise.
+
+    learning_rate: of AdamW, reached after `warmup` steps, held, and decayed to 0 over the last fraction of the run.
+    ema: decay per step of the exponential moving average of the weights; it is smaller early in the run.
+    precision: "bf16" computes the network in bfloat16 where that is safe; weights stay float32.
+    """
+
+    steps: Annotated[
+        int, Field("Length of the run, in steps.", aliases=("--max-train-steps",), ge=1, panel=OPTIMISER)
+    ] = 20_000
+    batch_size: Annotated[
+        int,
+        Field(
+            "Number of pairs per step.",
+            flags=("-b", "--batch-size"),
+            aliases=("--train-batch-size",),
+            ge=1,
+            panel=OPTIMISER,
+        ),
+    ] = 16
+    learning_rate: Annotated[float, Field("Learning rate of AdamW.", gt=0, panel=OPTIMISER)] = 5e-4
+    warmup: Annotated[int, Field("Warm-up steps.", aliases=("--lr-warmup-steps",), ge=0, panel=OPTIMISER)] = 200
+    decay: Annotated[
+        float,
+        Field("Final fraction of the run over which the learning rate decays to 0.", ge=0, le=1, panel=OPTIMISER),
+    ] = 0.25
+    weight_decay: Annotated[
+        float, Field("Weight decay of AdamW.", aliases=("--adam-weight-decay",), ge=0, panel=OPTIMISER)
+    ] = 0.01
+    momentum: Annotated[float, Field("beta1 of AdamW.", aliases=("--adam-beta1",), ge=0, lt=1, panel=OPTIMISER)] = 0.9
+    ema: Annotated[
+        float,
+        Field(
+            "Decay per step of the moving average of the weights.",
+            aliases=("--ema-decay",),
+            ge=0,
+            lt=1,
+            panel=OPTIMISER,
+        ),
+    ] = 0.999
+    clip_norm: Annotated[
+        float, Field("Largest norm of the gradient.", aliases=("--max-grad-norm",), gt=0, panel=OPTIMISER)
+    ] = 1.0
+    precision: Annotated[
+        Literal["fp32", "bf16"],
+        Field("Number type of the network.", aliases=("--mixed-precision",), metavar="NAME", panel=OPTIMISER),
+    ] = "fp32"
+    save_every: Annotated[
+        int, Field("Steps between checkpoints.", aliases=("--checkpointing-steps",), ge=1, panel=RUN)
+    ] = 500
+    validate_every: Annotated[
+        int, Field("Steps between validations.", aliases=("--validation-steps",), ge=1, panel=RUN)
+    ] = 1000
+    seed: Annotated[int, Field("Random seed of weights, order and noise.", flags=("-s", "--seed"), panel=OPTIMISER)] = 0
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rise = min(1.0, (step + 1) / (self.warmup + 1))
+        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.learning_rate * min(rise, left, 1.0)
+
+
+@settings
+class Sampling:
+    """How the model is sampled by default, in shell forms; it is written into the card.
+
+    None leaves a choice to what suits its kind of path.
+    """
+
+    sampler: Sampler = None
+    grid: Grid = None
+    steps: Annotated[
+        int | None,
+        Field(
+            "Number of sampling steps.",
+            flags=("--sampling-steps",),
+            ge=1,
+            le=10_000,
+            unset="by the path",
+            panel=SAMPLING,
+        ),
+    ] = None
+
+
+@settings
+class TrainRequest:
+    """What to train, on what, and what to call it.
+
+    task: words, "sketch -> picture". "prior", or words that begin with "->", mean a prior.
+    network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64".
+    sees_source: the network gets the source as an input besides the state.
+    """
+
+    data: Annotated[
+        tuple[Path, ...],
+        Field(
+            "Folders of pairs: A/ and B/, or train/A ...; for a prior, of images.",
+            argument=True,
+            metavar="[DATA...]",
+            repeat=True,
+            unset="of the resumed run or --config",
+        ),
+    ]
+    output: Annotated[
+        Path,
+        Field(
+            "Folder of the run.",
+            flags=("-o", "--output"),
+            aliases=("--output-dir",),
+            metavar="RUN",
+            unset="runs/train",
+            panel=RUN,
+        ),
+    ]
+    network: Annotated[
+        str, Field("Network, such as adm:channels=64,patch=2.", metavar=Spec, names="networks", panel=MODEL)
+    ] = "adm:channels=48,multipliers=1-2-2-3,blocks=1,attention=4-8,head_channels=24,patch=2"
+    path: Annotated[str, Field("Path between source and target.", metavar=Spec, names="paths", panel=MODEL)] = (
+        "vp-bridge"
+    )
+    prediction: Annotated[str, Field("What the network predicts.", metavar=Spec, names="predictions", panel=MODEL)] = (
+        "preconditioned:c_noise=log-snr"
+    )
+    times: Annotated[str, Field("Distribution of training times.", metavar=Spec, names="times", panel=OPTIMISER)] = (
+        "arcsine"
+    )
+    objective: Annotated[str, Field("Training objective.", metavar=Spec, names="objectives", panel=OPTIMISER)] = (
+        "denoising"
+    )
+    sees_source: bool = True
+    classes: Annotated[bool, Field("Condition on the class of each image: its folder.", panel=MODEL)] = False
+    drop: Annotated[
+        float,
+        Field(
+            "Condition dropout: fraction of steps without source, class, both. 0.05 with --classes.",
+            aliases=("--conditioning-dropout-prob",),
+            ge=0,
+            le=0.33,
+            panel=MODEL,
+        ),
+    ] = 0.0
+    start_from: Annotated[
+        str | None,
+        Field(
+            "Model whose weights the run starts from.",
+            flags=("--from",),
+            aliases=("--pretrained-model-name-or-path",),
+            metavar="NAME",
+            unset="none",
+            panel=MODEL,
+        ),
+    ] = None
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    size: Annotated[
+        int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, panel=MODEL)
+    ] = 64
+    augment: Annotated[
+        tuple[Literal["flip", "shift"], ...],
+        Field("Augmentations, separated by commas, or none.", metavar="NAME[,NAME]", none="none", panel=DATA),
+    ] = ("flip", "shift")
+    val_share: Annotated[
+        float, Field("Fraction of pairs held out, where the folders hold out none.", ge=0, lt=1, panel=DATA)
+    ] = 0.05
+    hours: Annotated[float | None, Field("Stop after this time, in hours.", gt=0, unset="no limit", panel=RUN)] = None
+    device: Device = "auto"
+    name: Annotated[str, Field("Name of the model.", metavar="TEXT", panel=CARD)] = "bridge"
+    task: Annotated[str, Field('Task, such as "sketch -> photo"; or prior.', metavar="TEXT", panel=CARD)] = (
+        "source -> target"
+    )
+    licence: Annotated[str, Field("Licence of the weights.", metavar="TEXT", panel=CARD)] = "not stated"
+    data_note: Annotated[str, Field("Description of the training data.", metavar="TEXT", panel=CARD)] = "not stated"
+    limits: Annotated[str, Field("Limitations of the model.", metavar="TEXT", panel=CARD)] = "not stated"
+
+    @property
+    def is_prior(self) -> bool:
+        """Whether it is a prior that is trained, and not a bridge."""
+        return is_prior(self.task)
+
+
+def is_prior(task: str) -> bool:
+    """Return whether a task's words mean a prior."""
+    return task == "prior" or task.startswith("->")
+
+
+@settings
+class TrainCommand(TrainRequest):
+    """`TrainRequest` as the command line gives it: with the sources of further settings."""
+
+    blind: Annotated[bool, Field("Give the network the state only, without the source.", panel=MODEL)] = False
+    resume: Annotated[
+        Path | None,
+        Field(
+            "Resume the run in this folder, with its settings.",
+            aliases=("--resume-from-checkpoint",),
+            metavar="RUN",
+            unset="none",
+            panel=RUN,
+        ),
+    ] = None
+    config: Annotated[
+        Path | None,
+        Field("TOML file of settings. Options on the command line win.", metavar="FILE", unset="none", panel=RUN),
+    ] = None
+    dry_run: Annotated[bool, Field("Print what would be trained, and exit.", panel=RUN)] = False
