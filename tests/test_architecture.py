@@ -14,13 +14,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A package may import from packages below its own line; those of one line never import each other.
 LAYERS = [
-    {"cli"},
+    {"cli", "api"},
     {"tasks"},
-    {"training"},
+    {"training", "comparison"},
+    {"methods"},
     {"objectives", "models", "metrics"},
     {"samplers"},
     {"denoisers"},
-    {"paths", "networks", "imaging", "registry", "comparison"},
+    {"paths", "networks", "imaging", "registry"},
     {"options"},
     {"foundation"},
 ]

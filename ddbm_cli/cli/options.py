@@ -48,6 +48,14 @@ Seed = Annotated[
     ),
 ]
 
+NoiseName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name that seeds the noise, for a single input; by default its path below INPUT.",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Method = Annotated[
     str, typer.Option(metavar="NAME", help="bridge; or sdedit or ddib, with a prior as -m.", rich_help_panel=SAMPLING)
 ]

@@ -16,6 +16,10 @@ DEEPEST = 8
 def show(
     file: Annotated[Path, typer.Argument(help="A model, or a picture that ddbm made.", show_default=False)],
     command: Annotated[bool, typer.Option("--command", help="Print the line that makes the picture again.")] = False,
+    search: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Folder to search for inputs and model, with --command; may be repeated."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record.")] = False,
 ) -> None:
     """Print a model's card, or the settings that a picture was made with.
@@ -26,11 +30,16 @@ def show(
       ddbm show pictures/fox.png
       ddbm show pictures/fox.png --command               the line that makes it again
     """
+    if command:
+        from ddbm_cli.tasks.recreate import recreate
+
+        found = recreate(file, search=search or ())
+        for note in found.notes:
+            terminal.say(f"Note: {note}")
+        terminal.out(found.command)
+        return
     from ddbm_cli.tasks import show as task
 
-    if command:
-        terminal.out(task.command(file))
-        return
     facts = task.show(file)
     if json:
         terminal.emit(as_record(Shown(facts=facts)))

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.methods import DEFAULT_METHOD, METHODS
 
 DEFAULT = "default"
-SDEDIT = "sdedit"
-DDIB = "ddib"
-WAYS = (DEFAULT, SDEDIT, DDIB)
-"""Methods that are no sampler, and leave it to the model's card."""
+NAMED = {name: method for name, method in METHODS.items() if name != DEFAULT_METHOD}
+"""Methods by name; the default method is named by its sampler."""
+
+WAYS = (DEFAULT, *NAMED)
+"""Names that are no sampler, and leave it to the model's card."""
 
 SCALES = {"guidance_scale": float, "image_guidance_scale": float}
 
@@ -69,10 +71,8 @@ class Method:
             "nfe": self.nfe,
             "steps": self.steps,
         }
-        if self.name == SDEDIT:
-            given |= {"method": SDEDIT, "strength": self.strength}
-        if self.name == DDIB:
-            given |= {"method": DDIB, "source_model": self.source}
+        if self.name in NAMED:
+            given |= {"method": self.name, "strength": self.strength, "source_model": self.source}
         given |= {"class_name" if name == "class" else name: value for name, value in self.told}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -81,7 +81,7 @@ def parse_methods(specs: Sequence[str], *, model: str | None = None, nfe: int | 
     """Return the methods that the specs stand for, in order.
 
     Args:
-        specs: as in this module's text. model, nfe: of methods that do not say their own.
+        specs: as in this module's text. nfe: of methods without their own budget. model: of bridges without their own.
 
     Raises:
         UsageError: a value that is no number, or the same method twice.
@@ -89,7 +89,9 @@ def parse_methods(specs: Sequence[str], *, model: str | None = None, nfe: int | 
     methods: list[Method] = []
     for spec in specs:
         for method in _read(spec):
-            complete = replace(method, model=method.model or model)
+            # A method that needs a prior takes the built-in one, not the model of the others, which is a bridge.
+            needs_prior = method.name in NAMED and NAMED[method.name].needs_prior
+            complete = method if needs_prior else replace(method, model=method.model or model)
             if complete.nfe is None and complete.steps is None:
                 complete = replace(complete, nfe=nfe)
             if complete in methods:
@@ -108,7 +110,7 @@ def _read(spec: str) -> Iterator[Method]:
         raise UsageError(f"'{name}' has no field '{fields[0].partition('=')[0]}'", hint=f"it takes {_takes()}")
     told = tuple((name, own.pop(name)) for name in ("class", *SCALES) if name in own)
     method = Method(name=name, sampler=sampler, told=told, **own)
-    bare = "strength" if name == SDEDIT else "nfe"
+    bare = NAMED[name].bare_number if name in NAMED else "nfe"
     if numbers and own.get(bare) is not None:
         raise UsageError(f"'{spec}' gives its {bare} twice", hint=f"write {name}:{numbers[0]}")
     if not numbers:

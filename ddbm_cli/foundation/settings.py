@@ -84,19 +84,21 @@ def spell(value: Any) -> str:
     return f"{value.name}:{','.join(written)}" if written else str(value.name)
 
 
-def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any], *, what: str) -> T:
-    """Build the setting that a shell or JSON form names.
+def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any] | T, *, what: str) -> T:
+    """Build the setting that a shell or JSON form names; return one that is built already.
 
     Args:
         kinds: the registry, name -> class.
-        spec: "name:field=value,..." or {"name": ..., field: value}.
+        spec: "name:field=value,...", {"name": ..., field: value}, or a setting of the registry.
         what: the word for errors, such as "sampler".
 
     Raises:
         UsageError: unknown name, unknown field, or a value out of its range.
     """
+    if isinstance(spec, tuple(kinds.values())):
+        return typing.cast(T, spec)
     fields: dict[str, Any]
-    name, fields = _pop_name(spec) if not isinstance(spec, str) else split_spec(spec)
+    name, fields = split_spec(spec) if isinstance(spec, str) else _pop_name(typing.cast(Mapping[str, Any], spec))
     name = current_name(name)
     fields = current_fields(name, fields)
     kind = kinds[name] if name in kinds else plugins.find(f"{what}s", name)

@@ -40,13 +40,15 @@ class Companions:
     def _by_name(self) -> Mapping[str, Path]:
         return by_stem(pictures_below(self._path))
 
-    def digest(self, name: str) -> str:
-        """Return the sha256 of the file that belongs to a picture.
+    def describe(self, name: str, role: str) -> dict[str, str]:
+        """Return the name and the SHA-256 of the file that belongs to an image, as ROLE_file and ROLE_sha256.
 
         Raises:
             ImageError: there is none, or it cannot be read.
         """
-        return sha256(read_file(self._file(name)))
+        file = self.file(name)
+        written = file.name.encode("utf-8", "backslashreplace").decode()
+        return {f"{role}_file": written, f"{role}_sha256": sha256(read_file(file))}
 
     def square(self, name: str, preprocess: Preprocess, placement: Placement) -> Image.Image:
         """Return the file that belongs to a picture on the model's square (RGB), where the picture itself lies.
@@ -54,13 +56,18 @@ class Companions:
         Raises:
             ImageError: there is none, it cannot be read, or has other proportions than the picture.
         """
-        file = self._file(name)
+        file = self.file(name)
         tensor, found = preprocess.forward(open_picture(file))
         if found.box != placement.box:
             raise ImageError(f"{file}: the {self._what} of {name} has other proportions", hint="make it of equal size")
         return to_picture(tensor)
 
-    def _file(self, name: str) -> Path:
+    def file(self, name: str) -> Path:
+        """Return the file that belongs to an image.
+
+        Raises:
+            ImageError: there is none.
+        """
         if not self._path.is_dir():
             return self._path
         stem = PurePosixPath(name).with_suffix("").as_posix()
@@ -144,6 +151,18 @@ class Edit:
         square = self._mask.square(name, preprocess, placement).convert("L")
         return torch.from_numpy((np.asarray(square) > 127).astype(np.float32))[None]
 
+    def composite(self, name: str, image: Image.Image, original: Image.Image, preprocess: Preprocess) -> Image.Image:
+        """Return `image` where the mask is white, `original` elsewhere; both RGB, of one size.
+
+        Raises:
+            ImageError: the mask cannot be read.
+        """
+        assert self._mask
+        mask = preprocess.shown(open_picture(self._mask.file(name))).convert("L")
+        if mask.size != original.size:
+            mask = mask.resize(original.size, Image.Resampling.BILINEAR)
+        return Image.composite(image, original, mask.point(lambda level: 255 if level > 127 else 0))
+
     def describe(self, name: str) -> dict[str, Any]:
         """Return all that decides guide and mask of a picture, without paths; None for what is not there.
 
@@ -153,8 +172,8 @@ class Edit:
         return {
             "guide": self._guide.name if self._guide else None,
             "guide_sigma": self._guide.sigma if isinstance(self._guide, Blur) else None,
-            "guide_sha256": self._colours.digest(name) if self._colours else None,
-            "mask_sha256": self._mask.digest(name) if self._mask else None,
+            **(self._colours.describe(name, "guide") if self._colours else {"guide_sha256": None}),
+            **(self._mask.describe(name, "mask") if self._mask else {"mask_sha256": None}),
         }
 
 

@@ -66,6 +66,13 @@ class Preprocess:
         size = placement.original if keep_size else placement.natural
         return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
+    def shown(self, image: Image.Image) -> Image.Image:
+        """Return the part of an image (RGB or RGBA) that `forward` takes, as RGB in its own size."""
+        part, _ = self._place(image.size)
+        flat = Image.new("RGB", image.size, (self.paper,) * 3)
+        flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
+        return flat if part == (0, 0, *image.size) else flat.crop(part)
+
     def _place(self, original: Size) -> tuple[Box, Placement]:
         """Return which part of a picture is shown, and where. No side is ever 0, however long the other is."""
         width, height = original

@@ -1,7 +1,6 @@
-"""Dual diffusion implicit bridges (DDIB, arXiv:2203.08382): two priors make a bridge, and no pair was ever seen.
+"""Dual diffusion implicit bridges (DDIB, arXiv:2203.08382): a bridge made of two priors, trained without pairs.
 
-The source prior's ODE leads a picture to the noise that it would be made from; the target prior's makes a picture
-of that noise.
+The probability-flow ODE of the source prior encodes an image as noise; that of the target prior decodes the noise.
 """
 
 from collections.abc import Generator, Mapping
@@ -18,7 +17,7 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.paths import ProbabilityPath
-from ddbm_cli.samplers import Evaluation, Noise, Plan, encode
+from ddbm_cli.samplers import Evaluation, Noise, Plan, Sampler, Start, TimeGrid, encode
 
 DEFAULTS: Defaults = {
     "sampler": {"name": "implicit", "eta": 0.0},
@@ -30,88 +29,94 @@ DEFAULTS: Defaults = {
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTrip(Plan):
-    """A plan of the way back, and the path of the way there, whose grid and steps are the same."""
+    """A plan for decoding, and the path of the encoder, which uses the same grid and number of steps."""
 
-    there: ProbabilityPath
+    encoder_path: ProbabilityPath
 
     @property
-    def times_there(self) -> Tensor:
-        """The falling times of the way there, which goes along them from last to first."""
-        return replace(self, path=self.there).times
+    def encoder_times(self) -> Tensor:
+        """The falling times of the encoder, float64 (steps + 1,); encoding visits them from last to first."""
+        return replace(self, path=self.encoder_path).times
 
     @cached_property
     def nfe(self) -> int:
-        """The number of network evaluations there and back, counted."""
-        dot = torch.zeros(1, 1, 1, 1)
-        return super().nfe + sum(1 for _ in encode(lambda x, t, source: x, self.there, dot, dot, self.times_there))
+        """The number of network evaluations of both directions, counted."""
+        pixel = torch.zeros(1, 1, 1, 1)
+        calls = encode(lambda x, t, source: x, self.encoder_path, pixel, pixel, self.encoder_times)
+        return super().nfe + sum(1 for _ in calls)
 
 
 class DDIB(TranslationModel):
-    """The bridge from one prior's pictures to another's.
+    """The bridge from the images of one prior to those of another.
 
     Args:
-        there: the prior of the sources; back: the prior of the targets, of the same size.
+        encoder: the prior of the sources.
+        decoder: the prior of the targets, of the same size.
 
     Raises:
-        UsageError: one is no prior, or they differ in size.
+        UsageError: one is not a prior, or they differ in size.
     """
 
-    def __init__(self, there: TranslationModel, back: TranslationModel) -> None:
-        for model in (there, back):
+    def __init__(self, encoder: TranslationModel, decoder: TranslationModel) -> None:
+        for model in (encoder, decoder):
             if not model.denoiser.path.source_free or not model.is_prior:
-                raise UsageError(f"model '{model.name}' is no prior, and DDIB needs two", hint="see: ddbm weights list")
-        sizes = there.card.preprocess.size, back.card.preprocess.size
+                raise UsageError(
+                    f"model '{model.name}' is not a prior, and DDIB needs two", hint="list priors: ddbm weights list"
+                )
+        sizes = encoder.card.preprocess.size, decoder.card.preprocess.size
         if sizes[0] != sizes[1]:
-            raise UsageError(f"pictures of {sizes[0]} and of {sizes[1]} pixels", hint="name two priors of one size")
-        digest = sha256(f"{there.digest}{back.digest}".encode())
-        task = f"{there.card.task.removeprefix('-> ')} {back.card.task}"
-        name = f"{there.name}-to-{back.name}"
-        card = replace(back.card, name=name, task=task, kind="bridge", defaults=DEFAULTS)
-        super().__init__(card, back.denoiser, digest=digest)
-        self._there, self._back = there, back
+            raise UsageError(
+                f"the priors have different sizes: {sizes[0]} and {sizes[1]} pixels", hint="pass two priors of one size"
+            )
+        digest = sha256(f"{encoder.digest}{decoder.digest}".encode())
+        task = f"{encoder.card.task.removeprefix('-> ')} {decoder.card.task}"
+        name = f"{encoder.name}-to-{decoder.name}"
+        card = replace(decoder.card, name=name, task=task, kind="bridge", defaults=DEFAULTS)
+        super().__init__(card, decoder.denoiser, digest=digest)
+        self._encoder, self._decoder = encoder, decoder
 
     @property
-    def priors(self) -> tuple[str, str]:
-        """The names of the two, the sources' first."""
-        return self._there.name, self._back.name
+    def priors(self) -> tuple[TranslationModel, TranslationModel]:
+        """The two priors, that of the sources first."""
+        return self._encoder, self._decoder
 
     def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
-        """As `TranslationModel.told`, of the targets."""
+        """As `TranslationModel.told`, for the targets."""
         other = super().told(label, guidance)
-        other._back = self._back.told(label, guidance)
+        other._decoder = self._decoder.told(label, guidance)
         return other
 
     def plan(
         self,
-        sampler: str | Mapping[str, Any] | None = None,
-        grid: str | Mapping[str, Any] | None = None,
+        sampler: str | Mapping[str, Any] | Sampler | None = None,
+        grid: str | Mapping[str, Any] | TimeGrid | None = None,
         steps: int | None = None,
         nfe: int | None = None,
         *,
-        start: Mapping[str, Any] | None = None,
+        start: Mapping[str, Any] | Start | None = None,
     ) -> Plan:
-        """As `TranslationModel.plan`; a budget is of both ways together."""
+        """As `TranslationModel.plan`; `nfe` is the budget of both directions together."""
         once = super().plan(sampler, grid, steps, nfe, start=start)
         same = {each.name: getattr(once, each.name) for each in fields(Plan)}
-        both = RoundTrip(**same, there=self._there.denoiser.path)
+        both = RoundTrip(**same, encoder_path=self._encoder.denoiser.path)
         return both if nfe is None else both.within(nfe)
 
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
     ) -> Generator[Evaluation, None, Tensor]:
-        """As `TranslationModel.translate`; the noise is for samplers that draw some on the way back."""
+        """As `TranslationModel.translate`; `noise` is for samplers that add noise while decoding."""
         assert isinstance(plan, RoundTrip) and mask is None
-        steps, nfe = self._there_and_back(source.to(self.device), noise, plan), 0
+        calls, nfe = self._encode_and_decode(source.to(self.device), noise, plan), 0
         while True:
             try:
-                evaluation = next(steps)
+                evaluation = next(calls)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
             nfe += 1
             yield replace(evaluation, nfe=nfe)
 
-    def _there_and_back(self, source: Tensor, noise: Noise, plan: RoundTrip) -> Generator[Evaluation, None, Tensor]:
-        there = clipped(self._there.denoiser) if self._there.card.clip else self._there.denoiser
-        latent = yield from encode(there, plan.there, source, source, plan.times_there)
+    def _encode_and_decode(self, source: Tensor, noise: Noise, plan: RoundTrip) -> Generator[Evaluation, None, Tensor]:
+        denoise = clipped(self._encoder.denoiser) if self._encoder.card.clip else self._encoder.denoiser
+        latent = yield from encode(denoise, plan.encoder_path, source, source, plan.encoder_times)
         first = iter([lambda like: latent])
-        return (yield from self._back.translate(source, lambda like: next(first, noise)(like), plan))
+        return (yield from self._decoder.translate(source, lambda like: next(first, noise)(like), plan))

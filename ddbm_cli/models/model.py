@@ -28,6 +28,9 @@ from ddbm_cli.samplers import (
     Evaluation,
     Noise,
     Plan,
+    Sampler,
+    Start,
+    TimeGrid,
     encode,
     sample,
 )
@@ -106,12 +109,12 @@ class TranslationModel:
 
     def plan(
         self,
-        sampler: str | Mapping[str, Any] | None = None,
-        grid: str | Mapping[str, Any] | None = None,
+        sampler: str | Mapping[str, Any] | Sampler | None = None,
+        grid: str | Mapping[str, Any] | TimeGrid | None = None,
         steps: int | None = None,
         nfe: int | None = None,
         *,
-        start: Mapping[str, Any] | None = None,
+        start: Mapping[str, Any] | Start | None = None,
     ) -> Plan:
         """Resolve how to sample: what is given, else the sampler's own habits, else the card's defaults.
 
@@ -227,7 +230,7 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
     return model
 
 
-def _expand(sampler: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+def _expand(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, Any] | Sampler:
     """Replace a name that people know by the setting it stands for; given fields are added to it."""
     if not isinstance(sampler, str):
         return sampler

@@ -72,6 +72,15 @@ Seed = Annotated[
     int,
     Field("Random seed, combined with the file name.", flags=("-s", "--seed"), ge=0, le=2**63 - 1, panel=SAMPLING),
 ]
+NoiseName = Annotated[
+    str | None,
+    Field(
+        "Name that seeds the noise together with --seed. Only for a single input.",
+        metavar="NAME",
+        unset="the path below INPUT",
+        panel=SAMPLING,
+    ),
+]
 Recursive = Annotated[
     bool, Field("Include sub-folders, and mirror them in the output.", flags=("-r", "--recursive"), panel=FILES)
 ]

@@ -13,6 +13,7 @@ from ddbm_cli.options.groups import (
     DryRun,
     Fit,
     ModelOptions,
+    NoiseName,
     Overwrite,
     Recursive,
     SamplingOptions,
@@ -58,6 +59,9 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
             panel=SAMPLING,
         ),
     ] = 16
+    start: Annotated[
+        int, Field("Number of the first image, or of the first draw of each source.", ge=0, le=10**9, panel=SAMPLING)
+    ] = 0
     interpolate: Annotated[
         int, Field("Number of images between each draw of a source and the next.", ge=0, le=10_000, panel=SAMPLING)
     ] = 0
@@ -70,6 +74,7 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
             panel=SAMPLING,
         ),
     ] = None
+    noise_name: NoiseName = None
     fit: Fit = None
     spread: Annotated[
         bool,

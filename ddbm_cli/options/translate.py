@@ -14,6 +14,7 @@ from ddbm_cli.options.groups import (
     DryRun,
     Fit,
     ModelOptions,
+    NoiseName,
     Overwrite,
     Recursive,
     SamplingOptions,
@@ -67,6 +68,7 @@ class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
             panel=SAMPLING,
         ),
     ] = None
+    noise_name: NoiseName = None
     fit: Fit = None
     keep_size: Annotated[bool, Field("Resize results to the input's size.", panel=IMAGE)] = False
     format: Annotated[

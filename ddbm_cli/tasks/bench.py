@@ -16,8 +16,6 @@ import torch
 
 from ddbm_cli import __version__
 from ddbm_cli.comparison import Input, Method, Outcome, Strip
-from ddbm_cli.comparison.method import DDIB as DDIB_NAME
-from ddbm_cli.comparison.method import SDEDIT
 from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
@@ -25,15 +23,18 @@ from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import DDIB, TranslationModel, loading
+from ddbm_cli.methods import method_of
+from ddbm_cli.methods.conditions import conditioned
+from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.splits import TRAINING, UNKNOWN, split_of
+from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Made, Planned, Written
-from ddbm_cli.tasks.request import in_words, plan_of, the_prior, told
+from ddbm_cli.tasks.recreate import command
+from ddbm_cli.tasks.request import in_words
 from ddbm_cli.tasks.scores import score
-from ddbm_cli.tasks.show import command
 
 TIMED_CALLS = 3
 """Network evaluations by which a budget of seconds is turned into one of evaluations."""
@@ -107,10 +108,8 @@ class Bench:
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
         """Run a method; what stops it is its outcome."""
         try:
-            name = the_prior(method.model) if method.name in (SDEDIT, DDIB_NAME) else method.model
-            model = yield from self.load(name)
-            if method.name == DDIB_NAME and method.source:
-                model = DDIB((yield from self.load(method.source)), model)
+            asked = self._ask(method)
+            model = yield from method_of(asked).load(asked, self.load)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
@@ -137,7 +136,7 @@ class Bench:
         tensor, placement = self._preprocess.forward(open_picture(file))
         return encode_picture(self._preprocess.inverse(tensor, placement), "png")
 
-    def load(self, reference: str | None) -> Generator[Event, None, TranslationModel]:
+    def load(self, reference: str | None) -> Locating[TranslationModel]:
         """Load a model, once.
 
         Raises:
@@ -158,7 +157,8 @@ class Bench:
         """Turn the budget of seconds, if there is one, into network evaluations, by timing some."""
         if self._seconds is None or method.nfe is not None or method.steps is not None:
             return method
-        plan = plan_of(self._ask(method), model)
+        asked = self._ask(method)
+        plan = method_of(asked).plan(asked, model)
         least = replace(plan, steps=1).nfe
         size, batch = model.card.preprocess.size, min(self._common["batch_size"] or BATCH, len(self._jobs))
         calls = model.translate(torch.ones(batch, 3, size, size), torch.zeros_like, plan.within(TIMED_CALLS + least))
@@ -171,12 +171,13 @@ class Bench:
     def _measure(self, method: Method, model: TranslationModel) -> Generator[Event, None, Outcome]:
         folder = self._parts / _digest(method.options(), self._common, model.digest)
         asked = self._ask(method, output=folder)
-        plan = plan_of(asked, model)
+        plan = method_of(asked).plan(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
         done = {job.name: folder / job.output.relative_to(self._parts) for job in self._jobs if job.name not in failed}
         shown = [job for job in self._jobs if job.name in done]
+        sources = {job.name: job.source for job in self._jobs}
         self._preprocess = model.card.preprocess
-        scores, figures = score(done, {job.name: job.source for job in self._jobs}, self.targets)
+        scores, figures = score(done, sources, self.targets)
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
             model=model.name,
@@ -187,9 +188,12 @@ class Bench:
             seconds=_Timing.at(folder).median,
             pictures={name: file.read_bytes() for name, file in done.items()},
             commands={
-                name: command(file, model=method.model, source_model=method.source) for name, file in done.items()
+                name: command(
+                    file, source=sources[name], models={"--model": method.model, "--source-model": method.source}
+                )
+                for name, file in done.items()
             },
-            strips=self._strips(told(asked, model), plan, shown[: self._trajectories]),
+            strips=self._strips(conditioned(asked, model), plan, shown[: self._trajectories]),
             scores=scores,
             figures=figures,
             failed=failed,

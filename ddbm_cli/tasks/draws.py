@@ -1,10 +1,11 @@
-"""Many draws of each source: what a bridge holds for possible, and how much it knows.
+"""Several draws of each source, which show the variety of a bridge's results.
 
-Draw 0 is the picture that `translate` makes; or, where truths are given, the truth itself, encoded and decoded again.
-Pictures between two draws come of noise on the arc between theirs.
+Draw 0 is the image that `translate` makes; or, where ground truths are given, the truth, encoded and decoded again.
+Images between two draws start from noise on the arc between theirs.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from ddbm_cli.imaging.files import STANDARD, Job, Jobs, plan_jobs
 from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Preprocess, to_tensor
-from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.imaging.sheet import Picture, contact_sheet
+from ddbm_cli.methods import Method
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Booted, Evaluation, Noise, NoiseSource, Plan, Slerp, encode
+from ddbm_cli.tasks.making import Loaded, Maker
+from ddbm_cli.tasks.records import TEXT_KEY
 from ddbm_cli.tasks.request import TranslateRequest
-from ddbm_cli.tasks.work import Loaded, Tally, Work, stream_name
 
 WHITE = 0.5
-"""Standard deviation, of values in -1..1, that is white in a map: 64 levels of 255."""
+"""Standard deviation of values in -1..1 that is white in a map: 64 levels of 255."""
 
 SHEET_SOURCES = 50
 SHEET_DRAWS = 16
@@ -33,100 +36,106 @@ SHEET_DRAWS = 16
 
 @dataclass(frozen=True)
 class Draw(Job):
-    """One picture of a source: draw number `draw`, or `step` of `steps` on the way to the next draw."""
+    """One image of a source: draw number `draw`, or step `step` of `steps` of the interpolation to the next draw."""
 
     draw: int
     step: int = 0
     steps: int = 1
 
 
-def draw_jobs(source: str, output: Path, *, number: int, between: int = 0, recursive: bool = False) -> list[list[Draw]]:
+def draw_jobs(
+    source: str, output: Path, *, number: int, first: int = 0, between: int = 0, recursive: bool = False
+) -> list[list[Draw]]:
     """Return what to make, a list for each source: OUTPUT/NAME/000.png, and 000_1.png ... between it and 001.png.
 
+    Args:
+        number: draws of each source, from number `first` on. between: images between two draws.
+
     Raises:
-        UsageError: nothing to do, or the output is no folder.
+        UsageError: nothing to do, or the output is not a folder.
     """
     if STANDARD in (source, str(output)) or format_of(output) or output.is_file():
-        raise UsageError("several draws make several pictures of each", hint="name a folder for the output")
+        raise UsageError(f"{output}: draws of a source need a folder", hint="pass a folder as the output")
     sources = plan_jobs(source, output, recursive=recursive, format="png").jobs
-    # A folder's name keeps what tells sources of one stem apart: a.png becomes a/, and a.jpg beside it a.jpg/.
-    return [_draws(job, job.output.with_suffix(""), number, between) for job in sources]
+    # The folder's name keeps what separates sources of one stem: a.png becomes a/, and a.jpg next to it a.jpg/.
+    draws = range(first, first + number)
+    return [_draws(job, job.output.with_suffix(""), draws, between) for job in sources]
 
 
-def _draws(job: Job, folder: Path, number: int, between: int) -> list[Draw]:
+def _draws(job: Job, folder: Path, draws: range, between: int) -> list[Draw]:
     digits = len(str(between))
     made = []
-    for draw in range(number):
+    for draw in draws:
         made.append(Draw(job.name, job.source, folder / f"{draw:03d}.png", draw))
-        for step in range(1, between + 1 if draw + 1 < number else 1):
+        for step in range(1, between + 1 if draw != draws[-1] else 1):
             file = folder / f"{draw:03d}_{step:0{digits}d}.png"
             made.append(Draw(job.name, job.source, file, draw, step, between + 1))
     return made
 
 
-@dataclass(frozen=True)
-class _Known(Loaded):
-    """A source that has been read, and the truth that belongs to it."""
+@dataclass(frozen=True, kw_only=True)
+class LoadedPair(Loaded):
+    """A source that is ready for the network, and its ground truth, float32 (3, H, W) in -1..1."""
 
-    truth: Tensor | None = None
+    truth: Tensor
 
 
-class ManyDraws(Work):
-    """Work whose jobs are draws.
+class DrawMaker(Maker):
+    """Makes draws of sources; the jobs are of the class `Draw`.
 
     Args:
-        request, model, plan, tally: as of `Work`.
-        truths: true pictures; then draw 0 is made from the noise that its truth is encoded in.
+        request, method, model, plan: as of `Maker`.
+        truths: ground truths; draw 0 is then made from the noise that its truth is encoded as.
 
     Raises:
-        UsageError: truths, and a plan in which a picture depends on more than the noise it begins with.
+        UsageError: truths, and a plan in which an image depends on more than the noise it starts from.
     """
 
     def __init__(
-        self, request: TranslateRequest, model: TranslationModel, plan: Plan, tally: Tally, truths: Companions | None
+        self, request: TranslateRequest, method: Method, model: TranslationModel, plan: Plan, truths: Companions | None
     ) -> None:
-        super().__init__(request, model, plan, tally, b"", None)
+        super().__init__(request, method, model, plan)
         self._truths = truths
         if truths and not (isinstance(plan.start, Booted) and plan.draws == 1):
             raise UsageError(
-                f"sampler '{spell(plan.sampler)}' cannot make a picture again from its noise alone",
-                hint="give --sampler dbim:eta=0, or dbim-3, with --encode",
+                f"sampler '{spell(plan.sampler)}' is not determined by its first noise, which --encode needs",
+                hint="pass --sampler dbim:eta=0 or dbim-3 with --encode",
             )
         pixel = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
         self._encoding = len(list(encode(lambda x, t, source: x, plan.path, pixel, pixel, plan.times))) if truths else 0
 
-    def _load(self, job: Job) -> Loaded:
-        loaded = super()._load(job)
+    def prepare(self, job: Job, image: Picture, digest: str, original: Callable[[], Picture]) -> Loaded:
+        loaded = super().prepare(job, image, digest, original)
         if not self._truths:
             return loaded
-        truth = self._truths.square(job.name, self.preprocess, loaded.placement)
-        return _Known(job, loaded.tensor, loaded.placement, loaded.digest, truth=to_tensor(truth))
+        truth = to_tensor(self._truths.square(job.name, self.preprocess, loaded.placement))
+        return LoadedPair(job, loaded.tensor, loaded.placement, digest, original=original, truth=truth)
 
-    def _nfe_of(self, batch: list[Loaded]) -> int:
+    def nfe(self, batch: Sequence[Loaded]) -> int:
         return self.plan.nfe + (self._encoding if any(_draw(loaded.job).draw == 0 for loaded in batch) else 0)
 
-    def _calls(self, batch: list[Loaded]) -> Generator[Evaluation, None, Tensor]:
+    def run(self, batch: Sequence[Loaded]) -> Generator[Evaluation, None, Tensor]:
         source, draws = torch.stack([loaded.tensor for loaded in batch]), [_draw(loaded.job) for loaded in batch]
-        names, numbers = [stream_name(job) for job in draws], [job.draw for job in draws]
-        model = self.told(batch)
-        first: Noise = NoiseSource(self.request.seed, names, numbers)
-        known = [place for place, number in enumerate(numbers) if number == 0 and self._truths]
-        if known:
-            truths = [loaded.truth for loaded in batch if isinstance(loaded, _Known) and loaded.truth is not None]
-            latents = yield from model.encode(torch.stack(truths)[known], source[known], self.plan)
-            first = _replaced(first, known, latents)
+        names, numbers = [self.noise_name(job) for job in draws], [job.draw for job in draws]
+        model = self.conditioned(batch)
+        noise: Noise = NoiseSource(self.request.seed, names, numbers)
+        encoded = [row for row, number in enumerate(numbers) if number == 0 and self._truths]
+        if encoded:
+            truths = [loaded.truth for loaded in batch if isinstance(loaded, LoadedPair)]
+            latents = yield from model.encode(torch.stack(truths)[encoded], source[encoded], self.plan)
+            noise = _replaced(noise, encoded, latents)
         if any(job.step for job in draws):
             second = NoiseSource(self.request.seed, names, [number + 1 for number in numbers])
-            first = Slerp(first, second, [job.step / job.steps for job in draws])
-        return (yield from model.translate(source, first, self.plan))
+            noise = Slerp(noise, second, [job.step / job.steps for job in draws])
+        return (yield from self.method.run(model, source, noise, self.plan))
 
-    def _own(self, job: Job) -> dict[str, Any]:
+    def own(self, job: Job) -> dict[str, Any]:
         draw = _draw(job)
         truths = self._truths if draw.draw == 0 else None
-        return super()._own(job) | {
+        return super().own(job) | {
             "draw": draw.draw,
             "between": [draw.step, draw.steps] if draw.step else None,
-            "truth_sha256": truths.digest(job.name) if truths else None,
+            **(truths.describe(job.name, "truth") if truths else {"truth_sha256": None}),
             "nfe": self.plan.nfe + (self._encoding if truths else 0),
         }
 
@@ -137,7 +146,7 @@ def _draw(job: Job) -> Draw:
 
 
 def _replaced(noise: Noise, places: list[int], latents: Tensor) -> Noise:
-    """Return the noise with that of some pictures of the batch given."""
+    """Return the noise of a batch, with `latents` in the rows `places` of its first draw."""
 
     def draw(like: Tensor) -> Tensor:
         drawn = noise(like)
@@ -148,9 +157,9 @@ def _replaced(noise: Noise, places: list[int], latents: Tensor) -> Noise:
 
 
 def gather(groups: Sequence[Sequence[Draw]], preprocess: Preprocess, *, spread: bool, sheet: Path | None) -> None:
-    """Write a map OUTPUT/NAME-spread.png of each source's draws, and one sheet: a row is source, draws, map.
+    """Write OUTPUT/NAME-spread.png for each source, and one sheet, in which a row is source, draws, map.
 
-    In a map a pixel's brightness is the standard deviation of the draws there, the mean of the three colours'.
+    The brightness of a pixel in a map is the standard deviation of the draws there, averaged over the three channels.
     """
     rows = []
     for group in groups:
@@ -158,25 +167,36 @@ def gather(groups: Sequence[Sequence[Draw]], preprocess: Preprocess, *, spread: 
         if not files:
             continue
         placed = [preprocess.forward(open_picture(file)) for file in files]
-        pictures = torch.stack([picture for picture, _ in placed])
-        draws = pictures[[not job.step for job in group if job.output.exists()]]
-        row = [preprocess.forward(open_picture(group[0].source))[0], *pictures[:SHEET_DRAWS]]
+        images = torch.stack([image for image, _ in placed])
+        draws = images[[not job.step for job in group if job.output.exists()]]
+        row = [preprocess.forward(open_picture(group[0].source))[0], *images[:SHEET_DRAWS]]
         if spread:
             deviation = spread_map(draws)
             folder = files[0].parent
-            body = encode_picture(preprocess.inverse(deviation, placed[0][1]), "png")
-            write_atomically(folder.with_name(f"{folder.name}-spread.png"), body)
+            text = {TEXT_KEY: json.dumps({"spread": True})}
+            body = encode_picture(preprocess.inverse(deviation, placed[0][1]), "png", text=text)
+            write_atomically(spread_file(folder), body)
             row.append(deviation)
         rows.append(row)
     shown = [row for row in rows if len(row) == len(rows[0])][:SHEET_SOURCES]
     if sheet and shown:
         sides = [torch.stack(side) for side in zip(*shown, strict=True)]
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(sheet, encode_picture(contact_sheet(sides, columns=1), "png"))
+        write_sheet(sheet, contact_sheet(sides, columns=1))
+
+
+def spread_file(folder: Path) -> Path:
+    """Return the file of the map of the draws in a folder."""
+    return folder.with_name(f"{folder.name}-spread.png")
+
+
+def write_sheet(file: Path, sheet: Picture) -> None:
+    """Write a contact sheet, marked as made by this program."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, encode_picture(sheet, "png", text={TEXT_KEY: json.dumps({"sheet": True})}))
 
 
 def spread_map(draws: Tensor) -> Tensor:
-    """Return how much draws (N, 3, H, W) differ at each pixel, as a grey picture (3, H, W) in -1..1; see `WHITE`."""
+    """Return the standard deviation of draws (N, 3, H, W) at each pixel, as a grey image (3, H, W); see `WHITE`."""
     deviation = draws.std(dim=0, correction=0).mean(dim=0)
     return (2 * deviation / WHITE - 1).clamp(-1, 1).expand(3, -1, -1)
 

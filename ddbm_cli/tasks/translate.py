@@ -1,7 +1,8 @@
-"""Translate pictures with a bridge, or with a prior as SDEdit and DDIB do: a file, a folder, a pattern, a pipe."""
+"""Translate images: a file, a folder, a pattern, or standard input."""
 
 import os
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,22 +11,17 @@ from typing import BinaryIO
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
+from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import format_of
-from ddbm_cli.models import DDIB, TranslationModel
+from ddbm_cli.methods import method_of
+from ddbm_cli.models import TranslationModel
+from ddbm_cli.registry.locate import Locating
 from ddbm_cli.tasks.events import Event, Intended, Planned
-from ddbm_cli.tasks.request import (
-    TranslateRequest,
-    check_budget,
-    check_method,
-    in_words,
-    load,
-    plan_of,
-    request,
-    the_prior,
-)
-from ddbm_cli.tasks.work import Tally, Work, is_pipe
+from ddbm_cli.tasks.making import Maker, is_pipe
+from ddbm_cli.tasks.request import TranslateRequest, check_budget, in_words, loader, request
+from ddbm_cli.tasks.work import Tally, Work
 
-__all__ = ["TranslateRequest", "facts", "request", "run", "see_that_it_can_be_written", "sweep"]
+__all__ = ["TranslateRequest", "check_noise_name", "check_writable", "facts", "request", "run", "sweep"]
 
 
 def run(
@@ -35,53 +31,63 @@ def run(
     stdout: BinaryIO | None = None,
     model: TranslationModel | None = None,
 ) -> Iterator[Event]:
-    """Translate a file, a folder or a pattern; yields what happens. A bad picture costs only itself.
+    """Translate a file, a folder or a pattern; yields what happens. An image that fails is reported and skipped.
 
     Args:
         request: what to do.
         stdin, stdout: the streams that "-" stands for.
-        model: the request's model, if it is loaded already.
+        model: the model of the request, if it is loaded already.
 
     Raises:
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
-        ModelError: the model cannot be had.
+        ModelError: the model is not available.
     """
     check_budget(request)
-    check_method(request)
+    method = method_of(request)
+    Edit(request.guide, request.mask)  # reports its faults before a large model is loaded
     jobs = _plan_jobs(request)
-    see_that_it_can_be_written(jobs, make=False)
+    check_noise_name(request.noise_name, len(jobs.jobs))
+    check_writable(jobs, create=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
     if model is None:
-        model = yield from load(request, request.model if request.method == "bridge" else the_prior(request.model))
-        if request.method == "ddib":
-            model = DDIB((yield from load(request, request.source_model)), model)
-    plan = plan_of(request, model)
+        model = yield from load(request)
+    plan = method.plan(request, model)
     if request.output is None:
         jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
     tally = Tally()
-    work = Work(request, model, plan, tally, piped, stdout)
+    maker = Maker(request, method, model, plan)
+    work = Work(maker, tally, piped=piped, stdout=stdout)
     kept, todo = work.sort(jobs.share(request.shard))
-    tally.kept = len(kept)
-    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts(work, jobs))
+    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts(maker, jobs))
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
         return
     if todo:
-        see_that_it_can_be_written(jobs, make=True)
+        check_writable(jobs, create=True)
         yield from work.run(todo)
     yield tally.finished(_where(jobs))
 
 
-def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
-    """Translate at each strength in turn; the outputs of each go to a folder of their own, such as OUTPUT/strength-0_6.
+def load(request: TranslateRequest) -> Locating[TranslationModel]:
+    """Load the model of a request; yield downloads and conversions.
 
     Raises:
-        UsageError: as `run`; or the output is no folder.
+        ModelError: it is not available.
+        UsageError: no such device or dtype, or models that do not fit the method.
+    """
+    return (yield from method_of(request).load(request, loader(request)))
+
+
+def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
+    """Translate at each strength in turn, each into a folder of its own, such as OUTPUT/strength-0_6.
+
+    Raises:
+        UsageError: as `run`; or the output is not a folder.
     """
     output = asked.output
     if output is None or is_pipe(output) or format_of(output) or output.is_file():
-        raise UsageError("several strengths make several pictures of each", hint="name a folder for the output")
+        raise UsageError("several strengths make several images of each input", hint="pass a folder as the output")
     given = {field.name: getattr(asked, field.name) for field in fields(asked)}
     folders = [output / f"strength-{strength:g}".replace(".", "_") for strength in strengths]  # a dot begins a suffix
     each = [
@@ -89,23 +95,28 @@ def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event
         for strength, folder in zip(strengths, folders, strict=True)
     ]
     for one in each:
-        yield from run(one)
+        method_of(one)
+    check_budget(asked)
+    model = yield from load(each[0])
+    for one in each:
+        yield from run(one, model=model)
 
 
 def _plan_jobs(request: TranslateRequest, suffix: str = "ddbm") -> Jobs:
     return plan_jobs(request.source, request.output, recursive=request.recursive, format=request.format, suffix=suffix)
 
 
-def facts(work: Work, jobs: Jobs) -> dict[str, str]:
-    model, plan, size = work.model, work.plan, work.preprocess.size
+def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
+    """Return the resolved settings, for the header."""
+    model, size = maker.model, maker.preprocess.size
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
     ignored = f", {_count(jobs.ignored, 'other file')} ignored" if jobs.ignored else ""
-    keeps = work.request.keep_size
+    keeps = maker.request.keep_size
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
-        "Sampling": f"{in_words(plan)}, seed {work.request.seed}",
-        "Input": f"{_count(len(jobs.jobs), 'picture')}{ignored}",
-        "Output": f"{_where(jobs)}, {'of the size of the input' if keeps else f'{size} pixels on the longer side'}",
+        "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
+        "Input": f"{_count(len(jobs.jobs), 'image')}{ignored}",
+        "Output": f"{_where(jobs)}, {'size of the input' if keeps else f'{size} pixels on the longer side'}",
     }
 
 
@@ -117,15 +128,32 @@ def _where(jobs: Jobs) -> Path:
     return jobs.folder if len(jobs.jobs) > 1 else jobs.jobs[0].output
 
 
-def see_that_it_can_be_written(jobs: Jobs, *, make: bool) -> None:
-    """See that outputs can be written to their folder, which is made, or only looked for."""
+def check_noise_name(name: str | None, inputs: int) -> None:
+    """Check that a name for the noise is given for one input only.
+
+    Raises:
+        UsageError: there are several, which would all get the same noise.
+    """
+    if name is not None and (inputs != 1 or not name):
+        raise UsageError(f"--noise-name needs a single input, not {inputs}", hint="pass one image, or remove it")
+
+
+def check_writable(jobs: Jobs, *, create: bool) -> None:
+    """Check that outputs can be written to their folder.
+
+    Args:
+        create: create the folder and try; otherwise only check permissions.
+
+    Raises:
+        UsageError: they cannot.
+    """
     folder = jobs.folder
     if is_pipe(jobs.jobs[0].output):
         return
     try:
-        if make:
+        if create:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".ddbm-{os.getpid()}.tmp"
+            probe = folder / f".ddbm-{secrets.token_hex(8)}.tmp"
             probe.touch()
             probe.unlink()
             return

@@ -94,9 +94,9 @@ def test_from_the_shell(priors, tmp_path):
 def test_what_does_not_fit_is_said(priors, tmp_path):
     picture(0, 20).save(tmp_path / "x.png")
     given = {"source": str(tmp_path / "x.png"), "output": tmp_path / "y.png", "model": str(priors[0])}
-    with pytest.raises(UsageError, match="belong together"):
+    with pytest.raises(UsageError, match="needs two priors"):
         list(run(request(**given, method="ddib")))
-    with pytest.raises(UsageError, match="belong together"):
+    with pytest.raises(UsageError, match="--source-model is for --method ddib"):
         list(run(request(**given, source_model=str(priors[1]))))
     bridge = write_tiny(tmp_path / "bridge.safetensors")
     with pytest.raises(UsageError, match="DDIB needs two"):

@@ -9,7 +9,7 @@ from PIL import Image
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import load_model
-from ddbm_cli.tasks import sample, show, translate
+from ddbm_cli.tasks import recreate, sample, translate
 from ddbm_cli.tasks import train as training
 from ddbm_cli.tasks.events import Kept, Written
 from tests.tiny import NETWORK, picture, write_tiny
@@ -86,7 +86,8 @@ def test_scales_of_guidance_act_and_are_recorded(classed, bridge):
     assert np.abs(strong - plain).max() > 0.5 and np.abs(image - plain).max() > 0.5
     record = json.loads(read_text(sorted((classed / "image-2").glob("*.png"))[0])["ddbm"])
     assert (record["guidance_scale"], record["image_guidance_scale"]) == (1.0, 2.0)
-    line = show.command(sorted((classed / "image-2").glob("*.png"))[0], model=bridge)
+    made = sorted((classed / "image-2").glob("*.png"))[0]
+    line = recreate.command(made, source=made, models={"--model": bridge})
     assert "--class red --guidance-scale 1.0 --image-guidance-scale 2.0" in line
     again = translate.request(
         source=str(classed / "pairs" / "A" / "red"), output=classed / "scale-3", model=bridge, device="cpu", nfe=8,
@@ -144,11 +145,11 @@ def test_sdedit_takes_a_class(classed, prior):
     ("model", "options", "message"),
     [
         ("plain", {"class_name": "red"}, "knows no classes"),
-        ("plain", {"guidance_scale": 2.0}, "is not told a class"),
-        ("plain", {"image_guidance_scale": 2.0}, "never trained without its conditions"),
+        ("plain", {"guidance_scale": 2.0}, "takes neither a class nor a text"),
+        ("plain", {"image_guidance_scale": 2.0}, "was not trained with condition dropout"),
         ("bridge", {"class_name": "green"}, "knows no class 'green'"),
-        ("bridge", {"guidance_scale": 2.0}, "of no class"),
-        ("prior", {"method": "sdedit", "image_guidance_scale": 2.0}, "is not told a source"),
+        ("bridge", {"guidance_scale": 2.0}, "needs a class"),
+        ("prior", {"method": "sdedit", "image_guidance_scale": 2.0}, "does not take the source as a condition"),
     ],
 )
 def test_what_means_nothing_is_refused(classed, bridge, prior, tmp_path, model, options, message):
@@ -166,7 +167,7 @@ def test_a_class_that_must_be_named_is_asked_for(tmp_path):
     model = str(write_tiny(tmp_path / "classed.safetensors", network=network))
     picture(0).save(tmp_path / "a.png")
     asked = {"source": str(tmp_path / "a.png"), "model": model, "device": "cpu"}
-    with pytest.raises(UsageError, match="wants to be told a class") as caught:
+    with pytest.raises(UsageError, match="needs a class") as caught:
         list(translate.run(translate.request(**asked)))
     assert "--class 0" in caught.value.hint
     assert kinds(translate.run(translate.request(**asked, class_name="2")), Written)

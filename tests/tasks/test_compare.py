@@ -236,7 +236,7 @@ def test_targets_must_be_named_like_inputs(folder):
 
 def test_sdedit_is_a_method_like_any(folder, prior):
     """With a prior as its model, at several strengths; a bridge cannot do it, which costs its column."""
-    compare(folder, "dbim", f"sdedit:0.2,0.6,model={prior}", "sdedit:0.4")
+    compare(folder, "dbim", f"sdedit:0.2,0.6,model={prior}", f"sdedit:0.4,model={folder / 'tiny.safetensors'}")
     bridge, low, high, wrong = told(folder)["methods"]
     assert [row["method"] for row in (low, high)] == ["sdedit:0.2, 5 NFE", "sdedit:0.6, 5 NFE"]
     assert "error" not in bridge and "needs a prior" in wrong["error"]
@@ -250,4 +250,4 @@ def test_ddib_is_a_method_with_two_models(folder, prior):
     assert done["method"] == "ddib, 6 NFE" and set(done["commands"]) == {"0.png", "1.png", "2.png"}
     assert f"--model {prior} " in done["commands"]["0.png"]
     assert f"--method ddib --source-model {prior}" in done["commands"]["0.png"]
-    assert "belong together" in alone["error"] and "no such model file" in lost["error"]
+    assert "needs two priors" in alone["error"] and "no such model file" in lost["error"]

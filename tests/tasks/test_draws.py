@@ -1,5 +1,7 @@
 """Many draws of each source."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
-from ddbm_cli.tasks import show, translate
+from ddbm_cli.tasks import recreate, translate
 from ddbm_cli.tasks.draws import WHITE, spread_map
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Failed, Kept, Planned, Written
 from ddbm_cli.tasks.sample import request, run
@@ -121,7 +123,8 @@ def test_a_truth_goes_to_noise_and_back(root, bridge, truths):
     assert close({"1": pixels(root / "4")["0/001.png"]}, {"1": pixels(root / "plain")["0/001.png"]})
     again = kinds(draw(root, bridge, "4", steps=4, number=2, **given), Kept)
     assert len(again) == 4 and not any(event.differs for event in again)
-    assert "--encode TRUTH" in show.command(root / "4" / "0" / "000.png")
+    (root / "bridge.safetensors").write_bytes(Path(bridge).read_bytes())
+    assert f"--encode {truths / '0.png'}" in recreate.recreate(root / "4" / "0" / "000.png", search=[root]).command
     (truths / "0.png").write_bytes((truths / "1.png").read_bytes())
     again = kinds(draw(root, bridge, "4", steps=4, number=2, **given), Kept)
     assert [event.differs for event in again] == ["another truth file", "", "", ""]
@@ -137,10 +140,13 @@ def test_a_way_leads_from_the_truth_to_a_draw(root, bridge, truths):
 
 def test_a_draw_says_how_to_make_it_again(root, bridge):
     draw(root, bridge, number=2, interpolate=1)
-    words = show.command(root / "out" / "1" / "001.png").split()
-    assert words[:5] == ["ddbm", "sample", "1.png", "-n", "2"] and "--interpolate" not in words
-    words = show.command(root / "out" / "1" / "000_1.png").split()
-    assert words[:5] == ["ddbm", "sample", "1.png", "-n", "2"] and words[words.index("--interpolate") + 1] == "1"
+    (root / "bridge.safetensors").write_bytes(Path(bridge).read_bytes())
+    source = str(root / "in" / "1.png")
+    words = recreate.recreate(root / "out" / "1" / "001.png", search=[root]).command.split()
+    assert words[:7] == ["ddbm", "sample", source, "--start", "1", "-n", "1"] and "--interpolate" not in words
+    words = recreate.recreate(root / "out" / "1" / "000_1.png", search=[root]).command.split()
+    assert words[:7] == ["ddbm", "sample", source, "--start", "0", "-n", "2"]
+    assert words[words.index("--interpolate") + 1] == "1"
 
 
 def test_maps_sheet_and_archive_show_the_draws(root, bridge):
@@ -176,19 +182,19 @@ def test_what_cannot_be_done_is_explained(root, bridge, tmp_path):
     for options, words in [
         ({"model": prior}, "is a prior"),
         ({"sampler": "ode"}, "draws no noise"),
-        ({"interpolate": 2, "number": 1}, "no way between"),
-        ({"output": root / "a.png"}, "several draws"),
-        ({"source": "-"}, "several draws"),
-        ({"source": None, "spread": True}, "--spread is for draws"),
-        ({"source": None, "interpolate": 1}, "--interpolate is for draws"),
-        ({"source": None, "fit": "crop"}, "--fit is for draws"),
+        ({"interpolate": 2, "number": 1}, "at least two draws"),
+        ({"output": root / "a.png"}, "need a folder"),
+        ({"source": "-"}, "need a folder"),
+        ({"source": None, "spread": True}, "--spread needs source"),
+        ({"source": None, "interpolate": 1}, "--interpolate needs source"),
+        ({"source": None, "fit": "crop"}, "--fit needs source"),
         ({"interpolate": -1}, "--interpolate"),
-        ({"source": None, "encode": root}, "--encode is for draws"),
+        ({"source": None, "encode": root}, "--encode needs source"),
         ({"encode": root / "none"}, "for the truth"),
-        ({"encode": root / "in", "sampler": "sde"}, "from its noise alone"),
+        ({"encode": root / "in", "sampler": "sde"}, "not determined by its first noise"),
     ]:
         with pytest.raises(UsageError, match=words):
             draw(root, bridge, **options)
     picture(0, 24).crop((0, 0, 24, 12)).save(root / "in" / "2.png")
-    with pytest.raises(UsageError, match="several sizes"):
+    with pytest.raises(UsageError, match="of one size"):
         draw(root, bridge, npz=root / "all.npz")

@@ -1,6 +1,7 @@
 """SDEdit's masks, guides and repeats, on files."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
-from ddbm_cli.tasks import show, translate
+from ddbm_cli.tasks import recreate, translate
 from ddbm_cli.tasks.events import Failed, Kept, Written
 from tests.tasks.test_sample import PRIOR
 from tests.tasks.test_translate import kinds
@@ -105,10 +106,11 @@ def test_a_missing_mask_costs_one_picture(root, prior):
     assert "no mask for 0.png" in kinds(events, Failed)[0].message
 
 
-def test_an_edit_says_how_to_make_it_again(root, prior):
+def test_an_edit_holds_how_to_make_it_again(root, prior):
+    (root / "prior.safetensors").write_bytes(Path(prior).read_bytes())
     edit(root, prior, mask=root / "masks", guide="blur:sigma=2", repeats=3)
-    words = show.command(root / "out" / "0.png")
-    assert "--repeats 3 --guide blur:sigma=2.0 --mask MASK" in words
+    words = recreate.recreate(root / "out" / "0.png", search=[root]).command
+    assert f"--repeats 3 --guide blur:sigma=2.0 --mask {root / 'masks' / '0.png'}" in words
     assert json.loads(read_text(root / "out" / "0.png")["ddbm"])["nfe"] % 3 == 0
 
 

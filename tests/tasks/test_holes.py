@@ -10,7 +10,7 @@ from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import load_model
 from ddbm_cli.models.selfcheck import self_check
 from ddbm_cli.samplers import NoiseSource
-from ddbm_cli.tasks import sample, show, translate
+from ddbm_cli.tasks import recreate, sample, translate
 from tests.tiny import picture, write_tiny
 
 PATHS = ({"name": "vp-bridge"}, {"name": "i2sb", "beta_max": 1.0})
@@ -68,21 +68,23 @@ def test_every_estimate_is_the_source_outside_of_the_hole(root):
     assert not torch.equal(calls[-1].x0[~outside], free[-1].x0[~outside])  # what is known outside tells within
 
 
-def test_the_command_names_the_mask(root):
+def test_the_command_finds_the_mask(root):
     fill(root, filler(root))
-    assert "--mask MASK" in show.command(root / "out" / "a.png")
+    (root / "mask.png").rename(root / "renamed.png")
+    found = recreate.recreate(root / "out" / "a.png", search=[root]).command
+    assert f"--mask {root / 'renamed.png'}" in found
 
 
 def test_a_model_and_a_mask_belong_together(root):
-    with pytest.raises(UsageError, match="fills holes") as caught:
+    with pytest.raises(UsageError, match="is an inpainting model") as caught:
         fill(root, filler(root), mask=None)
     assert "--mask" in caught.value.hint
-    with pytest.raises(UsageError, match="fills no holes"):
+    with pytest.raises(UsageError, match="is not an inpainting model"):
         fill(root, str(write_tiny(root / "plain.safetensors")))
     with pytest.raises(UsageError, match="no such"):
         fill(root, filler(root), mask=root / "nothing.png")
     asked = sample.SampleRequest(output=root / "draws", source=str(root / "in"), model=filler(root), number=2)
-    with pytest.raises(UsageError, match="draws are of whole pictures"):
+    with pytest.raises(UsageError, match="draws are of whole images"):
         list(sample.run(asked))
 
 

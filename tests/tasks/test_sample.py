@@ -1,6 +1,7 @@
 """Pictures from a prior, and a prior as editor."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
-from ddbm_cli.tasks import show, translate
+from ddbm_cli.tasks import recreate, translate
 from ddbm_cli.tasks.events import Evaluated, Finished, Intended, Kept, Planned, Written
 from ddbm_cli.tasks.sample import request, run
 from tests.tasks.test_translate import close, kinds
@@ -91,8 +92,9 @@ def test_a_dry_run_makes_nothing(tmp_path, prior):
 
 def test_a_sample_says_how_to_make_it_again(tmp_path, prior):
     draw(tmp_path, prior, seed=3)
-    words = show.command(tmp_path / "out" / "000004.png").split()
-    assert words[:4] == ["ddbm", "sample", "-n", "5"] and words[words.index("--seed") + 1] == "3"
+    (tmp_path / "prior.safetensors").write_bytes(Path(prior).read_bytes())
+    words = recreate.recreate(tmp_path / "out" / "000004.png").command.split()
+    assert words[:6] == ["ddbm", "sample", "--start", "4", "-n", "1"] and words[words.index("--seed") + 1] == "3"
 
 
 def test_a_bridge_from_noise_makes_pictures(tmp_path, prior):
@@ -142,7 +144,8 @@ def test_sdedit_edits_by_strength(tmp_path, prior):
     assert len({*made.values()}) == 3
     start = json.loads(read_text(tmp_path / "0.3.png")["ddbm"])["start"]
     assert start == {"name": "noised", "strength": 0.3, "repeats": 1}
-    assert "--method sdedit --strength 0.3" in show.command(tmp_path / "0.3.png")
+    (tmp_path / "prior.safetensors").write_bytes(Path(prior).read_bytes())
+    assert "--method sdedit --strength 0.3" in recreate.recreate(tmp_path / "0.3.png").command
     assert kinds(edit(tmp_path, prior, "0.3.png", strength=0.5), Kept)[0].differs
-    with pytest.raises(UsageError, match=r"--strength must be at most 1, not 1\.5"):
+    with pytest.raises(UsageError, match=r"--strength must be at most 1(.0)?, not 1\.5"):
         edit(tmp_path, prior, strength=1.5)

@@ -14,7 +14,7 @@ from ddbm_cli import __version__
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.tasks import work
+from ddbm_cli.tasks import making, records, work
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Failed, Finished, Intended, Kept, Planned, Written
 from ddbm_cli.tasks.translate import TranslateRequest, request, run
 from tests.tiny import picture, write_tiny
@@ -254,7 +254,7 @@ def test_every_setting_that_changes_pixels_is_noticed(folder, model):
 
 def test_a_new_version_of_the_tool_keeps_what_is_finished(folder, model, monkeypatch):
     translate(folder, model)
-    monkeypatch.setattr(work, "__version__", "99")
+    monkeypatch.setattr(records, "__version__", "99")
     assert all(not event.differs for event in kinds(translate(folder, model), Kept))
 
 
@@ -264,7 +264,7 @@ def test_a_source_that_was_drawn_anew_is_noticed(folder, model):
     picture(30, 40).save(folder / "in" / "3.png")
     os.utime(folder / "in" / "3.png", ns=(before.st_atime_ns, before.st_mtime_ns))
     differing = [event for event in kinds(translate(folder, model), Kept) if event.differs]
-    assert [(event.source.name, event.differs) for event in differing] == [("3.png", "another source picture")]
+    assert [(event.source.name, event.differs) for event in differing] == [("3.png", "another source image")]
 
 
 def test_a_foreign_file_is_not_overwritten_unasked(folder, model):
@@ -305,7 +305,7 @@ def test_batches_are_halved_when_memory_runs_out(folder, model, monkeypatch, kin
         yield
 
     monkeypatch.setattr(TranslationModel, "translate", never)
-    with pytest.raises(DdbmError, match="out of memory with one picture"):
+    with pytest.raises(DdbmError, match="out of memory with one image"):
         translate(folder, model, "none")
 
 
@@ -360,8 +360,8 @@ def test_pictures_in_memory_are_bounded(folder, model, monkeypatch):
     for index in range(7, 60):
         picture(index, 40).save(folder / "in" / f"{index}.png")
     reading = []
-    real = work.open_picture
-    monkeypatch.setattr(work, "open_picture", lambda body, name: reading.append(name) or real(body, name=name))
+    real = making.open_picture
+    monkeypatch.setattr(making, "open_picture", lambda body, name: reading.append(name) or real(body, name=name))
     ahead = 0
     for event in run(
         TranslateRequest(source=str(folder / "in"), output=folder / "out", model=model, device="cpu", batch_size=4)
@@ -399,5 +399,5 @@ def test_batches_are_smaller_for_larger_pictures(tmp_path):
     sizes = {}
     for side in (16, 128, 256, 1024):
         file = write_tiny(tmp_path / f"{side}.safetensors", preprocess=Preprocess(size=side))
-        sizes[side] = work._auto_batch_size(load_model(file, device="cpu"))
-    assert sizes == {16: 8, 128: 8, 256: 2, 1024: 1}
+        sizes[side] = work.auto_batch_size(load_model(file, device="cpu"))
+    assert sizes == {16: 1, 128: 1, 256: 1, 1024: 1}

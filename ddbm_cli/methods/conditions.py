@@ -1,0 +1,78 @@
+"""Class and guidance of a request, resolved for a model."""
+
+import torch
+
+from ddbm_cli.denoisers import NO_LABEL, PLAIN, Guidance
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.models import TranslationModel
+from ddbm_cli.options.groups import ConditionOptions
+
+TEXT_SCALE = 7.5
+"""Guidance scale of a text where none is given, the usual value for Stable Diffusion."""
+
+
+def text_scale(request: ConditionOptions) -> float:
+    """Return the guidance scale of a text."""
+    return TEXT_SCALE if request.guidance_scale is None else request.guidance_scale
+
+
+def class_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> int | None:
+    """Return the label of the class that is given, None for none.
+
+    Args:
+        in_turn: where no class is given, images get the classes in turn.
+
+    Raises:
+        UsageError: there is no such class; or none is given, and the model was never trained without.
+    """
+    if request.class_name is not None:
+        return model.label_of(request.class_name)
+    if model.classes and not model.card.condition_dropout and not in_turn:
+        names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
+        raise UsageError(
+            f"model '{model.name}' needs a class, one of: {names}", hint=f"add --class {model.class_of(0)}"
+        )
+    return None
+
+
+def conditioned(request: ConditionOptions, model: TranslationModel) -> TranslationModel:
+    """Return the model with the class and the guidance scales of a request, the same for all images of a batch.
+
+    Raises:
+        UsageError: as `class_of` and `guidance_of`.
+    """
+    label = class_of(request, model)
+    labels = None if not model.classes else torch.tensor([NO_LABEL if label is None else label])
+    return model.told(labels, guidance_of(request, model))
+
+
+def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Guidance:
+    """Return the guidance scales for a model.
+
+    Args:
+        in_turn: as of `class_of`.
+
+    Raises:
+        UsageError: the model does not have the condition, or was never trained without it.
+    """
+    if request.prompt:
+        return PLAIN
+    label = 1.0 if request.guidance_scale is None else request.guidance_scale
+    image = request.image_guidance_scale
+    given = (
+        ("--guidance-scale", label, model.classes, "takes neither a class nor a text"),
+        ("--image-guidance-scale", image, model.denoiser.sees_source, "does not take the source as a condition"),
+    )
+    for option, scale, has_condition, why_not in given:
+        if scale == 1:
+            continue
+        if not has_condition:
+            raise UsageError(f"{option} {scale:g}: model '{model.name}' {why_not}", hint=f"remove {option}")
+        if not model.card.condition_dropout:
+            raise UsageError(
+                f"{option} {scale:g}: model '{model.name}' was not trained with condition dropout",
+                hint=f"remove {option}, or train a model with: ddbm train DATA --drop 0.05",
+            )
+    if not request.class_name and label != 1 and not in_turn:
+        raise UsageError(f"--guidance-scale {label:g} needs a class", hint="add --class NAME")
+    return Guidance(image=image, label=label)

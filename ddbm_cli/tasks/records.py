@@ -1,0 +1,77 @@
+"""The record in every output: everything that decides it, so that it can be recognised as finished, and made again."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ddbm_cli import __version__
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.foundation.renamed import current
+from ddbm_cli.imaging.files import Job
+from ddbm_cli.imaging.io import format_of, read_text
+from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
+
+TEXT_KEY = "ddbm"
+"""The key of the record, JSON, among the texts of an image file."""
+
+NAMES_ONLY = frozenset({"guide_file", "mask_file", "truth_file", "model_reference", "source_model_reference"})
+"""Fields by which files are found again; they do not decide the output."""
+
+ADDED = frozenset({"method", "noise_name", "ddib_sha256"})
+"""Fields that older records do not have; they are compared where they exist."""
+
+
+class Records:
+    """Writes and compares the records of one run.
+
+    Args:
+        maker: what makes the outputs.
+        format: of all outputs, None for that of their names.
+    """
+
+    def __init__(self, maker: Maker, format: str | None) -> None:
+        self._maker = maker
+        self._format = format
+
+    def format(self, job: Job) -> str:
+        """Return the format of an output."""
+        return self._format or format_of(job.output) or "png"
+
+    def of(self, loaded: Loaded) -> dict[str, Any]:
+        """Return the record of an output."""
+        job = loaded.job
+        record = {
+            "tool": f"ddbm {__version__}",
+            **self._maker.source_of(job, loaded.digest),
+            **self._maker.settings(self.format(job)),
+            **self._maker.own(job),
+            **self._maker.circumstances(),
+        }
+        return {name: value for name, value in record.items() if value is not None}
+
+    def difference(self, job: Job, read: Callable[[], bytes]) -> str:
+        """Return how an existing output differs from what would be made now, "" if it does not.
+
+        Args:
+            read: returns the bytes of the source.
+        """
+        try:
+            found = json.loads(read_text(job.output)[TEXT_KEY])
+            found["model_sha256"]
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+            return "not made by this command"
+        try:
+            settings = self._maker.settings(self.format(job)) | self._maker.own(job)
+        except ImageError:
+            return "a file that belongs to it cannot be read"
+        for name, value in json.loads(json.dumps(settings)).items():
+            if name in NAMES_ONLY or (name in ADDED and name not in found):
+                continue
+            if current(found.get(name)) != value:
+                return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
+        if is_pipe(job.source):
+            return ""
+        try:
+            return "" if self._maker.reads(found, job, read) else "another source image"
+        except ImageError:
+            return "its source cannot be read"

@@ -1,0 +1,113 @@
+"""Writing behind the network: results are encoded and saved in threads, within a bounded amount of memory."""
+
+import contextlib
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+from torch import Tensor
+
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.imaging.files import Job
+from ddbm_cli.imaging.io import encode_picture, write_atomically
+from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
+from ddbm_cli.tasks.records import TEXT_KEY, Records
+
+MEMORY = 1 << 30
+"""Bytes that images being encoded may take together; one larger image is encoded alone."""
+
+BYTES_PER_PIXEL = 16
+"""Memory to enlarge, compose and encode an image, measured for PNG with --keep-size."""
+
+Saving = Future[dict[str, Any] | None]
+"""An output that is being saved; its result is its record, None if the output exists already."""
+
+
+class Saver:
+    """Saves results.
+
+    Args:
+        maker, records: what makes images and records.
+        threads: where it happens.
+        stdout: the stream that "-" stands for.
+        overwrite: replace outputs that appeared during the run.
+    """
+
+    def __init__(
+        self,
+        maker: Maker,
+        records: Records,
+        threads: ThreadPoolExecutor,
+        *,
+        stdout: BinaryIO | None,
+        quality: int,
+        overwrite: bool,
+    ) -> None:
+        self._maker = maker
+        self._records = records
+        self._threads = threads
+        self._stdout = stdout
+        self._quality = quality
+        self._overwrite = overwrite
+        self._memory = _Budget(MEMORY)
+        self._waiting: deque[tuple[Job, Saving]] = deque()
+
+    def submit(self, loaded: Loaded, result: Tensor) -> None:
+        """Save a result (3, H, W) in the background."""
+        self._waiting.append((loaded.job, self._threads.submit(self._save, loaded, result)))
+
+    def finished(self, *, leave: int | None = None) -> Iterator[tuple[Job, Saving]]:
+        """Yield what is saved, in order; wait until at most `leave` outputs are not, None for no waiting."""
+        most = len(self._waiting) if leave is None else leave
+        while self._waiting and (len(self._waiting) > most or self._waiting[0][1].done()):
+            job, saving = self._waiting.popleft()
+            saving.exception()  # waits
+            yield job, saving
+
+    def _save(self, loaded: Loaded, result: Tensor) -> dict[str, Any] | None:
+        job = loaded.job
+        pixels = loaded.placement.original if self._maker.request.keep_size else loaded.placement.natural
+        with self._memory.held(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
+            image = self._maker.finish(loaded, result)
+            record = self._records.of(loaded)
+            text = {TEXT_KEY: json.dumps(record)}
+            body = encode_picture(image, self._records.format(job), quality=self._quality, text=text)
+        if is_pipe(job.output):
+            if self._stdout:
+                self._stdout.write(body)
+                self._stdout.flush()
+            return record
+        try:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImageError(
+                f"{job.output.parent}: cannot create this folder ({error.strerror})", hint="check the path"
+            ) from None
+        if not self._overwrite and job.output.exists():
+            return None  # another run on the same folder has made it, perhaps with other settings
+        write_atomically(job.output, body)
+        return record
+
+
+class _Budget:
+    """An amount that threads share; a request for more than all of it gets all of it."""
+
+    def __init__(self, amount: int) -> None:
+        self._all = self._free = amount
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def held(self, amount: int) -> Iterator[None]:
+        amount = min(amount, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
