@@ -126,7 +126,7 @@ Format = Annotated[
 Quality = Annotated[int, typer.Option(metavar="1..100", help="Of jpg, webp, avif.", rich_help_panel=IMAGE)]
 
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="PATH", help="The same as OUTPUT.", rich_help_panel=FILES)
+    str | None, typer.Option("-o", "--output", metavar="PATH", help="The same as OUTPUT.", rich_help_panel=FILES)
 ]
 Recursive = Annotated[
     bool, typer.Option("-r", "--recursive", help="Sub-folders too, mirrored in the output.", rich_help_panel=FILES)

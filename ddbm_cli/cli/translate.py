@@ -1,8 +1,10 @@
 """`ddbm translate`: options in, events out."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -42,7 +44,7 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     output = _end(asked.output, asked.output_option, "OUTPUT")
     if source is None:
         raise UsageError("no input", hint="pass an image or a folder: ddbm translate sketches/ pictures/")
-    piped = str(output) == "-" or (source == "-" and output is None)
+    piped = output == "-" or (source == "-" and output is None)
     if piped and shown.json:
         raise UsageError("--json and the image would both go to standard output", hint="pass a file for the image")
     if piped and not asked.dry_run and sys.stdout.isatty():
@@ -51,7 +53,9 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     common = {field.name: getattr(asked, field.name) for field in dataclasses.fields(TranslateRequest)}
     strengths = common.pop("strength")
     first = strengths[0] if strengths else None
-    request = TranslateRequest(**common | {"source": source, "output": output, "shard": shard, "strength": first})
+    common |= {"to_folder": output is not None and output.endswith(("/", os.sep))}
+    target = None if output is None else Path(output)
+    request = TranslateRequest(**common | {"source": source, "output": target, "shard": shard, "strength": first})
 
     from ddbm_cli.tasks.translate import run, sweep
 

@@ -20,5 +20,8 @@ def sha256_of_file(path: Path) -> str:
 
 
 def seed_of(text: str) -> int:
-    """Return a seed of 63 bits, the range of torch's generators, that depends on every character of `text`."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    """Return a seed of 63 bits, the range of torch's generators, that depends on every character of `text`.
+
+    Bytes of file names that are not UTF-8 are escaped.
+    """
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()[:8], "big") >> 1

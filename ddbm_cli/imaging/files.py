@@ -1,14 +1,14 @@
-"""Which pictures go in, and which file each one becomes."""
+"""Which images are read, and which file each one becomes."""
 
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.imaging.io import FORMATS, PICTURE_EXTENSIONS, format_of
+from ddbm_cli.imaging.io import FORMATS, format_of
+from ddbm_cli.imaging.walk import NOT_ENTERED, OWN, Problem, Skipped, identity, left_out, list_images
 
 STANDARD = "-"
 """The name for standard input and output."""
@@ -16,7 +16,7 @@ STANDARD = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make. `name` is its path below the input, with forward slashes: it seeds the picture's noise."""
+    """One image to make. `name` is its path below the input, with forward slashes: it seeds the image's noise."""
 
     name: str
     source: Path
@@ -25,11 +25,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Jobs:
-    """All pictures to make; `ignored` counts files that are no pictures, `folder` is where the outputs go."""
+    """All images to make.
+
+    folder: where the outputs go. skipped: entries of the input that are no inputs, counted by reason; its text is for
+    the header. problems: inputs that cannot be reached, to be reported as failures.
+    """
 
     jobs: list[Job]
-    ignored: int
     folder: Path
+    skipped: Skipped = field(default_factory=Skipped)
+    problems: tuple[Problem, ...] = ()
 
     def share(self, shard: tuple[int, int]) -> list[Job]:
         """Return what process i of n does, shard = (i, n): every n-th job, whatever is done already."""
@@ -38,24 +43,32 @@ class Jobs:
 
 
 def plan_jobs(
-    source: str, output: Path | None, *, recursive: bool = False, format: str | None = None, suffix: str = "out"
+    source: str,
+    output: Path | None,
+    *,
+    recursive: bool = False,
+    format: str | None = None,
+    suffix: str = "out",
+    to_folder: bool = False,
+    exclude: Sequence[Path] = (),
 ) -> Jobs:
     """Resolve input and output.
 
     A folder becomes a folder, its sub-folders mirrored where `recursive`; a pattern's files go to one folder; a file
     becomes a file, or goes into a folder that exists or whose name has no extension. Without an output, STEM_SUFFIX
-    is written beside a file, and FOLDER_out beside a folder. Hidden files are left aside, and those not named like a
-    picture; a file that is named alone is taken as it is.
+    is written next to a file, and FOLDER_out next to a folder. Folders are searched as `imaging.walk` describes.
 
-    Outputs keep the input's stem, and its format where that can be written, else png. Where inputs would meet, the
-    one that is named like the output keeps its name (else the first), and the others keep their extension too: of
-    a.jpg and a.png, made png, a.png stays a.png, and a.jpg becomes a.jpg.png.
+    Outputs keep the input's stem, and its format where that can be written, else png. Where two outputs would have
+    one name, the input that is named like the output keeps it (else the first), and the others keep their extension
+    too: of a.jpg and a.png, made png, a.png stays a.png, and a.jpg becomes a.jpg.png.
 
     Args:
         source: a file, folder or glob pattern, or STANDARD.
         output: a file or folder, or STANDARD, which is also the default output of STANDARD.
         format: one of FORMATS for all outputs.
         suffix: of a single file's default output.
+        to_folder: the output is a folder, whatever its name; set for a path that ends in a slash.
+        exclude: further outputs of the command, which are never inputs.
 
     Raises:
         UsageError: nothing to do, an unknown format, or an output that would overwrite an input.
@@ -64,79 +77,91 @@ def plan_jobs(
         raise UsageError(f"unknown format '{format}'", hint=f"choose one of: {', '.join(FORMATS)}")
     path = Path(source)
     if STANDARD in (source, str(output)):
-        return _pipe_job(source, output, format)
+        return _pipe_job(source, output, format, to_folder)
     if path.is_dir():
-        folder = output or _beside(path)
-        jobs, ignored = _folder_jobs(path, folder, recursive, format)
-    elif path.exists():
-        folder, job = _file_job(path, output, format, suffix)
-        jobs, ignored = [job], 0
+        jobs = _folder_jobs(path, output or _next_to(path), recursive, format, to_folder, exclude)
+    elif path.exists() or path.is_symlink():
+        jobs = _file_job(path, output, format, suffix, to_folder)
     else:
-        folder, jobs, ignored = _pattern_jobs(source, output, format)
-    _protect_inputs(jobs)
-    return Jobs(jobs, ignored, folder)
+        jobs = _pattern_jobs(source, output, format, to_folder, exclude)
+    _protect_inputs(jobs.jobs)
+    return jobs
 
 
-def _pipe_job(source: str, output: Path | None, format: str | None) -> Jobs:
-    """One picture from standard input, to standard output, or both."""
+def _pipe_job(source: str, output: Path | None, format: str | None, to_folder: bool) -> Jobs:
+    """One image from standard input, to standard output, or both."""
     path, target = Path(source), output or Path(STANDARD)
     if source != STANDARD and (path.is_dir() or not path.exists()):
-        hint = "name one picture, or a folder for the output" if path.is_dir() else "check the path"
-        what = "a folder cannot go to standard output" if path.is_dir() else "no such file"
+        hint = "pass one image, or a folder for the output" if path.is_dir() else "check the path"
+        what = "a folder cannot be written to standard output" if path.is_dir() else "no such file"
         raise UsageError(f"{source}: {what}", hint=hint)
     if str(target) == STANDARD:
-        return Jobs([Job(path.name, path, target)], 0, Path())
-    if target.is_dir() or not target.suffix:
-        raise UsageError(f"{target}: standard input has no name to be kept", hint="name a file for the output")
-    folder, job = _file_job(path, target, format, suffix="")
-    return Jobs([job], 0, folder)
+        return Jobs([Job(path.name, path, target)], Path())
+    if to_folder or target.is_dir() or not target.suffix:
+        raise UsageError(f"{target}: an image from standard input has no name", hint="pass a file for the output")
+    return _file_job(path, target, format, suffix="", to_folder=False)
 
 
-def _file_job(path: Path, output: Path | None, format: str | None, suffix: str) -> tuple[Path, Job]:
+def _file_job(path: Path, output: Path | None, format: str | None, suffix: str, to_folder: bool) -> Jobs:
     target = output or path.with_name(f"{path.stem}_{suffix}.{format or format_of(path) or 'png'}")
-    if target.is_dir() or not target.suffix:
+    if to_folder or target.is_dir() or not target.suffix:
+        if to_folder and target.is_file():
+            raise UsageError(f"{target}: not a folder", hint="leave out the slash, or choose another output")
         target = target / _renamed(Path(path.name), format)
     wanted = format_of(target)
     if wanted is None:
         raise UsageError(f"{target}: cannot write this format", hint=f"choose one of: {', '.join(FORMATS)}")
     if format not in (None, wanted):
-        raise UsageError(f"{target} is named {wanted}, and --format says {format}", hint="leave out one of them")
-    return target.parent, Job(path.name, path, target)
+        raise UsageError(f"{target} has the extension of {wanted}, but --format is {format}", hint="leave out one")
+    return Jobs([Job(path.name, path, target)], target.parent)
 
 
-def _folder_jobs(root: Path, output: Path, recursive: bool, format: str | None) -> tuple[list[Job], int]:
-    _see_that_it_is_no_file(output)
+def _folder_jobs(
+    root: Path, output: Path, recursive: bool, format: str | None, to_folder: bool, exclude: Sequence[Path]
+) -> Jobs:
+    _check_folder(output, to_folder)
     if output.is_dir() and output.samefile(root):
         raise UsageError(
-            f"{output}: the outputs would lie among the inputs, or overwrite an input",
-            hint="name another folder for the output",
+            f"{output}: the outputs would be written among the inputs, or overwrite an input",
+            hint="choose another folder for the output",
         )
-    names, ignored = _split(_walk(root, recursive, leave_out=output))
-    if not names:
-        deeper = not recursive and bool(_split(_walk(root, True, leave_out=output))[0])
-        hint = "add -r to go into its sub-folders" if deeper else "name a folder with pictures in it"
-        raise UsageError(f"{root}: no pictures in this folder", hint=hint)
-    return _jobs(names, root, output, format), ignored
+    found = list_images(root, recursive=recursive, exclude=(output, *exclude))
+    if not found.names and found.problems:
+        raise UsageError(found.problems[0].message, hint=found.problems[0].hint)
+    if not found.names:
+        deeper = found.skipped.counts[NOT_ENTERED] and list_images(root, exclude=(output, *exclude)).names
+        hint = "add -r to search its sub-folders" if deeper else "pass a folder with images in it"
+        left = f"; left out: {found.skipped}" if found.skipped else ""
+        raise UsageError(f"{root}: no images in this folder{left}", hint=hint)
+    return Jobs(_jobs(found.names, root, output, format), output, found.skipped, found.problems)
 
 
-def _pattern_jobs(pattern: str, output: Path | None, format: str | None) -> tuple[Path, list[Job], int]:
+def _pattern_jobs(
+    pattern: str, output: Path | None, format: str | None, to_folder: bool, exclude: Sequence[Path]
+) -> Jobs:
     if not _is_pattern(pattern):
         raise UsageError(f"{pattern}: no such file or folder", hint="check the path; quote patterns such as 'in/*.png'")
     root, rest = _literal_root(pattern)
-    folder = output or _beside(root)
-    _see_that_it_is_no_file(folder)
-    there = folder.resolve()
-    outputs = there if there != root.resolve() else None
-    files = [root / name for name in glob(rest, root_dir=root, recursive=True)]  # noqa: PTH207
-    files = [path for path in files if not path.is_dir() and outputs not in path.resolve().parents]
-    names, ignored = _split(path.relative_to(root) for path in files)
+    folder = output or _next_to(root)
+    _check_folder(folder, to_folder)
+    own = {identity(path) for path in (folder, *exclude)} - {None, identity(root)}
+    skipped, names = Skipped(), []
+    for path in (root / name for name in glob(rest, root_dir=root, recursive=True)):  # noqa: PTH207
+        if path.is_dir():
+            continue
+        mine = own and any(identity(place) in own for place in (path, *path.resolve().parents))
+        reason = OWN if mine else left_out(path)
+        if reason:
+            skipped.add(reason, path)
+        else:
+            names.append(path.relative_to(root))
     if not names:
-        found = f"none of the {ignored} files is a picture" if ignored else "no file fits this pattern"
-        raise UsageError(
-            f"{pattern}: {found}",
-            hint="check the pattern: ** matches folders of any depth, [ab] one character, [[] a bracket",
-        )
-    return folder, _jobs(names, root, folder, format), ignored
+        what = f"no image matches; left out: {skipped}" if skipped else "no file matches this pattern"
+        hint = "check the pattern: ** matches folders of any depth, [ab] one character, [[] a bracket"
+        raise UsageError(f"{pattern}: {what}", hint=hint)
+    closed = list_images(root, exclude=(folder, *exclude)).closed if "**" in Path(rest).parts else ()
+    names.sort(key=lambda name: name.parts)
+    return Jobs(_jobs(names, root, folder, format), folder, skipped, closed)
 
 
 def _literal_root(pattern: str) -> tuple[Path, str]:
@@ -156,30 +181,14 @@ def _is_pattern(text: str) -> bool:
     return any(sign in text for sign in "*?[")
 
 
-def _see_that_it_is_no_file(folder: Path) -> None:
-    if folder.is_file() or (format_of(folder) and not folder.is_dir()):
+def _check_folder(folder: Path, to_folder: bool) -> None:
+    """Check that several outputs can go to a path."""
+    if folder.is_file() or (format_of(folder) and not folder.is_dir() and not to_folder):
         what = "is a file" if folder.is_file() else "is the name of a file"
-        raise UsageError(f"{folder}: {what}, and there may be many outputs", hint="name a folder for the output")
+        raise UsageError(f"{folder}: {what}, but there may be several outputs", hint="pass a folder for the output")
 
 
-def _walk(root: Path, recursive: bool, *, leave_out: Path) -> Iterator[Path]:
-    """Yield the files below a folder, relative to it: no hidden ones, and none from the output's own folder."""
-    there = leave_out.resolve()
-    for folder, below, files in os.walk(root):
-        here = Path(folder)
-        yield from (Path(here / file).relative_to(root) for file in files if not file.startswith("."))
-        shown = [name for name in below if recursive and not name.startswith(".")]
-        below[:] = [name for name in shown if (here / name).resolve() != there]
-
-
-def _split(names: Iterable[Path]) -> tuple[list[Path], int]:
-    """Return the names of pictures, in an order that depends on names alone, and the number of others."""
-    listed = sorted(names, key=lambda name: name.parts)
-    pictures = [name for name in listed if name.suffix.lower() in PICTURE_EXTENSIONS]
-    return pictures, len(listed) - len(pictures)
-
-
-def _jobs(names: list[Path], root: Path, output: Path, format: str | None) -> list[Job]:
+def _jobs(names: Sequence[Path], root: Path, output: Path, format: str | None) -> list[Job]:
     wanted: dict[str, list[Path]] = defaultdict(list)
     for name in names:
         wanted[_key(_renamed(name, format))].append(name)
@@ -216,26 +225,18 @@ def _key(name: Path) -> str:
     return name.as_posix().casefold()
 
 
-def _protect_inputs(jobs: list[Job]) -> None:
-    """See that no output is an input, by whatever name or link."""
-    sources = {_identity(job.source) for job in jobs} - {None}
+def _protect_inputs(jobs: Iterable[Job]) -> None:
+    """Check that no output is an input, by whatever name or link."""
+    jobs = list(jobs)
+    sources = {identity(job.source) for job in jobs} - {None}
     for job in jobs:
-        if _identity(job.output) in sources:
+        if identity(job.output) in sources:
             raise UsageError(
                 f"{job.output}: the output would overwrite an input", hint="choose another output folder or name"
             )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from all others, None for one that does not exist."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
-
-
-def _beside(folder: Path) -> Path:
-    """Return the default output of a folder; "." and ".." have no name that could be lengthened."""
+def _next_to(folder: Path) -> Path:
+    """Return the default output of a folder; "." and ".." have no name to derive it from."""
     named = folder if folder.name not in ("", "..") else folder.resolve()
     return named.with_name(f"{named.name}_out")

@@ -1,12 +1,10 @@
-"""What an editor is given beside a picture: a coarser or coloured guide to begin with, and a mask of what may change.
+"""What editing takes next to an image: a coarser or coloured guide to start from, and a mask of what may change.
 
-Both work on the model's square. A mask or a picture of colours is one file for all pictures, or a folder with a file
-of each picture's name, whatever its extension; it lies on the picture as the picture lies on the square.
+Both work on the model's square. A mask or an image of colours is one file for all images, or a folder with a file of
+each image's name, whatever its extension; it is placed on the square as the image is.
 """
 
-from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -18,16 +16,20 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.foundation.settings import build, settings
-from ddbm_cli.imaging.io import open_picture, read_file
-from ddbm_cli.imaging.pairs import by_stem, pictures_below
+from ddbm_cli.imaging.io import opened, read_file
 from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_picture, to_tensor
+from ddbm_cli.imaging.walk import Skipped, list_images, stem_key
 
 
 class Companions:
-    """The files that belong to pictures: one for all, or one of each name in a folder.
+    """The files that belong to images: one file for all, or a folder with a file of each image's name.
+
+    Args:
+        path: the file or folder.
+        what: the word for errors, such as "mask".
 
     Raises:
-        UsageError: there is no such file or folder.
+        UsageError: there is no such file or folder, or a part of it cannot be opened.
     """
 
     def __init__(self, path: Path, *, what: str) -> None:
@@ -35,10 +37,21 @@ class Companions:
             raise UsageError(f"{path}: no such file or folder, for the {what}", hint="check the path")
         self._path = path
         self._what = what
+        self._files: dict[str, Path] | None = None
+        self.skipped = Skipped()
+        if path.is_dir():
+            listing = list_images(path)
+            if listing.closed:
+                raise UsageError(listing.closed[0].message, hint=listing.closed[0].hint)
+            self._files = listing.stems()
+            self.skipped = listing.skipped
 
-    @cached_property
-    def _by_name(self) -> Mapping[str, Path]:
-        return by_stem(pictures_below(self._path))
+    def summary(self) -> str:
+        """Return the path and what was left out of it, as one line for the header."""
+        if self._files is None:
+            return f"{self._path}, for all images"
+        left = f"; left out: {self.skipped}" if self.skipped else ""
+        return f"{self._path}, {len(self._files)} images{left}"
 
     def describe(self, name: str, role: str) -> dict[str, str]:
         """Return the name and the SHA-256 of the file that belongs to an image, as ROLE_file and ROLE_sha256.
@@ -51,15 +64,16 @@ class Companions:
         return {f"{role}_file": written, f"{role}_sha256": sha256(read_file(file))}
 
     def square(self, name: str, preprocess: Preprocess, placement: Placement) -> Image.Image:
-        """Return the file that belongs to a picture on the model's square (RGB), where the picture itself lies.
+        """Return the file that belongs to an image on the model's square (RGB), where the image itself lies.
 
         Raises:
-            ImageError: there is none, it cannot be read, or has other proportions than the picture.
+            ImageError: there is none, it cannot be read, or its proportions differ from the image's.
         """
         file = self.file(name)
-        tensor, found = preprocess.forward(open_picture(file))
+        with opened(file) as image:
+            tensor, found = preprocess.forward(image)
         if found.box != placement.box:
-            raise ImageError(f"{file}: the {self._what} of {name} has other proportions", hint="make it of equal size")
+            raise ImageError(f"{file}: the proportions of the {self._what} differ from {name}", hint="make them equal")
         return to_picture(tensor)
 
     def file(self, name: str) -> Path:
@@ -68,17 +82,17 @@ class Companions:
         Raises:
             ImageError: there is none.
         """
-        if not self._path.is_dir():
+        if self._files is None:
             return self._path
-        stem = PurePosixPath(name).with_suffix("").as_posix()
-        if stem not in self._by_name:
-            raise ImageError(f"{self._path}: no {self._what} for {name}", hint="give it the name of its picture")
-        return self._by_name[stem]
+        key = stem_key(name)
+        if key not in self._files:
+            raise ImageError(f"{self._path}: no {self._what} for {name}", hint="give it the file name of its image")
+        return self._files[key]
 
 
 @settings
 class Blur:
-    """A guide without fine lines: the picture, blurred, for a strength that leaves its layout alone.
+    """A guide without fine lines: the blurred image, which keeps only its layout.
 
     sigma: in pixels of the model's square.
     """
@@ -88,13 +102,13 @@ class Blur:
     sigma: Annotated[float, Field(gt=0, le=1000)] = 4.0
 
     def draw(self, square: Image.Image, colours: Image.Image | None) -> Image.Image:
-        """Return the guide of a picture."""
+        """Return the guide of an image."""
         return square.filter(ImageFilter.GaussianBlur(self.sigma))
 
 
 @settings
 class Colour:
-    """A guide with colours: a picture of strokes lies under the lines, both multiplied.
+    """A guide with colours: the image multiplied by an image of coloured strokes.
 
     file: the strokes; a file, or a folder.
     """
@@ -104,7 +118,7 @@ class Colour:
     file: Path
 
     def draw(self, square: Image.Image, colours: Image.Image | None) -> Image.Image:
-        """Return the guide of a picture."""
+        """Return the guide of an image."""
         assert colours is not None
         return ImageChops.multiply(square, colours)
 
@@ -114,14 +128,14 @@ GUIDES: dict[str, type[Any]] = {guide.name: guide for guide in (Blur, Colour)}
 
 
 class Edit:
-    """How pictures become guides, and where they may change.
+    """How images become guides, and where they may change.
 
     Args:
-        guide: "blur", "blur:sigma=4" or "colour:PATH"; None for the picture itself.
-        mask: white where a picture may change, black where it stays; grey is one or the other.
+        guide: "blur", "blur:sigma=4" or "colour:PATH"; None for the image itself.
+        mask: white where an image may change, black where it stays; grey counts as white above 127.
 
     Raises:
-        UsageError: an unknown guide, a value out of range, or a path where nothing is.
+        UsageError: an unknown guide, a value out of range, or a path that does not exist.
     """
 
     def __init__(self, guide: str | None = None, mask: Path | None = None) -> None:
@@ -130,10 +144,10 @@ class Edit:
         self._mask = Companions(mask, what="mask") if mask else None
 
     def guide(self, tensor: Tensor, name: str, preprocess: Preprocess, placement: Placement) -> Tensor:
-        """Return the guide (3, H, W) of a picture (3, H, W), both in -1..1.
+        """Return the guide (3, H, W) of an image (3, H, W), both in -1..1.
 
         Raises:
-            ImageError: it has no colours, or they cannot be read.
+            ImageError: there are no colours for it, or they cannot be read.
         """
         if self._guide is None:
             return tensor
@@ -141,7 +155,7 @@ class Edit:
         return to_tensor(self._guide.draw(to_picture(tensor), colours))
 
     def mask(self, name: str, preprocess: Preprocess, placement: Placement) -> Tensor | None:
-        """Return the mask (1, H, W) of a picture, 1 where it may change, else 0; None for everywhere.
+        """Return the mask (1, H, W) of an image, 1 where it may change, else 0; None for everywhere.
 
         Raises:
             ImageError: there is none, or it cannot be read.
@@ -158,16 +172,22 @@ class Edit:
             ImageError: the mask cannot be read.
         """
         assert self._mask
-        mask = preprocess.shown(open_picture(self._mask.file(name))).convert("L")
-        if mask.size != original.size:
-            mask = mask.resize(original.size, Image.Resampling.BILINEAR)
+        with opened(self._mask.file(name)) as found:
+            mask = preprocess.shown(found).convert("L")
+            if mask.size != original.size:
+                mask = mask.resize(original.size, Image.Resampling.BILINEAR)
         return Image.composite(image, original, mask.point(lambda level: 255 if level > 127 else 0))
 
+    def facts(self) -> dict[str, str]:
+        """Return what the header says of the files."""
+        files = {"Mask": self._mask, "Colours": self._colours}
+        return {name: each.summary() for name, each in files.items() if each}
+
     def describe(self, name: str) -> dict[str, Any]:
-        """Return all that decides guide and mask of a picture, without paths; None for what is not there.
+        """Return all that decides guide and mask of an image, without paths; None for what is not used.
 
         Raises:
-            ImageError: as `guide` and `mask`.
+            ImageError: see `guide` and `mask`.
         """
         return {
             "guide": self._guide.name if self._guide else None,
@@ -178,11 +198,11 @@ class Edit:
 
 
 def _guide(spec: str) -> Guide:
-    """Return the guide that a spec names; a path is taken as it is, whatever signs are in it."""
+    """Return the guide of a spec; a path may contain any signs."""
     name, _, rest = spec.partition(":")
     if name != Colour.name:
         made: Guide = build(GUIDES, spec, what="guide")
         return made
     if not rest:
-        raise UsageError("guide 'colour' needs a picture of strokes", hint="write --guide colour:strokes.png")
+        raise UsageError("guide 'colour' needs an image of strokes", hint="pass --guide colour:strokes.png")
     return Colour(file=Path(rest))

@@ -1,21 +1,35 @@
-"""Opening and saving pictures: whatever a user's folder holds comes in, and nothing half-written goes out."""
+"""Opening and saving images: whatever a user's folder holds is read safely, and a file is written completely or not.
 
+Nothing is believed before it is checked: a file must be a regular one (a pipe would block), its size and the size that
+its header declares have limits, and the bytes of decoded images are counted (`imaging.memory`).
+"""
+
+import contextlib
 import io
 import json
+import math
+import os
+import stat
 import struct
+import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.files import write_bytes
+from ddbm_cli.imaging.colours import to_srgb
+from ddbm_cli.imaging.memory import DECODED
 
-PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
-"""What counts as a picture in a folder, by the file's name."""
+with contextlib.suppress(ImportError):  # HEIC, where its plug-in is installed
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `MOST_PIXELS` is an error, not a warning
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF"}
 """What can be written: the name users give, and Pillow's."""
@@ -23,18 +37,43 @@ FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "avif": 
 LOSSY = frozenset({"jpg", "webp", "avif"})
 """The formats that have a quality."""
 
-_FORMAT_OF_EXTENSION = {"jpeg": "jpg", "tif": "tiff"}
+_FORMAT_OF_EXTENSION = {"jpeg": "jpg", "jfif": "jpg", "jpe": "jpg", "tif": "tiff"}
 
-# Formats with a magic number of their own. Pillow knows more, some of which take any text for a picture, or start
+# Formats with a magic number of their own. Pillow reads more, some of which take any text for an image, or start
 # other programs.
 Image.init()
-_WANTED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "JPEG2000")
+_WANTED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "PPM", "JPEG2000")
 _READABLE: list[str] = [name for name in _WANTED if name in Image.OPEN]
-_WHAT_CAN_BE_READ = "PNG, JPEG, WebP, TIFF, BMP, GIF and AVIF can be read"
+_WHAT_CAN_BE_READ = f"these formats can be read: {', '.join(_READABLE)}"
+
+IMAGE_EXTENSIONS = frozenset(
+    {extension for extension, name in Image.registered_extensions().items() if name in _READABLE}
+)
+"""What counts as an image in a folder, by the file's extension: everything that this Pillow can read."""
+
+UNREADABLE_EXTENSIONS = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".webp"}) - IMAGE_EXTENSIONS
+"""Extensions of images that would need another Pillow, or a plug-in of it such as pillow-heif."""
+
+MOST_BYTES = 2**28
+"""Size of a file, at most; some are read at a time."""
+
+MOST_PIXELS = 2 * 2**30 // 12
+"""Pixels of an image, at most: 179 million, Pillow's own limit."""
+
+MOST_COPIED = 2**26
+"""Pixels of an image that may be copied a few times."""
+
+LONGEST = 2**17
+"""Pixels of a side, at most: resampling allocates memory in proportion to it."""
+
+_BYTES_PER_PIXEL = 12
+"""Memory of an image while it is decoded and converted: up to three copies of 4 bytes."""
 
 # What Pillow's readers raise on damaged files.
 _FAULTS: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError)
 _FAULTS += (ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error, Image.DecompressionBombError)
+
+_UNREADABLE: tuple[type[Exception], ...] = (*_FAULTS, ImageError, MemoryError)
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,17 +86,31 @@ _TURNS = {
 }
 """What undoes each EXIF orientation."""
 
+_QUARTERS = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+"""Turns that exchange width and height."""
+
 _COMMENT_PREFIX = b"ASCII\0\0\0"
 
 
+class _TooLarge(Exception):
+    """The header declares more pixels than are safe."""
+
+
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file.
+    """Return the bytes of a regular file.
 
     Raises:
-        ImageError: it is missing, or cannot be read.
+        ImageError: it is missing, cannot be read, is not a regular file, or is larger than `MOST_BYTES`.
     """
     try:
-        return path.read_bytes()
+        with _open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise ImageError(
+                    f"{path}: the file has {size / 2**20:.0f} MiB, the limit is {MOST_BYTES // 2**20} MiB",
+                    hint="reduce the image first",
+                )
+            return file.read(MOST_BYTES)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file", hint="check the path") from None
     except PermissionError:
@@ -66,36 +119,92 @@ def read_file(path: Path) -> bytes:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})", hint="check the path") from None
 
 
-def open_picture(source: Path | BinaryIO | bytes, *, name: str | None = None) -> Image.Image:
-    """Return a picture as RGB, or RGBA if it has transparency: upright, 8 bits, sRGB; of an animation the first frame.
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading without blocking on pipes and devices.
+
+    Raises:
+        ImageError: it is a pipe, a socket, a device or a folder.
+        OSError: it cannot be opened.
+    """
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise ImageError(f"{path}: not a regular file", hint="pass a file; use - for standard input")
+    return os.fdopen(number, "rb")
+
+
+@contextlib.contextmanager
+def opened(source: Path | BinaryIO | bytes, *, name: str | None = None) -> Iterator[Image.Image]:
+    """Decode an image, and count its memory while the block runs: large images are decoded one at a time.
 
     Args:
         source: a file, an open stream, or the bytes of a file.
         name: what errors call it; the file's path by default.
 
+    Yields:
+        RGB, or RGBA if it has transparency: upright, 8 bits, sRGB; of an animation the first frame. Shrink it within
+        the block and keep only the result.
+
     Raises:
-        ImageError: it is missing, empty, cut off, too large, or no picture at all.
+        ImageError: it is missing, empty, cut off, too large, or not an image.
     """
     name = name or (str(source) if isinstance(source, Path) else "standard input")
     if not isinstance(source, bytes):
-        source = read_file(source) if isinstance(source, Path) else source.read()
+        source = read_file(source) if isinstance(source, Path) else source.read(MOST_BYTES)
     if not source:
-        raise ImageError(f"{name}: the file is empty", hint="save or download it anew")
+        raise ImageError(f"{name}: the file is empty", hint="save or download it again")
+    with contextlib.ExitStack() as held:
+        try:
+            image = _decode(source, held)
+        except (_TooLarge, Image.DecompressionBombError, MemoryError):
+            hint = f"reduce it to at most {MOST_PIXELS // 10**6} million pixels, {LONGEST} per side"
+            raise ImageError(f"{name}: too many pixels to be safe", hint=hint) from None
+        except UnidentifiedImageError:
+            raise ImageError(f"{name}: not an image, or of an unknown format", hint=_WHAT_CAN_BE_READ) from None
+        except _FAULTS as error:
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise ImageError(f"{name}: damaged image ({reason})", hint="save or download it again") from None
+        yield image
+
+
+def open_picture(source: Path | BinaryIO | bytes, *, name: str | None = None) -> Image.Image:
+    """Return an image as `opened` yields it; for images that are known to be small."""
+    with opened(source, name=name) as image:
+        return image
+
+
+def reduced(image: Image.Image) -> Image.Image:
+    """Return a very large image at a fraction of its size, so that copies of it are affordable; others as they are."""
+    factor = math.isqrt(image.width * image.height // MOST_COPIED)
+    return image.reduce(factor + 1) if factor else image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an upright image from its header, without decoding it.
+
+    Raises:
+        ImageError: as `opened`, for what the header can tell.
+    """
     try:
-        return _decode(source)
-    except (Image.DecompressionBombError, MemoryError):
-        raise ImageError(f"{name}: too many pixels to be safe", hint="make it smaller first") from None
+        with _open_regular(path) as file, Image.open(file, formats=_READABLE) as found:
+            _check_size(found)
+            turned = _turn(found) in _QUARTERS
+            return (found.height, found.width) if turned else found.size
+    except (_TooLarge, Image.DecompressionBombError, MemoryError):
+        raise ImageError(f"{path}: too many pixels to be safe", hint="reduce it first") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not a picture, or one of an unknown format", hint=_WHAT_CAN_BE_READ) from None
+        raise ImageError(f"{path}: not an image, or of an unknown format", hint=_WHAT_CAN_BE_READ) from None
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file", hint="check the path") from None
     except _FAULTS as error:
         reason = str(error).split("\n")[0] or type(error).__name__
-        raise ImageError(f"{name}: damaged picture ({reason})", hint="save or download it anew") from None
+        raise ImageError(f"{path}: damaged image ({reason})", hint="save or download it again") from None
 
 
 def encode_picture(
     image: Image.Image, format: str, *, quality: int = 95, text: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return a picture as the bytes of a file.
+    """Return an image as the bytes of a file.
 
     Args:
         image: RGB.
@@ -104,7 +213,7 @@ def encode_picture(
         text: facts to keep in the file: PNG text chunks, or JSON in the EXIF comment of the others.
 
     Raises:
-        ImageError: the format cannot hold the picture, such as one of too many pixels.
+        ImageError: the format cannot hold the image, such as one of too many pixels.
     """
     options: dict[str, object] = {}
     if text and format == "png":
@@ -123,7 +232,7 @@ def encode_picture(
     if format in LOSSY:
         options["quality"] = quality
     if format == "jpg" and quality >= 90:
-        options["subsampling"] = 0  # small pictures show the loss of colour at half the size
+        options["subsampling"] = 0  # chroma subsampling is visible in small images
     if format == "tiff":
         options["compression"] = "tiff_lzw"
     stream = io.BytesIO()
@@ -131,28 +240,28 @@ def encode_picture(
         image.save(stream, FORMATS[format], **options)
     except (OSError, ValueError, KeyError) as error:
         raise ImageError(
-            f"{image.width}x{image.height} pixels cannot be written as {format} ({error})", hint="try --format png"
+            f"{image.width}x{image.height} pixels cannot be written as {format} ({error})", hint="use --format png"
         ) from None
     return stream.getvalue()
 
 
 def read_text(path: Path) -> dict[str, str]:
-    """Return the facts that `encode_picture` put into a file; nothing for a file without, or no picture."""
+    """Return the facts that `encode_picture` put into a file; {} for a file without any, or that is not an image."""
     try:
-        with Image.open(path, formats=_READABLE) as opened:
-            if opened.format == "PNG":
-                return {str(key): str(value) for key, value in opened.info.items() if isinstance(value, str)}
-            exif = opened.getexif()
+        with _open_regular(path) as file, Image.open(file, formats=_READABLE) as found:
+            if found.format == "PNG":
+                return {str(key): str(value) for key, value in found.info.items() if isinstance(value, str)}
+            exif = found.getexif()
             comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
             described = exif.get(ExifTags.Base.ImageDescription, "")
             facts = json.loads(comment.removeprefix(_COMMENT_PREFIX) or described)
             return {str(key): str(value) for key, value in facts.items()}
-    except _FAULTS:
+    except _UNREADABLE:
         return {}
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's name asks for, None for one that cannot be written."""
+    """Return the format that a file's extension asks for, None for one that cannot be written."""
     extension = path.suffix.lower().removeprefix(".")
     extension = _FORMAT_OF_EXTENSION.get(extension, extension)
     return extension if extension in FORMATS else None
@@ -166,16 +275,16 @@ def save_picture(
     quality: int = 95,
     text: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a picture atomically: a file that exists is complete.
+    """Write an image atomically: a file that exists is complete.
 
     Args:
         image, quality, text: see `encode_picture`.
         path: its folder must exist.
-        format: one of FORMATS; by default that of the path's name.
+        format: one of FORMATS; by default that of the path's extension.
 
     Raises:
-        UsageError: the name asks for a format that cannot be written.
-        ImageError: the file cannot be written, for want of permission or space.
+        UsageError: the extension asks for a format that cannot be written.
+        ImageError: the file cannot be written: no permission, or no space.
     """
     format = format or format_of(path)
     if format is None:
@@ -184,7 +293,7 @@ def save_picture(
 
 
 def write_atomically(path: Path, body: bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one.
+    """Write a file so that it is either the old one or the complete new one.
 
     Raises:
         ImageError: it cannot be written.
@@ -197,70 +306,38 @@ def write_atomically(path: Path, body: bytes) -> None:
         ) from None
 
 
-def _decode(body: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(body), formats=_READABLE) as opened:
-        opened.load()
-        profile = opened.info.get("icc_profile")
-        picture = _to_eight_bits(_upright(opened))
-    if picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB") or "transparency" in picture.info:
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    return _to_srgb(picture, profile)
+def _decode(body: bytes, held: contextlib.ExitStack) -> Image.Image:
+    """Decode an image after its size is checked and its memory is claimed until `held` ends."""
+    _check_webp(body)
+    with Image.open(io.BytesIO(body), formats=_READABLE) as found:
+        _check_size(found)
+        held.enter_context(DECODED.hold(_BYTES_PER_PIXEL * found.width * found.height))
+        found.load()
+        return to_srgb(_upright(found), found.info.get("icc_profile"))
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Undo the orientation that the camera noted; a damaged note is left aside."""
+def _check_size(found: Image.Image) -> None:
+    if found.width * found.height > MOST_PIXELS or max(found.size) > LONGEST:
+        raise _TooLarge
+
+
+def _check_webp(body: bytes) -> None:
+    """Check the canvas of a WebP file, whose reader allocates it before it tells the size."""
+    if body[:4] == b"RIFF" and body[8:16] == b"WEBPVP8X" and len(body) >= 30:
+        width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (24, 27))
+        if width * height > MOST_PIXELS:
+            raise _TooLarge
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Undo the orientation that the camera recorded."""
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what undoes an image's EXIF orientation; None for nothing, or where the record is damaged."""
     try:
-        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TURNS.get(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))  # a PNG's own would decode it
     except _FAULTS:
-        return picture
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale deeper grey pictures to 8 bits; Pillow's own conversion would clip them.
-
-    16 bits are divided by 257. Floating-point and 32-bit numbers have no agreed white: it is 1, 255 or 65,535, the
-    lowest that no number exceeds; where there is none, or numbers are negative, their range is stretched.
-    """
-    if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
-        return picture
-    values = np.nan_to_num(np.asarray(picture).astype(np.float64), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    whites = (1, 255, 65535) if picture.mode == "F" else (65535,)
-    white = next((white for white in whites if high <= white), None) if low >= 0 else None
-    scaled = values * (255 / white) if white else (values - low) * (255 / ((high - low) or 1))
-    grey = Image.fromarray(scaled.round().astype(np.uint8))
-    clear = picture.info.get("transparency")
-    if isinstance(clear, int):
-        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
-    return grey
-
-
-def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return RGB or RGBA; colours are converted where the picture brings a profile that fits and is whole."""
-    alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
-    colours = picture.convert(picture.mode.removesuffix("A")) if alpha else picture
-    colours = _by_profile(colours, profile)
-    if alpha:
-        colours.putalpha(alpha)
-    return colours
-
-
-def _by_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    try:
-        if picture.mode == "LAB":
-            own = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        elif profile:
-            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        else:
-            return picture.convert("RGB")
-        mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}.get(own.profile.xcolor_space.strip(), "")
-        if mode == "RGB" and picture.mode == "L":
-            picture = picture.convert("RGB")
-        # Most profiles are sRGB's own; converting would only cost time and a level here and there.
-        if mode == picture.mode and "sRGB" not in ImageCms.getProfileDescription(own):
-            converted = ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            picture = converted or picture
-    except (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError):
-        pass
-    return picture.convert("RGB")
+        return None

@@ -1,38 +1,34 @@
-"""Folders of picture pairs: which file of A belongs to which of B, and which pairs are held out.
+"""Pairs of images for training: which source belongs to which target, and which pairs are held out.
 
-A pair is two files of the same stem, in A (source) and B (target). Known layouts, the first that fits counts:
-
-    DATA/train/A DATA/train/B DATA/val/A DATA/val/B      split given
-    DATA/trainA DATA/trainB DATA/valA DATA/valB          split given (pix2pix's names; test in place of val is fine)
-    DATA/A DATA/B                                        a share is held out, chosen by the hash of the stem
-
-Where there is nothing but targets, as for a prior, each picture is a pair without a source. They are the B of a folder
-of pairs, or else DATA/train and DATA/val (or test), or all of DATA, sub-folders included.
+A pair is two files of the same path below their folders, but for the extension; Unicode spellings of one name are
+equal. Where there are only targets, as for a prior, each image is a pair without a source. `imaging.layouts` finds the
+folders.
 """
 
-import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.imaging.io import PICTURE_EXTENSIONS
+from ddbm_cli.imaging.layouts import Sides, layouts_of
+from ddbm_cli.imaging.walk import Listing, Problem, Skipped, list_images
 
-_Folders = tuple[Path | None, Path]
-"""Where sources and targets are."""
+FEW = 4
+"""From so many pairs on, at least one is held out."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two files that show the same thing; `name` is their stem, with sub-folders, and tells pairs of one root apart.
 
-    source: None where there are only targets.
+    source: None where there are only targets. side_by_side: both are one file, the source its left half.
     """
 
     name: str
     source: Path | None
     target: Path
+    side_by_side: bool = False
 
     @property
     def folder(self) -> str:
@@ -42,105 +38,106 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSplit:
-    """The pairs of one or more roots. `unpaired` are files without a partner."""
+    """The pairs of one or more roots.
 
-    train: list[Pair]
-    val: list[Pair]
-    unpaired: list[Path]
+    unpaired: files without a partner. skipped: what else was left out, by reason. broken: links to missing images.
+    folders: where the pairs come from, one line per root. notes: facts about the split, for the header.
+    """
+
+    train: list[Pair] = field(default_factory=list)
+    val: list[Pair] = field(default_factory=list)
+    unpaired: list[Path] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+    broken: list[Problem] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def find_pairs(roots: Sequence[Path], *, val_share: float, targets_only: bool = False) -> PairSplit:
+def find_pairs(
+    roots: Sequence[Path], *, val_share: float, targets_only: bool = False, exclude: Sequence[Path] = ()
+) -> PairSplit:
     """Collect the pairs of all roots, in an order that depends on names alone.
 
+    Where the layout does not name a split, the hash of a pair's name decides whether it is held out; of four or more
+    pairs at least one is held out, and at least one is not.
+
     Args:
-        roots: folders in one of the layouts above.
-        val_share: share of pairs to hold out, 0..1, where the layout does not say.
-        targets_only: the roots may be plain folders of pictures, and of pairs only B is used.
+        roots: folders in one of the layouts of `imaging.layouts`.
+        val_share: fraction of the pairs to hold out, 0..1, where the layout does not name a split; 0 for none.
+        targets_only: the roots may be plain folders of images, and of pairs only the targets are used.
+        exclude: folders that are not data, such as the run's.
 
     Raises:
-        UsageError: a root is missing, has no known layout, or there are no pairs to train on.
+        UsageError: a root is missing, its layout is unknown, a sub-folder cannot be opened, or there are no pairs.
     """
-    found = PairSplit([], [], [])
-    for root in roots:
-        train, val = _target_layout(root) if targets_only else _layout(root)
-        train_pairs, unpaired = _match(*train)
-        found.unpaired.extend(unpaired)
-        if val is not None:
-            found.train.extend(train_pairs)
-            val_pairs, unpaired = _match(*val)
-            found.val.extend(val_pairs)
-            found.unpaired.extend(unpaired)
-        else:
-            for pair in train_pairs:
-                (found.val if _held_out(pair.name, val_share) else found.train).append(pair)
+    found = PairSplit()
+    pairs: list[Pair] = []
+    held: list[bool | None] = []  # None: the layout does not say
+    for layout in layouts_of(roots, targets_only=targets_only, exclude=exclude):
+        found.folders.append(layout.train.words)
+        train = _match(layout.train, exclude, found)
+        val = _match(layout.held_out, exclude, found) if layout.held_out else []
+        if layout.held_out:
+            found.folders[-1] += f"; held out: {layout.held_out.words}"
+        pairs += train + val
+        held += [False if layout.held_out else None] * len(train) + [True] * len(val)
+    for pair, is_out in zip(pairs, _hold_out(pairs, held, val_share), strict=True):
+        (found.val if is_out else found.train).append(pair)
+    if found.train and not found.val:
+        why = "--val-share is 0" if val_share == 0 else f"fewer than {FEW} pairs"
+        found.notes.append(f"nothing is held out ({why}): there is no validation")
     if not found.train:
+        what = "images" if targets_only else "pairs"
+        counts = f"; {len(found.unpaired)} images have no partner of the same name" if found.unpaired else ""
+        counts += f"; left out: {found.skipped}" if found.skipped else ""
         raise UsageError(
-            f"no {'pictures' if targets_only else 'pairs'} to train on in {', '.join(str(root) for root in roots)}",
-            hint="name a folder of pictures"
+            f"no {what} to train on in {', '.join(found.folders)}{counts}",
+            hint="pass a folder of images"
             if targets_only
-            else "a pair is two pictures of the same stem, one in A/ and one in B/",
+            else "a pair is two images of the same file name, such as A/1.png and B/1.png",
         )
     return found
 
 
-def _layout(root: Path) -> tuple[_Folders, _Folders | None]:
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such folder", hint="make pairs with: ddbm data edges PICTURES OUT")
-
-    def both(first: str, second: str) -> _Folders | None:
-        pair = (root / first, root / second)
-        return pair if pair[0].is_dir() and pair[1].is_dir() else None
-
-    for join in ("{}/", "{}"):
-        train = both(join.format("train") + "A", join.format("train") + "B")
-        if train:
-            vals = (both(join.format(split) + "A", join.format(split) + "B") for split in ("val", "test"))
-            return train, next(filter(None, vals), None)
-    plain = both("A", "B")
-    if plain:
-        return plain, None
-    raise UsageError(
-        f"{root}: neither A/ and B/ nor train/A and train/B are in it",
-        hint="put sources in A/ and targets in B/, pairs under the same file name",
-    )
+def _hold_out(pairs: Sequence[Pair], held: Sequence[bool | None], share: float) -> list[bool]:
+    """Decide what the layout does not: whether each pair is held out."""
+    ranks = [_rank(pair.name) for pair in pairs]
+    loose = [index for index, each in enumerate(held) if each is None]
+    out = {index for index in loose if ranks[index] < share and len(loose) >= FEW}
+    if len(loose) >= FEW and share > 0:
+        if not out and True not in held:
+            out = {min(loose, key=ranks.__getitem__)}
+        elif len(out) == len(loose) and False not in held:
+            out.remove(max(out, key=ranks.__getitem__))
+    return [index in out if each is None else each for index, each in enumerate(held)]
 
 
-def _target_layout(root: Path) -> tuple[_Folders, _Folders | None]:
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such folder", hint="name a folder of pictures")
-    with contextlib.suppress(UsageError):  # no folder of pairs
-        (_, train), val = _layout(root)
-        return (None, train), (None, val[1]) if val else None
-    vals = [root / split for split in ("val", "test") if (root / split).is_dir()]
-    if vals and (root / "train").is_dir():
-        return (None, root / "train"), (None, vals[0])
-    return (None, root), None
+def _match(sides: Sides, exclude: Sequence[Path], found: PairSplit) -> list[Pair]:
+    """Return the pairs of two folders; add what was left out to `found`."""
+
+    def files_of(folder: Path) -> dict[str, Path]:
+        listing = list_images(folder, exclude=(*exclude, *sides.exclude))
+        files = listing.stems()
+        _check(listing)
+        found.skipped.update(listing.skipped)
+        found.broken.extend(listing.broken)
+        return files
+
+    targets = files_of(sides.target)
+    if sides.source is None:
+        source = dict(targets) if sides.side_by_side else {}
+        return [Pair(name, source.get(name), path, sides.side_by_side) for name, path in targets.items()]
+    sources = files_of(sides.source)
+    found.unpaired.extend(sources.get(name) or targets[name] for name in sorted(sources.keys() ^ targets.keys()))
+    return [Pair(name, sources[name], targets[name]) for name in sorted(sources.keys() & targets.keys())]
 
 
-def _match(sources: Path | None, targets: Path) -> tuple[list[Pair], list[Path]]:
-    if sources is None:
-        return [Pair(name, None, path) for name, path in by_stem(pictures_below(targets)).items()], []
-    first, second = by_stem(pictures_below(sources)), by_stem(pictures_below(targets))
-    pairs = [Pair(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
-    alone = [(first.get(name) or second[name]) for name in sorted(first.keys() ^ second.keys())]
-    return pairs, alone
+def _check(listing: Listing) -> None:
+    if listing.closed:
+        raise UsageError(listing.closed[0].message, hint=listing.closed[0].hint)
 
 
-def pictures_below(folder: Path) -> dict[Path, Path]:
-    """Return the pictures of a folder and its sub-folders, by their path below it: those not hidden, sorted."""
-    files = (
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in PICTURE_EXTENSIONS and not path.name.startswith(".")
-    )
-    return {path.relative_to(folder): path for path in files}
-
-
-def by_stem(files: Mapping[Path, Path]) -> dict[str, Path]:
-    """Return files under their names without the extension; of several the last."""
-    return {name.with_suffix("").as_posix(): path for name, path in files.items()}
-
-
-def _held_out(name: str, share: float) -> bool:
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+def _rank(name: str) -> float:
+    """Return a number in 0..1 that belongs to a name, and is as good as random."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

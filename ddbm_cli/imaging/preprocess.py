@@ -1,7 +1,7 @@
-"""Pixels in, tensors out, and back: how a picture of any shape meets a network of one size.
+"""Images to tensors and back: how an image of any shape is brought to the square of a network.
 
-The sums are done by NumPy: threads that read ahead call this, and torch would give each a team of threads of its own,
-which would fight the network's for the same cores.
+NumPy does the arithmetic: threads that read ahead call this, and torch would start a team of threads for each of them,
+which would compete with the network for the same cores.
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -14,15 +14,22 @@ from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
 
+LARGEST = 4096
+"""Pixels of the side of a network's square, at most: memory is allocated in proportion to its square."""
+
+ALIKE = 0.02
+"""Relative difference of the proportions of two images that counts as none."""
+
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
+Part = tuple[float, float, float, float]
 
 
 class Placement(NamedTuple):
-    """What the way back needs.
+    """What `Preprocess.inverse` needs.
 
-    box: where the picture lies on the network's square. natural: the size that undoes a change of proportions.
-    original: the size of what is shown, in the picture's own pixels.
+    box: where the image lies on the network's square. natural: the size that undoes a change of proportions.
+    original: the size of what is visible, in the image's own pixels.
     """
 
     box: Box
@@ -32,21 +39,31 @@ class Placement(NamedTuple):
 
 @settings
 class Preprocess:
-    """The size rule of a model.
+    """How a model brings images to its size.
 
     size: side of the network's square, in pixels.
-    fit: "pad" shows the whole picture with paper around it, "crop" fills the square with its middle, "stretch"
-        changes its proportions, and restores them in the result.
-    paper: grey level, 0..255, of padding and of what shows through transparency.
+    fit: "pad" adds paper around the whole image, "crop" fills the square with its middle, "stretch" changes its
+        proportions, and restores them in the result.
+    paper: grey level, 0..255, of the padding and behind transparency.
     """
 
-    size: Annotated[int, Field(ge=1, le=2**14)]
+    size: Annotated[int, Field(ge=1, le=LARGEST)]
     fit: Literal["pad", "crop", "stretch"] = "pad"
     paper: Annotated[int, Field(ge=0, le=255)] = 255
 
-    def forward(self, image: Image.Image) -> tuple[Tensor, Placement]:
-        """Return a picture (RGB or RGBA) as float32 (3, size, size) in -1..1, and where it lies."""
-        part, placement = self._place(image.size)
+    def forward(self, image: Image.Image, *, like: Size | None = None) -> tuple[Tensor, Placement]:
+        """Return an image (RGB or RGBA) as float32 (3, size, size) in -1..1, and where it lies.
+
+        Args:
+            image: any size.
+            like: (width, height) of another image of the same proportions, such as the target of a pair: the image is
+                placed exactly as that one is.
+        """
+        shown, placement = self._place(like or image.size)
+        part: Part = shown
+        if like and like != image.size:
+            across, down = image.width / like[0], image.height / like[1]
+            part = (part[0] * across, part[1] * down, part[2] * across, part[3] * down)
         left, top, right, bottom = placement.box
         if (part, (right - left, bottom - top)) != ((0, 0, *image.size), image.size):
             image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
@@ -55,26 +72,30 @@ class Preprocess:
         return to_tensor(square), placement
 
     def inverse(self, tensor: Tensor, placement: Placement, *, keep_size: bool = False) -> Image.Image:
-        """Return the picture (RGB) of a tensor (3, size, size), in the proportions of what was shown of the original.
+        """Return the image (RGB) of a tensor (3, size, size), in the proportions of the visible part of the original.
 
         Args:
             tensor: values are clipped to -1..1 and rounded to 8 bits.
             placement: from `forward`.
-            keep_size: enlarge (or shrink) to the size that this part had in the original.
+            keep_size: resize to the size that this part had in the original.
         """
-        picture = to_picture(tensor).crop(placement.box)
+        image = to_picture(tensor).crop(placement.box)
         size = placement.original if keep_size else placement.natural
-        return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+        return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
     def shown(self, image: Image.Image) -> Image.Image:
         """Return the part of an image (RGB or RGBA) that `forward` takes, as RGB in its own size."""
-        part, _ = self._place(image.size)
+        part = self._place(image.size)[0]
         flat = Image.new("RGB", image.size, (self.paper,) * 3)
         flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
         return flat if part == (0, 0, *image.size) else flat.crop(part)
 
+    def fits_with(self, size: Size, other: Size) -> bool:
+        """Return whether two images of these sizes lie alike on the square, so that they can be a pair."""
+        return self.fit == "stretch" or abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= ALIKE
+
     def _place(self, original: Size) -> tuple[Box, Placement]:
-        """Return which part of a picture is shown, and where. No side is ever 0, however long the other is."""
+        """Return which part of an image is shown, and where. No side is ever 0, however long the other is."""
         width, height = original
         side = self.size
         if self.fit == "crop":
@@ -92,11 +113,11 @@ class Preprocess:
 
 
 def to_pixels(image: Image.Image, *, size: Size | None = None, paper: int = 255) -> Tensor:
-    """Return a picture (RGB or RGBA) as uint8 (3, H, W).
+    """Return an image (RGB or RGBA) as uint8 (3, H, W).
 
     Args:
         size: (width, height) to bring it to; its own by default.
-        paper: grey level, 0..255, of what shows through transparency.
+        paper: grey level, 0..255, behind transparency.
     """
     if size and size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS)
@@ -105,13 +126,13 @@ def to_pixels(image: Image.Image, *, size: Size | None = None, paper: int = 255)
     return torch.from_numpy(np.array(flat).transpose(2, 0, 1).copy())
 
 
-def to_tensor(picture: Image.Image) -> Tensor:
-    """Return an RGB picture as float32 (3, H, W) in -1..1; `to_picture` is its inverse."""
-    pixels = np.asarray(picture, dtype=np.float32) / 127.5 - 1
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return an RGB image as float32 (3, H, W) in -1..1; `to_picture` is its inverse."""
+    pixels = np.asarray(image, dtype=np.float32) / 127.5 - 1
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def to_picture(tensor: Tensor) -> Image.Image:
-    """Return (3, H, W) in -1..1 as an RGB picture; values outside are clipped, halves go to the even level."""
+    """Return (3, H, W) in -1..1 as an RGB image; values outside are clipped, halves are rounded to even."""
     pixels = ((tensor.float().cpu().numpy().clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

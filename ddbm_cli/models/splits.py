@@ -31,13 +31,25 @@ def remember(training: Iterable[Path], held_out: Iterable[Path]) -> dict[str, st
     if sum(map(len, sets.values())) > MOST:
         return {}
     with ThreadPoolExecutor() as readers:
-        return {name: _filter(list(readers.map(_digest, sorted(files)))) for name, files in sets.items() if files}
+        return {
+            name: _filter([each for each in readers.map(_digest_if_readable, sorted(files)) if each])
+            for name, files in sets.items()
+            if files
+        }
 
 
 def split_of(seen: Mapping[str, str], file: Path) -> str:
     """Return which set a file is in: "training", "held out", or "unknown"."""
     digest = _digest(file)
     return next((name for name in (TRAINING, HELD_OUT) if name in seen and _contains(seen[name], digest)), UNKNOWN)
+
+
+def _digest_if_readable(file: Path) -> bytes:
+    """Return a digest, b"" for a file that cannot be read: the training reports it."""
+    try:
+        return _digest(file)
+    except OSError:
+        return b""
 
 
 def _digest(file: Path) -> bytes:

@@ -23,10 +23,7 @@ from ddbm_cli.options.groups import (
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-Output = Annotated[
-    Path | None,
-    Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input"),
-]
+OUTPUT = Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input")
 SOURCE = "File, folder, quoted pattern, or - for standard input."
 LEVELS = "0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25."
 
@@ -36,6 +33,7 @@ class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
     """How to translate; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
+    to_folder: the output is a folder, whatever its name: its path was written with a slash at the end.
     """
 
     method: Annotated[
@@ -88,6 +86,7 @@ class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
     dry_run: DryRun = False
     batch_size: BatchSize = None
     shard: tuple[int, int] = (0, 1)
+    to_folder: bool = False
 
 
 @settings
@@ -95,7 +94,7 @@ class TranslateRequest(TranslateOptions):
     """What to translate, and how."""
 
     source: Annotated[str, Field(SOURCE, argument=True, metavar="INPUT")]
-    output: Output = None
+    output: Annotated[Path | None, OUTPUT] = None
     strength: Annotated[
         float | None,
         Field(f"For sdedit: noise level. {LEVELS}", ge=0, le=1, unset="0.6", panel=SAMPLING),
@@ -107,7 +106,7 @@ class TranslateCommand(TranslateOptions):
     """What the command line gives: several strengths, and options in place of arguments."""
 
     source: Annotated[str | None, Field(SOURCE, argument=True, metavar="[INPUT]")] = None
-    output: Output = None
+    output: Annotated[str | None, OUTPUT] = None
     strength: Annotated[
         tuple[Share, ...],
         Field(
@@ -119,7 +118,7 @@ class TranslateCommand(TranslateOptions):
     ] = ()
     source_option: Annotated[str | None, Field("Same as INPUT.", flags=("-i", "--input"), hidden=True)] = None
     output_option: Annotated[
-        Path | None,
+        str | None,
         Field(
             "Same as OUTPUT.",
             flags=("-o", "--output"),

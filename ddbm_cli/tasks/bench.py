@@ -20,9 +20,9 @@ from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
-from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.imaging.walk import list_images, stem_key
 from ddbm_cli.methods import method_of
 from ddbm_cli.methods.conditions import conditioned
 from ddbm_cli.models import TranslationModel, loading
@@ -212,6 +212,8 @@ class Bench:
                 started, clock = event, time.perf_counter()
             if isinstance(event, Evaluated) and event.nfe == started.nfe:
                 timing.add((time.perf_counter() - clock) / started.images)
+            if isinstance(event, Failed) and event.source not in names:
+                continue  # not an input: it was reported when the inputs were listed
             if isinstance(event, Failed):
                 failed[names[event.source]] = event.message
             if isinstance(event, Written | Kept | Failed):
@@ -258,8 +260,8 @@ def _match(jobs: list[Job], targets: Path | None) -> dict[str, Path]:
         return {jobs[0].name: targets}
     if not targets.is_dir():
         raise UsageError(f"{targets}: no such folder", hint="name the folder with the true pictures")
-    found = by_stem(pictures_below(targets))
-    matched = {job.name: found[stem] for job in jobs if (stem := str(Path(job.name).with_suffix(""))) in found}
+    found = list_images(targets).stems()
+    matched = {job.name: found[key] for job in jobs if (key := stem_key(job.name)) in found}
     if not matched:
         raise UsageError(f"{targets}: no picture is named like an input", hint="give source and truth the same names")
     return matched

@@ -21,7 +21,7 @@ from ddbm_cli.comparison import Comparison, Input, Method, Outcome, parse_method
 from ddbm_cli.comparison.page import as_html
 from ddbm_cli.comparison.tables import as_csv, as_json, as_markdown, rows
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.imaging.files import STANDARD, Job, plan_jobs
+from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
@@ -29,7 +29,7 @@ from ddbm_cli.models.splits import TRAINING
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.compare import CompareRequest
 from ddbm_cli.tasks.bench import Bench
-from ddbm_cli.tasks.events import Event, Finished, Planned, Written
+from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics
 
 MOST_ROWS = 64
@@ -80,7 +80,8 @@ def run(request: CompareRequest) -> Iterator[Event]:
     methods = parse_methods(request.methods, model=request.model, nfe=request.nfe)
     source = request.source or str(builtin_path().parent / "sketches")
     parts = request.outputs[0].with_name(f".{request.outputs[0].name}.parts")
-    jobs = plan_jobs(source, parts, recursive=request.recursive, format="png").jobs
+    plan = plan_jobs(source, parts, recursive=request.recursive, format="png", exclude=request.outputs)
+    jobs = plan.jobs
     common = {name: getattr(request, name) for name in ("seed", "device", "dtype", "batch_size", "recursive")}
     bench = Bench(
         jobs,
@@ -92,7 +93,9 @@ def run(request: CompareRequest) -> Iterator[Event]:
     )
     if any(method.model == request.model for method in methods):
         yield from bench.load(request.model)  # what all methods want and nobody has is no matter of one column
-    yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=_facts(request, source, jobs, methods))
+    yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=_facts(request, source, plan, methods))
+    for problem in plan.problems:
+        yield Failed(source=problem.path, message=problem.message, hint=problem.hint)
     outcomes: list[Outcome] = []
     for method in methods:
         outcome = yield from bench.outcome(method)
@@ -112,7 +115,7 @@ def run(request: CompareRequest) -> Iterator[Event]:
     yield Finished(
         written=0 if all(outcome.error for outcome in outcomes) else len(request.outputs),
         kept=0,
-        failed=sum(len(outcome.failed) + bool(outcome.error) for outcome in outcomes),
+        failed=len(plan.problems) + sum(len(outcome.failed) + bool(outcome.error) for outcome in outcomes),
         seconds=time.monotonic() - began,
         output=request.outputs[0],
     )
@@ -130,11 +133,11 @@ def _check(request: CompareRequest) -> None:
         raise UsageError("--nfe and --seconds are two budgets", hint="give one of them")
 
 
-def _facts(request: CompareRequest, source: str, jobs: list[Job], methods: list[Method]) -> dict[str, str]:
+def _facts(request: CompareRequest, source: str, plan: Jobs, methods: list[Method]) -> dict[str, str]:
     budget = f"{request.nfe} NFE a picture" if request.nfe else "of each method its own"
     budget = f"{request.seconds:g} s a picture" if request.seconds else budget
     return {
-        "Input": f"{len(jobs)} pictures of {source}",
+        "Input": f"{len(plan.jobs)} pictures of {source}" + (f"; left out: {plan.skipped}" if plan.skipped else ""),
         "Methods": ", ".join(method.label for method in methods),
         "Budget": f"{budget}, seed {request.seed}",
         "Output": ", ".join(map(str, request.outputs)),

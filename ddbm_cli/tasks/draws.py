@@ -204,4 +204,4 @@ def spread_map(draws: Tensor) -> Tensor:
 def flat(groups: Sequence[Sequence[Draw]], folder: Path) -> Jobs:
     """Return the jobs of all groups."""
     every: Iterator[Job] = (job for group in groups for job in group)
-    return Jobs(list(every), 0, folder)
+    return Jobs(list(every), folder)

@@ -1,4 +1,4 @@
-"""Make pairs for training from pictures: OUT/B the picture on white, OUT/A its sketch, under the same name."""
+"""Create pairs for training from images: OUT/B gets the image on white, OUT/A its sketch, under the same name."""
 
 import csv
 import hashlib
@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
-from ddbm_cli.imaging.io import PICTURE_EXTENSIONS, open_picture, save_picture
+from ddbm_cli.imaging.io import opened, reduced, save_picture
 from ddbm_cli.imaging.sketch import Style, draw, on_white
+from ddbm_cli.imaging.walk import Listing, Skipped, list_images
 from ddbm_cli.options.data import EdgesRequest
 from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """A picture, the name of its pair, and the two files to make."""
+    """An image, the name of its pair, and the two files to write."""
 
     picture: Path
     name: str
@@ -26,17 +27,25 @@ class _Pair:
     target: Path
 
 
+@dataclass(frozen=True)
+class _Planned:
+    pairs: list[_Pair]
+    failures: list[Failed]
+    skipped: Skipped
+
+
 def run(request: EdgesRequest) -> Iterator[Event]:
-    """Draw all pictures of a folder; yields what happens. A bad picture costs only itself.
+    """Draw all images of a folder; yields what happens. A bad image is skipped and reported.
 
     Raises:
         UsageError: there is nothing to draw, or the folders or the table of splits cannot be used.
     """
     began = time.monotonic()
-    pairs, failures = _plan(request)
+    plan = _plan(request)
+    pairs, failures = plan.pairs, plan.failures
     todo = [pair for pair in pairs if request.overwrite or not (pair.sketch.exists() and pair.target.exists())]
     kept, written = len(pairs) - len(todo), 0
-    yield Planned(total=len(pairs) + len(failures), kept=kept, facts=_facts(request))
+    yield Planned(total=len(pairs) + len(failures), kept=kept, facts=_facts(request, len(pairs), plan.skipped))
     yield from failures
     failed = len(failures)
     for pair in [] if request.dry_run else todo:
@@ -52,89 +61,85 @@ def run(request: EdgesRequest) -> Iterator[Event]:
     yield Finished(written=written, kept=kept, failed=failed, seconds=seconds, output=request.output)
 
 
-def _plan(request: EdgesRequest) -> tuple[list[_Pair], list[Failed]]:
-    pictures = _find(request)
+def _plan(request: EdgesRequest) -> _Planned:
+    listing = _find(request)
     splits = _read_splits(request.split_by) if request.split_by else None
-    pairs: dict[str, _Pair] = {}
-    failures = []
-    for picture in pictures:
-        file = picture.relative_to(request.pictures)
+    pairs: list[_Pair] = []
+    failures = [Failed(source=each.path, message=each.message, hint=each.hint) for each in listing.problems]
+    for image in listing.stems().values():
+        file = image.relative_to(request.pictures)
+        if splits is not None and file.as_posix() not in splits:
+            message = f"{image}: not in {request.split_by}"
+            failures.append(Failed(source=image, message=message, hint="add a line for it, with its split"))
+            continue
+        root = request.output if splits is None else request.output / splits[file.as_posix()]
         name = file.with_suffix("").as_posix()
-        if name in pairs:
-            message = f"{picture}: {pairs[name].picture.name} has the same name but for the extension"
-            failures.append(Failed(source=picture, message=message, hint="rename or remove one of the two"))
-        elif splits is not None and file.as_posix() not in splits:
-            message = f"{picture}: not in {request.split_by}"
-            failures.append(Failed(source=picture, message=message, hint="add a line for it, with its split"))
-        else:
-            root = request.output if splits is None else request.output / splits[file.as_posix()]
-            pairs[name] = _Pair(picture, name, root / "A" / f"{name}.png", root / "B" / f"{name}.png")
-    return list(pairs.values()), failures
+        pairs.append(_Pair(image, name, root / "A" / f"{name}.png", root / "B" / f"{name}.png"))
+    return _Planned(pairs, failures, listing.skipped)
 
 
-def _find(request: EdgesRequest) -> list[Path]:
+def _find(request: EdgesRequest) -> Listing:
     folder = request.pictures
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="name a folder of pictures")
+        raise UsageError(f"{folder}: no such folder", hint="pass a folder of images")
     if request.output.exists() and not request.output.is_dir():
-        raise UsageError(f"{request.output}: not a folder", hint="name another folder for the pairs")
-    if request.recursive and request.output.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{request.output}: not a folder", hint="choose another folder for the pairs")
+    if request.recursive and request.output.exists() and request.output.samefile(folder):
         raise UsageError(
-            f"{request.output} lies in {folder}: with -r its pairs would be taken for pictures",
-            hint="name a folder for the pairs elsewhere",
+            f"{request.output}: with -r the pairs would be taken for images", hint="choose another folder for the pairs"
         )
-    pictures = sorted(
-        path
-        for path in (folder.rglob("*") if request.recursive else folder.glob("*"))
-        if path.suffix.lower() in PICTURE_EXTENSIONS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    if not pictures:
+    listing = list_images(folder, recursive=request.recursive, exclude=(request.output,))
+    if not listing.names and listing.problems:
+        raise UsageError(listing.problems[0].message, hint=listing.problems[0].hint)
+    if not listing.names:
+        left = f"; left out: {listing.skipped}" if listing.skipped else ""
         hint = (
-            "name another folder" if request.recursive else "name another folder, or add -r to look in its sub-folders"
+            "pass another folder" if request.recursive else "pass another folder, or add -r to search its sub-folders"
         )
-        raise UsageError(f"{folder}: no pictures in it", hint=hint)
-    return pictures
+        raise UsageError(f"{folder}: no images in it{left}", hint=hint)
+    return listing
 
 
 def _read_splits(table: Path) -> dict[str, str]:
-    """Return the split of each file that a table lists, its columns parted by tabs or commas."""
+    """Return the split of each file in a table whose columns are separated by tabs or commas."""
     try:
         lines = table.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{table}: not readable ({error})", hint="name a text file with the columns file and split"
+            f"{table}: not readable ({error})", hint="pass a text file with the columns file and split"
         ) from None
     rows = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
     missing = [column for column in ("file", "split") if column not in (rows.fieldnames or ())]
     if missing:
         raise UsageError(
-            f"{table}: no column '{missing[0]}'", hint="its first line must name the columns, file and split among them"
+            f"{table}: no column '{missing[0]}'", hint="its first line must contain the column names file and split"
         )
     splits = {row["file"]: row["split"] for row in rows}
     for file, split in splits.items():
         if not split or Path(split).name != split:
             raise UsageError(
-                f"{table}: '{split or ''}' is no split for {file}", hint="a split is a plain word, such as train or val"
+                f"{table}: '{split or ''}' is not a split, for {file}",
+                hint="a split is a plain word, such as train or val",
             )
     return splits
 
 
-def _facts(request: EdgesRequest) -> dict[str, str]:
+def _facts(request: EdgesRequest, count: int, skipped: Skipped) -> dict[str, str]:
     share = f", {request.pencil_share:.0%} pencil" if request.style == "mixed" else ""
     return {
-        "Pictures": str(request.pictures),
+        "Images": f"{count} of {request.pictures}" + (f"; left out: {skipped}" if skipped else ""),
         "Pairs": f"{request.output}, {request.size}x{request.size}",
         "Style": f"{request.style}{share}, seed {request.seed}",
     }
 
 
 def _make(request: EdgesRequest, pair: _Pair) -> None:
-    picture = open_picture(pair.picture)
     style: Style = request.style if request.style != "mixed" else _style(request, pair.name)
-    sketch = draw(picture, size=request.size, style=style, rng=_random(request.seed, pair.name, "pen"))
-    for image, path in ((sketch, pair.sketch), (on_white(picture, request.size), pair.target)):
+    with opened(pair.picture) as found:
+        picture = reduced(found)
+        sketch = draw(picture, size=request.size, style=style, rng=_random(request.seed, pair.name, "pen"))
+        target = on_white(picture, request.size)
+    for image, path in ((sketch, pair.sketch), (target, pair.target)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_picture(image, path)
@@ -147,6 +152,6 @@ def _style(request: EdgesRequest, name: str) -> Style:
 
 
 def _random(seed: int, name: str, purpose: str) -> np.random.Generator:
-    """Return a generator that belongs to one picture, so that order and neighbours change nothing."""
-    digest = hashlib.sha256(f"{seed}\n{purpose}\n{name}".encode()).digest()
+    """Return a generator that depends on one image, so that order and other images change nothing."""
+    digest = hashlib.sha256(f"{seed}\n{purpose}\n{name}".encode("utf-8", "backslashreplace")).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))

@@ -14,7 +14,7 @@ from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Measured, Noticed, Reported
 from ddbm_cli.imaging.io import write_atomically
-from ddbm_cli.imaging.pairs import by_stem, pictures_below
+from ddbm_cli.imaging.walk import TWIN, Problem, Skipped, list_images, stem_key
 from ddbm_cli.metrics import METRICS, UNAVAILABLE, Metric, PictureMetric, SetMetric, summarise
 from ddbm_cli.metrics.base import Need
 from ddbm_cli.metrics.feed import Item, Unread, feed
@@ -42,7 +42,8 @@ class _Found:
     items: list[Item]
     missing: list[str]
     odd: list[str]
-    twice: list[str]
+    skipped: Skipped
+    problems: list[Problem]
 
 
 def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
@@ -62,6 +63,8 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
     yield Planned(total=len(found.items), facts=_facts(request, found, metrics, device.type))
     yield from lacking
     yield from _notices(found)
+    for problem in found.problems:
+        yield Failed(source=problem.path, message=problem.message, hint=problem.hint)
     values = {
         name: np.full(len(found.items), np.nan) for name, metric in metrics.items() if isinstance(metric, PictureMetric)
     }
@@ -90,7 +93,7 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
     yield Reported(
         figures=figures,
         pictures=int(read.sum()),
-        failed=len(read) - int(read.sum()),
+        failed=len(found.problems) + len(read) - int(read.sum()),
         missing=len(found.missing),
         odd=len(found.odd),
         unavailable=[name for notice in lacking for name in notice.names],
@@ -151,13 +154,13 @@ def _make(
 
 
 def _find(request: EvaluateRequest) -> _Found:
-    outputs, twice = _named(request.outputs)
+    skipped, problems = Skipped(), list[Problem]()
+    outputs = _named(request.outputs, skipped, problems)
     others = {"targets": request.targets, "sketches": request.sketches}
     others |= {str(folder): folder for folder in request.draws}
     partners: list[dict[str, Path]] = []
     for path in filter(None, others.values()):
-        files, more = _named(path)
-        twice += more
+        files = _named(path, skipped, problems)
         if len(files) == len(outputs) == 1 and path.is_file() and request.outputs.is_file():
             files = dict(zip(outputs, files.values(), strict=True))  # two files are a pair, whatever their names
         partners.append(files)
@@ -181,7 +184,8 @@ def _find(request: EvaluateRequest) -> _Found:
         for name in paired
     ]
     missing = [str(path) for name, path in targets.items() if name not in outputs]
-    return _Found(items, missing, [str(outputs[name]) for name in outputs if name not in set(paired)], twice)
+    odd = [str(outputs[name]) for name in outputs if name not in set(paired)]
+    return _Found(items, missing, odd, skipped, problems)
 
 
 def _take(partners: list[dict[str, Path]], given: Path | None) -> dict[str, Path]:
@@ -189,19 +193,20 @@ def _take(partners: list[dict[str, Path]], given: Path | None) -> dict[str, Path
     return partners.pop(0) if given else {}
 
 
-def _named(path: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the pictures of a folder, or one, by their names; and those that share theirs with one that is used."""
+def _named(path: Path, skipped: Skipped, problems: list[Problem]) -> dict[str, Path]:
+    """Return the images of a folder, or one, by their keys; add what was left out to `skipped` and `problems`."""
     if path.is_file():
-        return {path.stem: path}, []
+        return {stem_key(path.name): path}
     if not path.is_dir():
         raise UsageError(f"{path}: no such file or folder", hint="check the path")
-    files = pictures_below(path)
-    if not files:
-        raise UsageError(f"{path}: no pictures in it", hint="name a folder with pictures in it")
-    named = by_stem(files)
-    return named, [str(file) for file in files.values() if file not in set(named.values())] if len(named) < len(
-        files
-    ) else []
+    listing = list_images(path)
+    named = listing.stems()
+    skipped.update(listing.skipped)
+    problems.extend(listing.problems)
+    if not named:
+        left = f"; left out: {listing.skipped}" if listing.skipped else ""
+        raise UsageError(f"{path}: no images in it{left}", hint="pass a folder with images in it")
+    return named
 
 
 def _notices(found: _Found) -> Iterator[Noticed]:
@@ -209,8 +214,8 @@ def _notices(found: _Found) -> Iterator[Noticed]:
         yield Noticed(message=f"{len(found.missing)} targets have no output", names=found.missing)
     if found.odd:
         yield Noticed(message=f"{len(found.odd)} outputs have no partner, and are left out", names=found.odd)
-    if found.twice:
-        yield Noticed(message=f"{len(found.twice)} files have the name of another, and are left out", names=found.twice)
+    if found.skipped:
+        yield Noticed(message=f"left out: {found.skipped}", names=found.skipped.names(TWIN))
 
 
 def _facts(request: EvaluateRequest, found: _Found, metrics: dict[str, Metric], device: str) -> dict[str, str]:

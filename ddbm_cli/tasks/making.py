@@ -15,7 +15,7 @@ from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
-from ddbm_cli.imaging.io import LOSSY, open_picture
+from ddbm_cli.imaging.io import LOSSY, open_picture, opened
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
@@ -65,7 +65,7 @@ class Maker:
         self.plan = plan
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
-        self._edit = Edit(request.guide, request.mask)
+        self.edit = Edit(request.guide, request.mask)
         self._guidance = guidance_of(request, model, in_turn=self.from_noise)
         self._class = class_of(request, model, in_turn=self.from_noise)
 
@@ -87,7 +87,8 @@ class Maker:
                 raise ImageError(f"{name}: the file changed during the run", hint="run the command again")
             return open_picture(again, name=name)
 
-        return self.prepare(job, open_picture(body, name=name), digest, original)
+        with opened(body, name=name) as image:
+            return self.prepare(job, image, digest, original)
 
     def prepare(self, job: Job, image: Picture, digest: str, original: Callable[[], Picture]) -> Loaded:
         """Return an opened image (RGB or RGBA), ready for the network; arguments as of `Loaded`.
@@ -96,8 +97,8 @@ class Maker:
             ImageError: its mask or its guide cannot be read.
         """
         tensor, placement = self.preprocess.forward(image)
-        tensor = self._edit.guide(tensor, job.name, self.preprocess, placement)
-        mask = self._edit.mask(job.name, self.preprocess, placement)
+        tensor = self.edit.guide(tensor, job.name, self.preprocess, placement)
+        mask = self.edit.mask(job.name, self.preprocess, placement)
         if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, HOLE, tensor)
         return Loaded(job, tensor, placement, digest, mask, original)
@@ -139,7 +140,7 @@ class Maker:
         image = self.preprocess.inverse(result, loaded.placement, keep_size=keep_size)
         if keep_size and loaded.mask is not None and loaded.original and self.request.guide is None:
             original = self.preprocess.shown(loaded.original())
-            image = self._edit.composite(loaded.job.name, image, original, self.preprocess)
+            image = self.edit.composite(loaded.job.name, image, original, self.preprocess)
         return image
 
     def settings(self, format: str) -> dict[str, Any]:
@@ -168,7 +169,7 @@ class Maker:
             ImageError: its mask or its guide cannot be read.
         """
         name = {"class": self.model.class_of(self.label(job))} if self.model.classes else {}
-        return {"noise_name": self.noise_name(job)} | self._edit.describe(job.name) | name
+        return {"noise_name": self.noise_name(job)} | self.edit.describe(job.name) | name
 
     def circumstances(self) -> dict[str, Any]:
         """Return what may change single levels of an output: devices other than the CPU, and batches."""

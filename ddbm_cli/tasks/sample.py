@@ -199,7 +199,7 @@ def _as_translation(request: SampleRequest) -> TranslateRequest:
 
 def _numbered(request: SampleRequest) -> Jobs:
     names = [f"{index:06d}" for index in range(request.start, request.start + request.number)]
-    return Jobs([Job(name, Path(name), request.output / f"{name}.png") for name in names], 0, request.output)
+    return Jobs([Job(name, Path(name), request.output / f"{name}.png") for name in names], request.output)
 
 
 def _write_sheet(file: Path, files: list[Path], preprocess: Preprocess) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.hashing import sha256_of_file
-from ddbm_cli.imaging.io import PICTURE_EXTENSIONS
+from ddbm_cli.imaging.io import IMAGE_EXTENSIONS
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 
@@ -44,7 +44,7 @@ class Search:
             return None
         stem = Path(name).stem
         same = self._first(digest, lambda file: file.stem == stem)
-        return same or self._first(digest, lambda file: file.suffix.lower() in PICTURE_EXTENSIONS and file.stem != stem)
+        return same or self._first(digest, lambda file: file.suffix.lower() in IMAGE_EXTENSIONS and file.stem != stem)
 
     def model(self, digest: str, name: str) -> Path | None:
         """Return the model file with a digest, and a card with that name."""

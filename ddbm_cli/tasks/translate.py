@@ -16,7 +16,7 @@ from ddbm_cli.imaging.io import format_of
 from ddbm_cli.methods import method_of
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.tasks.events import Event, Intended, Planned
+from ddbm_cli.tasks.events import Event, Failed, Intended, Planned
 from ddbm_cli.tasks.making import Maker, is_pipe
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, in_words, loader, request
 from ddbm_cli.tasks.work import Tally, Work
@@ -30,6 +30,7 @@ def run(
     stdin: BinaryIO | None = None,
     stdout: BinaryIO | None = None,
     model: TranslationModel | None = None,
+    exclude: Sequence[Path] = (),
 ) -> Iterator[Event]:
     """Translate a file, a folder or a pattern; yields what happens. An image that fails is reported and skipped.
 
@@ -37,6 +38,7 @@ def run(
         request: what to do.
         stdin, stdout: the streams that "-" stands for.
         model: the model of the request, if it is loaded already.
+        exclude: files and folders that are never inputs, next to the output.
 
     Raises:
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
@@ -45,7 +47,7 @@ def run(
     check_budget(request)
     method = method_of(request)
     Edit(request.guide, request.mask)  # reports its faults before a large model is loaded
-    jobs = _plan_jobs(request)
+    jobs = _plan_jobs(request, exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
     check_writable(jobs, create=False)
     piped = stdin.read() if stdin and request.source == STANDARD else b""
@@ -53,12 +55,16 @@ def run(
         model = yield from load(request)
     plan = method.plan(request, model)
     if request.output is None:
-        jobs = _plan_jobs(request, suffix=re.sub(r"[^\w.-]+", "-", model.name))
+        jobs = _plan_jobs(request, exclude, suffix=re.sub(r"[^\w.-]+", "-", model.name))
     tally = Tally()
     maker = Maker(request, method, model, plan)
     work = Work(maker, tally, piped=piped, stdout=stdout)
     kept, todo = work.sort(jobs.share(request.shard))
-    yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts(maker, jobs))
+    problems = jobs.problems if request.shard[0] == 0 else ()
+    yield Planned(total=len(kept) + len(todo) + len(problems), kept=tally.kept, facts=facts(maker, jobs))
+    for problem in problems:
+        tally.failed += 1
+        yield Failed(source=problem.path, message=problem.message, hint=problem.hint)
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
@@ -99,23 +105,32 @@ def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event
     check_budget(asked)
     model = yield from load(each[0])
     for one in each:
-        yield from run(one, model=model)
+        yield from run(one, model=model, exclude=(output,))
 
 
-def _plan_jobs(request: TranslateRequest, suffix: str = "ddbm") -> Jobs:
-    return plan_jobs(request.source, request.output, recursive=request.recursive, format=request.format, suffix=suffix)
+def _plan_jobs(request: TranslateRequest, exclude: Sequence[Path], suffix: str = "ddbm") -> Jobs:
+    return plan_jobs(
+        request.source,
+        request.output,
+        recursive=request.recursive,
+        format=request.format,
+        suffix=suffix,
+        to_folder=request.to_folder,
+        exclude=exclude,
+    )
 
 
 def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     """Return the resolved settings, for the header."""
     model, size = maker.model, maker.preprocess.size
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
-    ignored = f", {_count(jobs.ignored, 'other file')} ignored" if jobs.ignored else ""
+    skipped = f"; left out: {jobs.skipped}" if jobs.skipped else ""
     keeps = maker.request.keep_size
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
-        "Input": f"{_count(len(jobs.jobs), 'image')}{ignored}",
+        "Input": f"{_count(len(jobs.jobs), 'picture')}{skipped}",
+        **maker.edit.facts(),
         "Output": f"{_where(jobs)}, {'size of the input' if keeps else f'{size} pixels on the longer side'}",
     }
 

@@ -23,9 +23,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ddbm_cli.imaging.io import open_picture
-from ddbm_cli.imaging.pairs import by_stem, pictures_below
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.imaging.walk import list_images
 from ddbm_cli.paths import VE
 from ddbm_cli.samplers import NoisedStart
 
@@ -49,7 +49,7 @@ def measure(outputs: Path, targets: Path, metric: str) -> float:
 
 def choose(folders: Sequence[Path], out: Path, count: int) -> None:
     """Copy pairs, evenly spread over all, to OUT/in; and the halves of their truths, for the measure's own floor."""
-    sides = [by_stem(pictures_below(folder)) for folder in folders]
+    sides = [list_images(folder).stems() for folder in folders]
     names = sorted(sides[0].keys() & sides[1].keys())
     names = names[:: max(1, len(names) // count)][:count]
     for side, files in zip("AB", sides, strict=True):
@@ -100,11 +100,11 @@ def plot(rows: Sequence[dict[str, float]], floor: float, *, size: tuple[int, int
 
 def grid(out: Path, folders: Sequence[Path]) -> Image.Image:
     """Return the first results: guide, each strength, truth."""
-    names = sorted(by_stem(pictures_below(out / "in" / "B")))[:GRID_ROWS]
+    names = sorted(list_images(out / "in" / "B").stems())[:GRID_ROWS]
     square = Preprocess(size=64)
     sides = []
     for folder in (*folders, out / "in" / "B"):
-        files = by_stem(pictures_below(folder))
+        files = list_images(folder).stems()
         sides.append(torch.stack([square.forward(open_picture(files[name]))[0] for name in names]))
     return contact_sheet(sides, columns=2)
 

@@ -192,7 +192,7 @@ def test_a_pipe(ddbm, folder, model):
     code, out, err = ddbm("translate", "-", "-m", model, stdin=b"")
     assert code == 1 and "empty" in err
     code, out, err = ddbm("translate", folder / "in", "-", "-m", model)
-    assert code == 2 and "a folder cannot go to standard output" in err
+    assert code == 2 and "a folder cannot be written to standard output" in err
     code, out, err = ddbm("translate", "-", "-", "-m", model, "--json", stdin=body)
     assert code == 2 and json.loads(out)["event"] == "error" and "--json" in err
 

@@ -1,5 +1,6 @@
 """Which pictures go in, and which files come out."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,10 @@ def pairs(jobs):
 
 def test_a_folder_becomes_a_folder(folder):
     jobs = plan_jobs("in", Path("out"))
-    assert pairs(jobs) == [("a.jpg", "out/a.jpg"), ("b.png", "out/b.png")] and jobs.ignored == 1
+    assert (
+        pairs(jobs) == [("a.jpg", "out/a.jpg"), ("b.png", "out/b.png")]
+        and str(jobs.skipped) == "2 hidden, 1 not an image, 1 sub-folder (in/sub)"
+    )
     assert plan_jobs("in", None).folder == Path("in_out")
 
 
@@ -64,18 +68,34 @@ def test_patterns(folder):
     ]
 
 
+def test_a_path_with_a_slash_at_the_end_is_a_folder(folder):
+    assert pairs(plan_jobs("in/b.png", Path("results.v2"), to_folder=True)) == [("b.png", "results.v2/b.png")]
+    assert pairs(plan_jobs("in", Path("out.png"), to_folder=True))[0] == ("a.jpg", "out.png/a.jpg")
+    Path("file.v2").touch()
+    with pytest.raises(UsageError, match="not a folder"):
+        plan_jobs("in/b.png", Path("file.v2"), to_folder=True)
+
+
+def test_patterns_leave_out_what_is_no_file(folder):
+    os.mkfifo("in/pipe.png")
+    Path("in/folder.png").mkdir()
+    jobs = plan_jobs("in/*", Path("out"))
+    assert [name for name, _ in pairs(jobs)] == ["a.jpg", "b.png"]
+    assert str(jobs.skipped) == "1 not a regular file (in/pipe.png), 1 not an image"
+
+
 @pytest.mark.parametrize(
     ("source", "output", "options", "message"),
     [
         ("missing", None, {}, "no such file or folder"),
-        ("*.xyz", None, {}, "no file fits"),
-        ("in/*.txt", None, {}, "is a picture"),
+        ("*.xyz", None, {}, "no file matches"),
+        ("in/*.txt", None, {}, "no image matches"),
         ("in", "in", {}, "overwrite an input"),
         ("in/b.png", "in/b.png", {}, "overwrite an input"),
         ("in", "in/b.png", {}, "is a file"),
         ("in", None, {"format": "xyz"}, "unknown format"),
         ("in/b.png", "x.xyz", {}, "cannot write this format"),
-        (".", None, {}, "no pictures in this folder"),
+        (".", None, {}, "no images in this folder"),
     ],
 )
 def test_what_cannot_be_done_is_explained(folder, source, output, options, message):
@@ -98,6 +118,6 @@ def test_a_folder_with_brackets_in_its_name_may_stand_before_a_pattern(folder):
     assert [name for name, _ in pairs(plan_jobs("set [1]/**/*.png", Path("out")))] == ["a.png", "deep/b.png"]
     assert pairs(plan_jobs("x[a-b]y/set [2]/[a-f].png", Path("out"))) == [("d.png", "out/d.png")]
     assert [name for name, _ in pairs(plan_jobs("set [12345]/*.png", Path("out")))] == ["set 1/c.png"]
-    with pytest.raises(UsageError, match="no file fits") as error:
+    with pytest.raises(UsageError, match="no file matches") as error:
         plan_jobs("set [1]/*.gif", Path("out"))
     assert "[[] a bracket" in error.value.hint

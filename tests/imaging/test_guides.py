@@ -76,7 +76,7 @@ def test_a_mask_lies_on_its_picture(tmp_path):
     mask = Edit(mask=tmp_path / "mask.png").mask("a.png", SQUARE, placement)
     assert mask[0, 4:12, :8].min() == 1 and mask[0, 4:12, 8:].max() == 0
     _, placement = SQUARE.forward(lines((16, 16)))
-    with pytest.raises(ImageError, match="other proportions"):
+    with pytest.raises(ImageError, match="proportions of the mask differ"):
         Edit(mask=tmp_path / "mask.png").mask("a.png", SQUARE, placement)
 
 
@@ -107,7 +107,7 @@ def test_what_decides_a_guide_is_told_without_paths(tmp_path):
         ("blur:sigma=-1", "sigma"),
         ("blur:sigma=nan", "sigma"),
         ("blur:size=3", "no field"),
-        ("colour", "needs a picture"),
+        ("colour", "needs an image"),
         ("colour:no/such.png", "no such file"),
     ],
 )

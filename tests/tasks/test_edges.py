@@ -93,12 +93,19 @@ def test_a_bad_picture_costs_only_itself(pictures, tmp_path):
     assert not (tmp_path / "out" / "A" / "orange.png").exists()
 
 
-def test_the_second_of_two_pictures_with_one_stem_fails(pictures):
+def test_of_images_with_one_stem_the_first_is_used_and_the_others_are_named(pictures):
     with Image.open(pictures / "pear.png") as image:
         image.save(pictures / "pear.webp")
-    failed = edges(pictures)[Failed]
-    assert [event.source.name for event in failed] == ["pear.webp"]
-    assert "pear.png" in failed[0].message and "rename" in failed[0].hint
+    events = edges(pictures)
+    assert [event.source.name for event in events[Written]] == ["apple.png", "pear.png", "plum.png"]
+    assert "1 same name as another" in events[Planned][0].facts["Images"]
+    assert "pear.webp" in events[Planned][0].facts["Images"]
+
+
+def test_an_output_folder_among_the_images_is_no_input(pictures):
+    for _ in range(2):
+        events = edges(pictures, output="pictures/out", recursive=True)
+        assert events[Planned][0].total == 3
 
 
 def test_finished_pairs_are_kept_and_half_pairs_are_not(pictures, tmp_path):
@@ -164,8 +171,8 @@ def test_split_by_makes_a_folder_for_each_split(pictures, tmp_path, delimiter):
         ("file\tset\napple.png\ttrain", "no column 'split'"),
         ("apple.png\ttrain", "no column 'file'"),
         ("", "no column 'file'"),
-        ("file,split\napple.png,../out", "is no split"),
-        ("file,split\napple.png", "is no split"),
+        ("file,split\napple.png,../out", "is not a split"),
+        ("file,split\napple.png", "is not a split"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(pictures, tmp_path, text, message):
@@ -182,11 +189,11 @@ def test_folders_that_cannot_be_used_are_refused(pictures, tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         edges(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no pictures") as error:
+    with pytest.raises(UsageError, match="no images") as error:
         edges(tmp_path / "empty")
     assert "-r" in error.value.hint
-    with pytest.raises(UsageError, match="taken for pictures"):
-        edges(pictures, output="pictures/out", recursive=True)
+    with pytest.raises(UsageError, match="taken for images"):
+        edges(pictures, output="pictures", recursive=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="not a folder"):
         edges(pictures, output="file")

@@ -111,7 +111,7 @@ def test_transparency_shows_white_paper(folders):
     [
         ({"metrics": ("beauty",)}, "unknown metric"),
         ({"targets": "nowhere"}, "no such file or folder"),
-        ({"targets": "empty"}, "no pictures"),
+        ({"targets": "empty"}, "no images"),
         ({"targets": "strangers"}, "has a partner"),
     ],
 )

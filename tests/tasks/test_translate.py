@@ -360,8 +360,8 @@ def test_pictures_in_memory_are_bounded(folder, model, monkeypatch):
     for index in range(7, 60):
         picture(index, 40).save(folder / "in" / f"{index}.png")
     reading = []
-    real = making.open_picture
-    monkeypatch.setattr(making, "open_picture", lambda body, name: reading.append(name) or real(body, name=name))
+    real = making.opened
+    monkeypatch.setattr(making, "opened", lambda body, name: reading.append(name) or real(body, name=name))
     ahead = 0
     for event in run(
         TranslateRequest(source=str(folder / "in"), output=folder / "out", model=model, device="cpu", batch_size=4)

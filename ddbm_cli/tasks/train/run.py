@@ -31,6 +31,9 @@ from ddbm_cli.tasks.train.judge import Judge
 from ddbm_cli.tasks.train.request import TrainRequest
 from ddbm_cli.training import Batches, Fit, Saved, Stepped, Validated
 
+MOST_NAMED = 5
+"""Files that are named in one line of the header, at most."""
+
 TrainEvent = Planned | Stepped | Validated | Saved | Trained
 
 
@@ -42,7 +45,9 @@ def run(
     Raises:
         UsageError: data or settings cannot be used, or the folder holds a run with other settings.
     """
-    pairs = find_pairs(request.data, val_share=request.val_share, targets_only=request.is_prior)
+    pairs = find_pairs(
+        request.data, val_share=request.val_share, targets_only=request.is_prior, exclude=(request.output,)
+    )
     preprocess = Preprocess(size=request.size)
     device = choose_device(request.device)
     classes = classes_of(pairs) if request.classes else ()
@@ -156,8 +161,14 @@ def _facts(
     what = "pictures" if request.is_prior else "pairs"
     kinds = f" of {len(card.class_names)} classes" if card.class_names else ""
     unpaired = "" if request.is_prior else f", {len(pairs.unpaired)} unpaired"
+    left_out = [str(pairs.skipped)] if pairs.skipped else []
+    left_out += [problem.message for problem in pairs.broken[:MOST_NAMED]]
+    left_out += [f"{len(pairs.broken) - MOST_NAMED} more missing files"] if len(pairs.broken) > MOST_NAMED else []
     facts = {
         "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}",
+        "Folders": "; ".join(pairs.folders),
+        **({"Left out": "; ".join(left_out)} if left_out else {}),
+        **({"Note": "; ".join(pairs.notes)} if pairs.notes else {}),
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
         **({"Begins": ", but ".join([f"with {request.start_from}", *notes])} if request.start_from else {}),
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",

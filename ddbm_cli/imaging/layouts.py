@@ -1,0 +1,197 @@
+"""Layouts of training data: which folders hold sources and targets, and which hold what is held out.
+
+The sides are A and B, source and target, input and output, or one of the other names in `SIDES`; splits are train,
+val (valid, validation) and test. Names are compared without case. The first layout that fits counts:
+
+    DATA/train/A DATA/train/B DATA/val/A DATA/val/B    a split in folders
+    DATA/trainA DATA/trainB DATA/valA DATA/valB        the same, joined; train_A and train-A too
+    DATA/A/train DATA/B/train DATA/A/val DATA/B/val    a split within the sides (pix2pix's folders)
+    DATA/A DATA/B                                      no split
+    DATA/train/*.jpg or DATA/*.jpg                     images twice as wide as high: source left, target right
+    SOURCES TARGETS                                    two folders of images, passed as two paths
+
+Nothing in a test folder is trained on. What is held out for validation is val, or where there is none, test.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.imaging.io import image_size
+from ddbm_cli.imaging.walk import SYSTEM_FOLDERS, list_images
+
+SIDES = (
+    ("a", "b"),
+    ("source", "target"),
+    ("sources", "targets"),
+    ("src", "tgt"),
+    ("input", "output"),
+    ("inputs", "outputs"),
+    ("input", "target"),
+    ("inputs", "targets"),
+)
+"""Names of the folders of sources and of targets."""
+
+TRAIN = ("train", "training")
+HELD_OUT = ("val", "valid", "validation", "test", "testing")
+"""Names of splits; of several that are there the first is used."""
+
+PROBED = 32
+"""Images whose size tells whether they are side-by-side pairs."""
+
+LAYOUTS = "A/ and B/, train/A and train/B, trainA and trainB, or A/train and B/train; source/target, input/output too"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Where sources and targets are.
+
+    source: None where there are only targets. exclude: sub-folders that are not part of it.
+    side_by_side: each image of `target` shows the source in its left half and the target in its right half.
+    """
+
+    source: Path | None
+    target: Path
+    exclude: tuple[Path, ...] = ()
+    side_by_side: bool = False
+
+    @property
+    def words(self) -> str:
+        """The folders, as one line."""
+        if self.side_by_side:
+            return f"{self.target} (side by side: source left, target right)"
+        return f"{self.source} -> {self.target}" if self.source else str(self.target)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders to train on, and those held out; None where the folders do not name a split."""
+
+    train: Sides
+    held_out: Sides | None = None
+
+
+def layouts_of(roots: Sequence[Path], *, targets_only: bool, exclude: Sequence[Path] = ()) -> list[Layout]:
+    """Find the layout of each root, or of two roots that are sources and targets.
+
+    Args:
+        roots: folders.
+        targets_only: only targets are used: the B of pairs, else all images of a root.
+        exclude: folders that are not data, such as the run's.
+
+    Raises:
+        UsageError: a root is missing, or its layout is unknown.
+    """
+    for root in roots:
+        if not root.is_dir():
+            what = "not a folder" if root.exists() else "no such folder"
+            raise UsageError(f"{root}: {what}", hint="make pairs with: ddbm data edges IMAGES OUT")
+    found = [_pairs_of(root) for root in roots]
+    if targets_only:
+        return [_targets(layout, root) for layout, root in zip(found, roots, strict=True)]
+    if len(roots) == 2 and found == [None, None]:
+        both = Sides(roots[0], roots[1])
+        if _have_common_name(both, exclude):
+            return [_split_within(both)]
+    return [layout or _side_by_side(root, exclude) for layout, root in zip(found, roots, strict=True)]
+
+
+def _pairs_of(root: Path) -> Layout | None:
+    """Return the layout of a folder with named sides, None for another."""
+    folders = _folders(root)
+    for names in SIDES:
+        train = next(_splits(folders, TRAIN, names), None)
+        if train:
+            return Layout(train, next(_splits(folders, HELD_OUT, names), None))
+        plain = _both(folders, *names)
+        if plain:
+            return _split_within(plain)
+    return None
+
+
+def _splits(folders: Mapping[str, Path], splits: Sequence[str], names: tuple[str, str]) -> Iterator[Sides]:
+    for split in splits:
+        inner = _both(_folders(folders[split]), *names) if split in folders else None
+        joined = (_both(folders, *(f"{split}{sign}{name}" for name in names)) for sign in ("", "_", "-"))
+        yield from filter(None, (inner, *joined))
+
+
+def _both(folders: Mapping[str, Path], source: str, target: str) -> Sides | None:
+    return Sides(folders[source], folders[target]) if source in folders and target in folders else None
+
+
+def _split_within(sides: Sides) -> Layout:
+    """Return the layout of two sides, or of one, that may have folders of splits within."""
+    inner = [_folders(side) for side in (sides.source, sides.target) if side]
+    shared = [name for name in (*TRAIN, *HELD_OUT) if all(name in folders for folders in inner)]
+    train = [name for name in TRAIN if name in shared]
+    held_out = [name for name in HELD_OUT if name in shared]
+    # A folder "train" among others is a class.
+    if train and not held_out and any(set(folders) - set(TRAIN) for folders in inner):
+        return Layout(sides)
+
+    def of(name: str) -> Sides:
+        return Sides(inner[0][name] if sides.source else None, inner[-1][name], side_by_side=sides.side_by_side)
+
+    if train:
+        return Layout(of(train[0]), of(held_out[0]) if held_out else None)
+    if held_out and any(len(folders) == len(held_out) for folders in inner):
+        apart = tuple(folders[name] for folders in inner for name in held_out)
+        rest = Sides(sides.source, sides.target, apart, sides.side_by_side)
+        return Layout(rest, of(held_out[0]))
+    return Layout(sides)
+
+
+def _targets(layout: Layout | None, root: Path) -> Layout:
+    if layout is None:
+        return _split_within(Sides(None, root))
+    train, held_out = layout.train, layout.held_out
+    return Layout(
+        Sides(None, train.target, train.exclude), Sides(None, held_out.target, held_out.exclude) if held_out else None
+    )
+
+
+def _side_by_side(root: Path, exclude: Sequence[Path]) -> Layout:
+    """Return the layout of images that hold both sides.
+
+    Raises:
+        UsageError: they do not; it names what was found.
+    """
+    files = [root / name for name in list_images(root, exclude=exclude).names]
+    if files and all(_is_double(file) for file in files[:: -(-len(files) // PROBED)]):
+        return _split_within(Sides(None, root, side_by_side=True))
+    there = [f"{folder.name}/" for folder in _folders(root).values()]
+    images = sum(file.parent == root for file in files)
+    there = there[:8] + (["..."] if len(there) > 8 else []) + ([f"{images} images"] if images else [])
+    hint = f"put pairs under the same file name into {LAYOUTS}"
+    if root.name.lower() in {name for names in SIDES for name in names}:
+        hint = f"pass the folder above, or both folders: ddbm train SOURCES TARGETS; or use {LAYOUTS}"
+    raise UsageError(f"{root}: unknown layout; it holds {', '.join(there) or 'no images'}", hint=hint)
+
+
+def _is_double(file: Path) -> bool:
+    with suppress(ImageError):
+        width, height = image_size(file)
+        return width == 2 * height
+    return True  # a damaged file tells nothing of the others
+
+
+def _have_common_name(sides: Sides, exclude: Sequence[Path]) -> bool:
+    assert sides.source
+    first, second = (list_images(side, exclude=exclude).stems().keys() for side in (sides.source, sides.target))
+    return not first.isdisjoint(second)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """Return the visible sub-folders by name in lower case."""
+    try:
+        found = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError as error:
+        raise UsageError(f"{root}: cannot open this folder ({error.strerror})", hint="change its permissions") from None
+    folders: dict[str, Path] = {}
+    for path in found:
+        if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS:
+            folders.setdefault(path.name.lower(), path)
+    return folders
