@@ -1,7 +1,7 @@
 """Model files: one safetensors file, the card in its header.
 
-Tensors are read and written one by one, so a file costs its own size in memory and no second copy of it. Nothing that
-a file says is believed before it has been compared: its header has a limit, and shapes come before data.
+Tensors are read and written one by one, so a file needs its own size in memory and no second copy of it. Nothing in a
+file is trusted before it has been compared: its header has a limit, and shapes come before data.
 """
 
 import json
@@ -17,12 +17,10 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.files import replacing
-from ddbm_cli.models.card import ModelCard, read_card
+from ddbm_cli.models.card import AGAIN, ModelCard, read_card
+from ddbm_cli.registry.header import LONGEST_HEADER
 
 __all__ = ["read_header", "read_model", "write_model", "write_tensors"]
-
-MAX_HEADER = 2**22
-"""Bytes; the header of a network of ten thousand tensors has a quarter of it."""
 
 CODES = {
     torch.float64: "F64",
@@ -88,18 +86,33 @@ def open_tensors(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         raise ModelError(
-            f"{path}: no such model file", hint="name a .safetensors file, or leave out -m for the built-in"
+            f"{path}: no such model file", hint="specify a .safetensors file, or leave out -m for the built-in model"
         )
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-        if MAX_HEADER < length < path.stat().st_size:
-            raise ModelError(f"{path}: its header has {length} bytes, no model's has", hint="get the file anew")
+            begin = file.read(512)
+        kind = wrong_kind(begin)
+        if kind:
+            raise ModelError(f"{path}: {kind[0]}", hint=kind[1])
+        length = int.from_bytes(begin[:8], "little")
+        if LONGEST_HEADER < length < path.stat().st_size:
+            raise ModelError(f"{path}: its header has {length:,} bytes, more than any model's", hint=AGAIN)
         # Mapped files count twice while they are copied: as the copy, and as pages of the file.
         with safe_open(path, framework="pt", backend="pread") as opened:
             yield opened
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({error})", hint="get the file anew") from None
+        gist = " ".join(str(error).split())[:120]
+        raise ModelError(f"{path}: not a readable safetensors file ({gist})", hint=AGAIN) from None
+
+
+def wrong_kind(begin: bytes) -> tuple[str, str] | None:
+    """Return what a file is by its first bytes, where that is no file of weights, and what to do about it."""
+    text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: the file itself was not downloaded", "run: git lfs pull"
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "a web page (HTML), not a model file", "download the file itself: use its raw or direct link"
+    return None
 
 
 def read_header(path: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Stable Diffusion as one of our priors: its schedule is a path, its network a denoiser, its pictures are encoded.
+"""Stable Diffusion as a prior: its schedule is a path, its U-Net a denoiser, and its images are encoded to latents.
 
-So all samplers serve it, SDEdit's strength means the same noise level as on other priors, and NFE are counted alike.
+So all samplers work with it, SDEdit's strength is the same noise level as on other priors, and NFE are counted alike.
 """
 
 from collections.abc import Generator, Mapping
@@ -16,12 +16,15 @@ from ddbm_cli.foundation.devices import choose_device, choose_dtype
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.imaging.preprocess import Preprocess
-from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.card import AGAIN, ModelCard, parse_card
+from ddbm_cli.models.layout import read_json
 from ddbm_cli.models.model import TranslationModel
-from ddbm_cli.networks.latent import LatentNetwork, load_latent
+from ddbm_cli.networks.latent import PARTS, LatentNetwork, load_latent
 from ddbm_cli.paths import PATHS
+from ddbm_cli.registry.card_format import FORMAT
 from ddbm_cli.samplers import Evaluation, Noise, Plan
+
+UNET, VAE, SCHEDULE = "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json"
 
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled-linear", "squaredcos_cap_v2": "cosine"}
 MEANINGS = {"epsilon": "noise", "v_prediction": "v", "sample": "x0"}
@@ -35,7 +38,7 @@ DEFAULTS = {
 
 
 class LatentModel(TranslationModel):
-    """A prior whose states are latents: pictures are encoded before, and decoded after."""
+    """A prior whose states are latents: images are encoded before sampling, and decoded after."""
 
     def __init__(self, card: ModelCard, denoiser: Denoiser, network: LatentNetwork, *, digest: str) -> None:
         super().__init__(card, denoiser, digest=digest)
@@ -44,32 +47,34 @@ class LatentModel(TranslationModel):
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
     ) -> Generator[Evaluation, None, Tensor]:
-        """As `TranslationModel.translate`: pictures in and out; a latent may change where any pixel may."""
+        """As `TranslationModel.translate`: images in and out. A latent may change where any of its pixels may."""
         latents = self._network.encode(source.to(self.device))
         coarse = None if mask is None else F.adaptive_max_pool2d(mask, latents.shape[-2:])
         result = yield from super().translate(latents, noise, plan, mask=coarse)
-        pictures = self._network.decode(result.to(self.device)).cpu()
-        return pictures if mask is None else torch.where(mask > 0, pictures, source)
+        images = self._network.decode(result.to(self.device)).cpu()
+        return images if mask is None else torch.where(mask > 0, images, source)
 
 
 def load_pipeline(
     folder: Path, *, device: str = "auto", dtype: str = "auto", prompt: str = "", guidance_scale: float = 7.5
 ) -> LatentModel:
-    """Load Stable Diffusion's parts from a folder in diffusers' layout.
+    """Load a Stable Diffusion pipeline from a folder in diffusers' layout.
 
     Args:
         folder: with unet/, vae/, text_encoder/, tokenizer/ and scheduler/.
-        device, dtype: as of `load_model`.
-        prompt: what the pictures show, "" to say nothing. guidance_scale: how much that is exaggerated; 1 for not.
+        device, dtype: as of `load_file`.
+        prompt: the text that describes the images, "" for none.
+        guidance_scale: scale of classifier-free guidance by the text; 1 is off.
 
     Raises:
-        ModelError: it is none, or diffusers is not installed.
+        ModelError: it is no such pipeline, or diffusers is not installed.
         UsageError: no such device or dtype.
     """
     where = choose_device(device)
-    network = load_latent(folder, where, choose_dtype(dtype, where))
+    number = choose_dtype(dtype, where)
+    card = card_of_pipeline(folder)
+    network = load_latent(folder, where, number)
     network.tell(prompt, scale=guidance_scale if prompt else 1.0)
-    card = _card(folder, network)
     denoiser = Denoiser(
         network,
         build(PATHS, card.path, what="path"),
@@ -79,29 +84,70 @@ def load_pipeline(
     return LatentModel(card, denoiser, network, digest=_digest(folder))
 
 
-def _card(folder: Path, network: LatentNetwork) -> ModelCard:
+def card_of_pipeline(folder: Path) -> ModelCard:
+    """Return the card of a pipeline, made of its settings; its weights are not read.
+
+    Raises:
+        ModelError: it is no text-to-image pipeline, or a file is damaged.
+    """
+    absent = [part for part in PARTS if not (folder / part).is_dir()]
+    if absent:
+        raise ModelError(
+            f"{folder}: not a Stable Diffusion pipeline: it has no {', '.join(absent)}",
+            hint="specify a folder with model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/",
+        )
+    unet, vae, schedule = (read_json(folder / file) for file in (UNET, VAE, SCHEDULE))
+    _see_that_it_is_text_to_image(folder, unet, vae)
     name = folder.parents[1].name if folder.parent.name == "snapshots" else folder.resolve().name
-    return ModelCard(
-        name=name.removeprefix("models--").replace("--", "/"),
-        task="-> picture of a text",
-        kind="prior",
-        network={"name": "diffusers"},
-        path=_path(folder, network.schedule),
-        prediction=_prediction(folder, network.schedule),
-        preprocess=Preprocess(size=network.size, fit="crop"),
-        defaults=DEFAULTS,  # type: ignore[arg-type]
-        concat_source=False,
-        text_conditional=True,
-        clip=False,  # latents have no bounds
-        licence="see its own model card",
+    body = {
+        "format": FORMAT,
+        "name": name.removeprefix("models--").replace("--", "/"),
+        "task": "-> picture of a text",
+        "kind": "prior",
+        "network": {"name": "diffusers"},
+        "path": _path(folder, schedule),
+        "prediction": _prediction(folder, schedule),
+        "preprocess": {"size": _size(folder, unet, vae), "fit": "crop"},
+        "defaults": DEFAULTS,
+        "concat_source": False,
+        "text_conditional": True,
+        "clip": False,  # latents have no bounds
+        "licence": "see its own model card",
+    }
+    return parse_card(body, where=str(folder), hint=AGAIN)
+
+
+def _see_that_it_is_text_to_image(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Raise where the U-Net takes more than latents: the channels say what."""
+    channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
+    if channels == latents:
+        return
+    if channels == 8 and latents == 4:
+        what, use = "an InstructPix2Pix model", "StableDiffusionInstructPix2PixPipeline"
+    elif channels == 9 and latents == 4:
+        what, use = "an inpainting model", "StableDiffusionInpaintPipeline"
+    else:
+        what, use = "another kind of model", "its own pipeline"
+    raise ModelError(
+        f"{folder}: {what}: its U-Net takes {channels!r:.20} channels, a text-to-image prior {latents!r:.20}",
+        hint=f"use it with diffusers' {use}; here, use a text-to-image model",
     )
+
+
+def _size(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+    """Return the side of the images that the U-Net was trained on, in pixels."""
+    latent, blocks = unet.get("sample_size"), vae.get("block_out_channels")
+    if type(latent) is not int or not isinstance(blocks, list) or not 1 <= len(blocks) <= 16 or latent < 1:
+        raise ModelError(f"{folder}: unet/config.json or vae/config.json states no size", hint=AGAIN)
+    return int(latent * 2 ** (len(blocks) - 1))
 
 
 def _path(folder: Path, schedule: Mapping[str, Any]) -> dict[str, Any]:
     name = schedule.get("beta_schedule", "linear")
-    if name not in SCHEDULES or schedule.get("trained_betas") or schedule.get("rescale_betas_zero_snr"):
+    special = schedule.get("trained_betas") or schedule.get("rescale_betas_zero_snr")
+    if not isinstance(name, str) or name not in SCHEDULES or special:
         raise ModelError(
-            f"{folder}: no schedule that is known here: '{name}'", hint=f"there are: {', '.join(SCHEDULES)}"
+            f"{folder}: unknown noise schedule {name!r:.40}", hint=f"known schedules: {', '.join(SCHEDULES)}"
         )
     return {
         "name": "ddpm",
@@ -114,12 +160,14 @@ def _path(folder: Path, schedule: Mapping[str, Any]) -> dict[str, Any]:
 
 def _prediction(folder: Path, schedule: Mapping[str, Any]) -> dict[str, Any]:
     meaning = schedule.get("prediction_type", "epsilon")
-    if meaning not in MEANINGS:
+    if not isinstance(meaning, str) or meaning not in MEANINGS:
         raise ModelError(
-            f"{folder}: no prediction that is known here: '{meaning}'", hint=f"there are: {', '.join(MEANINGS)}"
+            f"{folder}: unknown prediction type {meaning!r:.40}", hint=f"known types: {', '.join(MEANINGS)}"
         )
-    steps = float(schedule.get("num_train_timesteps", 1000))
-    return {"name": MEANINGS[meaning], "time_scale": steps, "time_shift": 1.0}
+    steps = schedule.get("num_train_timesteps", 1000)
+    if type(steps) is not int or not 2 <= steps <= 2**20:
+        raise ModelError(f"{folder}: num_train_timesteps is {steps!r:.40}", hint=AGAIN)
+    return {"name": MEANINGS[meaning], "time_scale": float(steps), "time_shift": 1.0}
 
 
 def _digest(folder: Path) -> str:

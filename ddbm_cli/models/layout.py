@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.models.card import ModelCard, describe_card, read_card
+from ddbm_cli.models.card import AGAIN, ModelCard, describe_card, read_card
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry.header import HEADER_KEY
@@ -32,6 +32,9 @@ SCHEDULER = "scheduler/scheduler_config.json"
 CARD = "ddbm.json"
 README = "README.md"
 GROUPS = 32
+
+LARGEST_JSON = 2**22
+"""Bytes of the largest JSON file that is read."""
 
 LAYERS = {
     "in_layers.0": "norm1",
@@ -96,7 +99,7 @@ def read_folder(folder: Path) -> tuple[ModelCard | None, dict[str, Tensor]]:
         card = read_card({HEADER_KEY: _text(folder / CARD)}, file=str(folder / CARD))
     with open_tensors(folder / WEIGHTS) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    settings = _json(folder / CONFIG)
+    settings = read_json(folder / CONFIG)
     if settings.get("_class_name") != "UNet2DModel":
         return card, weights
     return card, to_ours(_our_config(settings, folder), weights, str(folder))
@@ -165,7 +168,7 @@ def to_ours(config: ADMConfig, weights: Mapping[str, Tensor], file: str) -> dict
             value = weights[theirs] if isinstance(theirs, str) else torch.cat([weights[each] for each in theirs])
             made[ours] = value.reshape(wanted[ours].shape)
     except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{file}: its weights are not those of its config ({error})", hint="get it anew") from None
+        raise ModelError(f"{file}: its weights are not those of its config ({error})", hint=AGAIN) from None
     return made
 
 
@@ -236,7 +239,7 @@ def _our_config(settings: Mapping[str, Any], folder: Path) -> ADMConfig:
         wanted = their_config(config, size if isinstance(size, int) else size[0])
         odd = [name for name in wanted if settings.get(name, wanted[name]) != wanted[name] and name != "sample_size"]
     except (KeyError, TypeError, IndexError, ZeroDivisionError, pydantic.ValidationError) as error:
-        raise ModelError(f"{folder / CONFIG}: not readable ({error})", hint="get it anew") from None
+        raise ModelError(f"{folder / CONFIG}: not readable ({error})", hint=AGAIN) from None
     if odd or not is_theirs(config):
         what = f"{odd[0]} is {settings[odd[0]]}, not {wanted[odd[0]]}" if odd else "not 32 groups"
         raise ModelError(f"{folder / CONFIG}: a network that is not ADM's ({what})", hint="only ADM's can be imported")
@@ -245,13 +248,23 @@ def _our_config(settings: Mapping[str, Any], folder: Path) -> ADMConfig:
 
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ModelError(f"{path}: more than {LARGEST_JSON:,} bytes", hint=AGAIN)
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not readable ({error})", hint="get it anew") from None
+        raise ModelError(f"{path}: not readable ({error})", hint=AGAIN) from None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON file that holds an object.
+
+    Raises:
+        ModelError: it is missing, too large, or something else.
+    """
     try:
-        return dict(json.loads(_text(path)))
-    except ValueError as error:
-        raise ModelError(f"{path}: not readable ({error})", hint="get it anew") from None
+        body = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable ({str(error)[:100]})", hint=AGAIN) from None
+    if not isinstance(body, dict):
+        raise ModelError(f"{path}: not a JSON object", hint=AGAIN)
+    return body

@@ -2,23 +2,15 @@
 
 import copy
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import PLAIN, PREDICTIONS, Denoise, Denoiser, Guidance, clipped, guided, kept
-from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
-from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.models import checkpoint
-from ddbm_cli.models.card import ModelCard, read_card
-from ddbm_cli.models.locate import locate
-from ddbm_cli.models.memory import LARGE, return_large_blocks
-from ddbm_cli.networks import NETWORKS
-from ddbm_cli.paths import PATHS
+from ddbm_cli.models.card import ModelCard
 from ddbm_cli.samplers import (
     ALIASES,
     GRIDS,
@@ -171,65 +163,6 @@ class TranslationModel:
         return result.float().cpu()
 
 
-def assemble(card: ModelCard) -> Denoiser:
-    """Build the denoiser that a card describes, with fresh weights.
-
-    Raises:
-        ModelError: the card names a network, path or prediction that this release does not know.
-    """
-    try:
-        return Denoiser(
-            build(NETWORKS, card.network, what="network").create(),
-            build(PATHS, card.path, what="path"),
-            build(PREDICTIONS, card.prediction, what="prediction"),
-            sees_source=card.concat_source,
-        )
-    except UsageError as error:
-        raise ModelError(
-            f"model '{card.name}': {error.message}", hint="upgrade ddbm-cli, or get the file anew"
-        ) from None
-
-
-def outline(card: ModelCard) -> Denoiser:
-    """Return the denoiser that a card describes without memory for its weights, on the meta device.
-
-    Raises:
-        ModelError: as `assemble`.
-    """
-    with torch.device("meta"):
-        return assemble(card)
-
-
-def load_model(reference: str | Path | None = None, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
-    """Load a model onto a device.
-
-    Args:
-        reference: a registry name, a repository on the hub, a folder or a file, as `locate` takes it; None is the
-            built-in model.
-        device: "auto" (a GPU where there is one), or torch's name: "cpu", "cuda:1", "mps".
-        dtype: "auto" (bfloat16 on GPUs that have it, float32 elsewhere), "fp32", "fp16" or "bf16".
-
-    Raises:
-        ModelError: the file cannot be had, is damaged, or weights and card disagree.
-        UsageError: no such device or dtype.
-    """
-    path = locate(reference)
-    where = choose_device(device)
-    with checkpoint.open_tensors(path) as file:
-        if where.type == "cpu" and path.stat().st_size >= LARGE:
-            return_large_blocks()
-        card = read_card(file.metadata() or {}, file=path.name)
-        denoiser = outline(card)
-        _compare(denoiser.network, file, path.name)
-        _fill(denoiser.network, file, path.name, where, choose_dtype(dtype, where))
-    model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=sha256_of_file(path))
-    try:
-        model.plan()
-    except UsageError as error:
-        raise ModelError(f"{path.name}: model card: {error.message}", hint="get the file anew") from None
-    return model
-
-
 def _expand(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, Any] | Sampler:
     """Replace a name that people know by the setting it stands for; given fields are added to it."""
     if not isinstance(sampler, str):
@@ -239,33 +172,3 @@ def _expand(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, An
     if not colon:
         return full
     return f"{full},{fields}" if ":" in full else f"{full}:{fields}"
-
-
-def _compare(network: torch.nn.Module, file: Any, name: str) -> None:
-    """Raise unless the file has just the network's tensors; none is read for it."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
-    if wanted != found:
-        odd = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-        raise ModelError(
-            f"{name}: {len(odd)} tensors do not fit its card, first '{odd[0]}'"
-            f" (card {wanted.get(odd[0], 'has none')}, file {found.get(odd[0], 'has none')})",
-            hint="get the file anew",
-        )
-
-
-def _fill(network: torch.nn.Module, file: Any, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Give a network without memory its weights, one tensor at a time: there is never a second copy of them."""
-    weights: dict[str, Tensor] = {}
-    for key in network.state_dict():
-        read = file.get_tensor(key)
-        tensor = read.to(device, dtype)
-        if not is_finite(tensor):
-            raise ModelError(
-                f"{name}: '{key}' is not made of finite numbers in {short_name(dtype)}",
-                hint="use --dtype fp32" if is_finite(read) else "get the file anew",
-            )
-        # Where they lie in memory is part of the network: pictures go through it with their channels last.
-        layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-        weights[key] = tensor.contiguous(memory_format=layout)
-    network.load_state_dict(weights, assign=True)

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import Conditions
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.models.model import TranslationModel, load_model
+from ddbm_cli.models.load import load_file
+from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.samplers import NoiseSource
 
 LEVELS = (0.2, 0.7, 2.0)
@@ -113,7 +114,7 @@ def check_file(path: Path, recorded: Sequence[float] = ()) -> SelfCheck:
     Raises:
         ModelError: what it makes is no picture, or not what was recorded.
     """
-    found = self_check(load_model(path, device="cpu", dtype="fp32"), recorded)
+    found = self_check(load_file(path, device="cpu", dtype="fp32"), recorded)
     if found.fatal:
         raise ModelError(f"{path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help")
     return found

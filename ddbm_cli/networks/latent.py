@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from ddbm_cli.foundation.errors import ModelError
 
 EXTRA = 'pip install "ddbm-cli[diffusers]"'
+REPEATED = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")
+MOST_LAYERS = 128
+"""Settings that repeat layers, and the largest number that is built."""
+
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -102,13 +106,11 @@ def load_latent(folder: Path, device: torch.device, dtype: torch.dtype) -> Laten
     for each in (diffusers_logging, transformers_logging):
         each.set_verbosity_error()
         each.disable_progress_bar()
-    absent = [part for part in PARTS if not (folder / part).is_dir()]
-    if absent:
-        hint = "name a folder with model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/"
-        raise ModelError(f"{folder}: no Stable Diffusion pipeline: it has no {', '.join(absent)}", hint=hint)
     # The decoder's numbers are too large for half precision.
     types = {"unet": dtype, "vae": torch.float32 if dtype == torch.float16 else dtype, "text_encoder": dtype}
     kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
+    for part, kind in kinds.items():
+        _see_that_it_fits(folder / part, kind)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     try:
         parts: dict[str, Any] = {
@@ -121,3 +123,26 @@ def load_latent(folder: Path, device: torch.device, dtype: torch.dtype) -> Laten
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ModelError(f"{folder}: cannot be loaded ({reason})", hint="get it anew, with its .safetensors") from None
     return LatentNetwork(parts, schedule).eval().requires_grad_(False)
+
+
+def _see_that_it_fits(folder: Path, kind: Any) -> None:
+    """Raise if a part's settings describe more weights than its file has bytes, before memory for them is allocated."""
+    hint = "download the file again"
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        repeated = [settings.get(name, 0) for name in REPEATED]
+        if any(number > MOST_LAYERS for each in repeated for number in (each if isinstance(each, list) else [each])):
+            raise ModelError(f"{folder}: its config.json describes more than {MOST_LAYERS} layers", hint=hint)
+        with torch.device("meta"):
+            if hasattr(kind, "from_config"):
+                network = kind.from_config(settings)
+            else:
+                network = kind(kind.config_class.from_dict(settings))
+        wanted = sum(each.numel() for each in network.parameters())
+        found = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ModelError(f"{folder}: config.json is not readable ({str(error)[:100]})", hint=hint) from None
+    if found and found < wanted:
+        raise ModelError(
+            f"{folder}: its config.json describes {wanted:,} weights, its file has {found:,} bytes", hint=hint
+        )

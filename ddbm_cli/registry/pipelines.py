@@ -33,6 +33,11 @@ def is_pipeline(reference: object) -> bool:
     return isinstance(reference, str) and reference.startswith(PREFIX)
 
 
+def is_pipeline_folder(folder: Path) -> bool:
+    """Return whether a folder holds a text-to-image pipeline, and not one network alone."""
+    return (folder / "unet").is_dir() and ((folder / "vae").is_dir() or (folder / "text_encoder").is_dir())
+
+
 def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:
     """Return the folder of a pipeline, and yield what happens on the way.
 

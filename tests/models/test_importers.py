@@ -66,7 +66,7 @@ def test_the_network_is_found_in_any_packing(tmp_path, packing):
     assert report.parameters == sum(tensor.numel() for tensor in WEIGHTS.values())
 
 
-def test_a_choice_among_networks_is_told(tmp_path):
+def test_a_choice_among_networks_is_reported(tmp_path):
     _, report = bring(tmp_path, PACKINGS["ema inside"])
     assert report.notes[0] == "taken: 'ema'; left: model"
     _, report = bring(tmp_path, PACKINGS["rates"])
@@ -126,9 +126,9 @@ WRONG = {
     "integers": ({k: v.int() for k, v in foreign_weights().items()}, "holds torch.int32, no weights"),
     "nan": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.nan)}, "'out.0.weight' is not made of finite"),
     "inf": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.inf)}, "'out.0.weight' is not made of finite"),
-    "empty": ({}, "there are no weights in it"),
+    "empty": ({}, "the file has no weights"),
     "list": ([torch.ones(3)], r"parameters missing .*; 1 parameters unexpected \(0\)"),
-    "words": ("no weights", "there are no weights in it"),
+    "words": ("no weights", "the file has no weights"),
 }
 
 
@@ -172,7 +172,7 @@ def test_what_float16_cannot_hold_is_refused(tmp_path):
 
 def test_the_packing_of_the_old_pytorch_is_explained(tmp_path):
     torch.save(foreign_weights(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(ModelError, match=r"PyTorch before 1\.6"):
+    with pytest.raises(ModelError, match=r"a pickle, as PyTorch wrote before 1\.6"):
         import_file(tmp_path / "old.pt", tmp_path / "m.safetensors", entry())
 
 

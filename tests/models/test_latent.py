@@ -118,15 +118,37 @@ def test_what_is_no_pipeline_is_explained(folder, tmp_path):
     with pytest.raises(ModelError, match="has no unet"):
         load_pipeline(tmp_path / "empty")
     broken = shutil.copytree(folder, tmp_path / "broken")
-    (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
+    (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights" * 10_000)
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_pipeline(broken)
+    for name, value in {"block_out_channels": [2**13, 2**13], "layers_per_block": 10**6, "in_channels": "4"}.items():
+        config = broken / "unet" / "config.json"
+        config.write_text(json.dumps(json.loads((folder / "unet" / "config.json").read_text()) | {name: value}))
+        with pytest.raises(ModelError, match=r"config\.json|channels"):
+            load_pipeline(broken)
     odd = shutil.copytree(folder, tmp_path / "odd")
     (odd / "scheduler" / "scheduler_config.json").write_text(json.dumps({"beta_schedule": "laplace"}))
-    with pytest.raises(ModelError, match="no schedule that is known"):
+    with pytest.raises(ModelError, match="unknown noise schedule"):
         load_pipeline(odd)
     with pytest.raises(UsageError, match="takes no text"):
         finished(loading(None, prompt="a fox"))
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"), [(8, "InstructPix2Pix"), (9, "an inpainting model"), (5, "another kind of model")]
+)
+def test_a_unet_with_other_inputs_is_named(folder, tmp_path, channels, words):
+    other = shutil.copytree(folder, tmp_path / "other")
+    config = other / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"in_channels": channels}))
+    for reference in (f"diffusers:{other}", str(other)):
+        with pytest.raises(ModelError, match=words) as caught:
+            finished(loading(reference))
+        assert "diffusers' " in caught.value.hint
+
+
+def test_a_pipelines_folder_needs_no_prefix(folder):
+    assert finished(loading(str(folder))).card.text_conditional
 
 
 def test_pickled_weights_are_not_loaded(folder, tmp_path):

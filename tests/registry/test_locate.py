@@ -123,9 +123,9 @@ def test_a_file_without_a_card_is_converted_once(hub):
     assert convert.calls == 1 and not hub.requests
 
 
-def test_what_looks_wrong_is_told_once(hub):
+def test_doubts_are_reported_once(hub):
     events, path = steps("foreign", Converter(doubts=["much noise is left"]))
-    assert [(event.name, event.message) for event in events if isinstance(event, Doubted)] == [
+    assert [(event.name, event.text) for event in events if isinstance(event, Doubted)] == [
         ("foreign", "much noise is left")
     ]
     assert steps("foreign", None) == ([], path)

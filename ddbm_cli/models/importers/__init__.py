@@ -14,12 +14,12 @@ from torch import Tensor
 from ddbm_cli.foundation.devices import DTYPES, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
+from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import ModelCard, parse_card, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
 from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
 from ddbm_cli.models.layout import WEIGHTS, is_folder, read_folder
-from ddbm_cli.models.model import outline
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry import Entry
 from ddbm_cli.registry.header import HEADER_KEY

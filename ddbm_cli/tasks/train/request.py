@@ -10,8 +10,7 @@ from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.models import locate
-from ddbm_cli.models.card import read_card
-from ddbm_cli.models.checkpoint import read_header
+from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import Adversarial
 from ddbm_cli.options.check import from_options
@@ -66,7 +65,7 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
 
 def _settings_of(file: Path) -> dict[str, Any]:
     """Return what a run that begins with a model has from it."""
-    card = read_card(read_header(file), file=file.name)
+    card = checked_card(file)
     network = {name: value for name, value in card.network.items() if name not in ("classes", "in_channels")}
     return {
         "network": spell(build(NETWORKS, network, what="network")),

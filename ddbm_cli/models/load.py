@@ -1,0 +1,172 @@
+"""From a model file, or a folder in diffusers' layout, to a model ready to work. Names are `resolve`'s business."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.hashing import sha256, sha256_of_file
+from ddbm_cli.models.assemble import outline
+from ddbm_cli.models.card import AGAIN, ModelCard, read_card
+from ddbm_cli.models.checkpoint import open_tensors
+from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder
+from ddbm_cli.models.memory import LARGE, return_large_blocks
+from ddbm_cli.models.model import TranslationModel
+
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+"""Number formats of weights."""
+
+
+class Tensors(Protocol):
+    """The tensors of a file, each read when it is asked for."""
+
+    def keys(self) -> Any: ...
+
+    def get_slice(self, name: str) -> Any: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
+
+
+def load_file(path: Path, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
+    """Load a model onto a device.
+
+    Args:
+        path: a model file, or a folder in diffusers' layout with a card.
+        device: "auto" (a GPU if there is one), or torch's name: "cpu", "cuda:1", "mps".
+        dtype: "auto" (bfloat16 on GPUs that support it, float32 elsewhere), "fp32", "fp16" or "bf16".
+
+    Raises:
+        ModelError: the file is damaged, or weights and card disagree.
+        UsageError: no such device or dtype.
+    """
+    where = choose_device(device)
+    number = choose_dtype(dtype, where)
+    with open_model(path) as (card, tensors):
+        if where.type == "cpu" and weights_of(path).stat().st_size >= LARGE:
+            return_large_blocks()
+        denoiser = outline(card)
+        _compare(denoiser.network, tensors, path.name)
+        _fill(denoiser.network, tensors, path.name, where, number)
+    model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=digest_of(path))
+    try:
+        plan = model.plan()
+        times = plan.times
+        usable = all(bool(each.isfinite().all()) for each in (times, *plan.path.coefficients(times)))
+    except (UsageError, ArithmeticError, RuntimeError) as error:
+        reason = error.message if isinstance(error, UsageError) else " ".join(str(error).split())[:120]
+        raise ModelError(f"{path.name}: model card: {reason}", hint=AGAIN) from None
+    if not usable:
+        raise ModelError(f"{path.name}: model card: its path or grid contains NaN or infinity", hint=AGAIN)
+    return model
+
+
+def checked_card(path: Path) -> ModelCard:
+    """Return the card of a model, after comparing the network that it describes with the shapes in the file.
+
+    So a network of this card needs no more memory than the file justifies. No weights are read from a file.
+
+    Raises:
+        ModelError: the file is damaged, or weights and card disagree.
+    """
+    with open_model(path) as (card, tensors):
+        _compare(outline(card).network, tensors, path.name)
+        return card
+
+
+@contextmanager
+def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
+    """Open a model file or folder; give its card and its tensors under our names.
+
+    Raises:
+        ModelError: it is missing, damaged, or has no card.
+    """
+    if path.is_dir():
+        card, weights = read_folder(path)
+        if card is None:
+            raise ModelError(
+                f"{path}: a diffusers folder without a model card ({CARD})",
+                hint=f"if it is a model of the registry: ddbm weights import {path} --like NAME",
+            )
+        yield card, _Loaded(weights)
+        return
+    with open_tensors(path) as file:
+        yield read_card(file.metadata() or {}, file=path.name), file
+
+
+def weights_of(path: Path) -> Path:
+    """Return the file with the weights of a model file or folder."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a model file; of a folder, one of weights and card."""
+    if not path.is_dir():
+        return sha256_of_file(path)
+    return sha256("".join(sha256_of_file(path / name) for name in (WEIGHTS, CARD)).encode())
+
+
+class _Loaded:
+    """Tensors that are in memory, with the interface of a file's."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def keys(self) -> list[str]:
+        return list(self._tensors)
+
+    def get_slice(self, name: str) -> "_Slice":
+        return _Slice(self._tensors[name])
+
+    def get_tensor(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+
+class _Slice:
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def get_shape(self) -> list[int]:
+        return list(self._tensor.shape)
+
+    def get_dtype(self) -> str:
+        names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+        return names.get(self._tensor.dtype, str(self._tensor.dtype))
+
+
+def _compare(network: torch.nn.Module, file: Tensors, name: str) -> None:
+    """Raise unless the file has just the network's tensors, in floating point; none is read for it."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
+    if wanted != found:
+        odd = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        raise ModelError(
+            f"{name}: {len(odd)} tensors do not fit its card, first '{odd[0][:80]}'"
+            f" (card {wanted.get(odd[0], 'has none')}, file {found.get(odd[0], 'has none')})",
+            hint=AGAIN,
+        )
+    for key in found:
+        number = file.get_slice(key).get_dtype()
+        if number not in FLOATS:
+            raise ModelError(f"{name}: '{key}' is of type {number}, not floating point", hint=AGAIN)
+
+
+def _fill(network: torch.nn.Module, file: Tensors, name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Give a network on the meta device its weights, one tensor at a time: there is never a second copy of them."""
+    weights: dict[str, Tensor] = {}
+    for key in network.state_dict():
+        read = file.get_tensor(key)
+        tensor = read.to(device, dtype)
+        if not is_finite(tensor):
+            raise ModelError(
+                f"{name}: '{key}' contains NaN or infinity in {short_name(dtype)}",
+                hint="use --dtype fp32" if is_finite(read) else AGAIN,
+            )
+        # The memory layout is part of the network: images go through it with their channels last.
+        layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+        weights[key] = tensor.contiguous(memory_format=layout)
+    network.load_state_dict(weights, assign=True)

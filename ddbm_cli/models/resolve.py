@@ -1,0 +1,110 @@
+"""From the value of -m to a model: the only place of this package that resolves references.
+
+`locating` returns a file, or a folder in diffusers' layout; `loading` a model; both yield what happens on the way.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.importers import import_file
+from ddbm_cli.models.load import checked_card, load_file
+from ddbm_cli.models.model import TranslationModel
+from ddbm_cli.models.selfcheck import check_file
+from ddbm_cli.registry import Entry
+from ddbm_cli.registry import locate as registry
+from ddbm_cli.registry.entry import BUILTIN
+from ddbm_cli.registry.locate import Locating
+from ddbm_cli.registry.pipelines import PREFIX, is_pipeline, is_pipeline_folder, locating_pipeline
+
+
+def builtin_path() -> Path:
+    """Return the built-in model's file."""
+    return BUILTIN
+
+
+def locate(reference: str | Path | None) -> Path:
+    """Return the file or folder of a model, downloading and converting it if necessary.
+
+    Raises:
+        ModelError: the model is not available.
+        UsageError: a registry file is not readable.
+    """
+    return registry.finish(locating(reference))
+
+
+def locating(reference: str | Path | None, *, fetch: bool = True) -> Locating[Path]:
+    """Do what `locate` does, and yield what happens on the way.
+
+    Args:
+        reference: as a user writes it; None is the built-in model.
+        fetch: False to use neither the network nor conversions; a model that is not downloaded is then an error.
+    """
+    return registry.locating(reference, convert=_convert if fetch else None)
+
+
+def load_model(reference: str | Path | None = None, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
+    """Load a model onto a device.
+
+    Args:
+        reference: a registry name, a repository on the hub, a folder or a file; "diffusers:" and a folder or repository
+            for a text-to-image pipeline; None is the built-in model.
+        device, dtype: as of `load_file`.
+
+    Raises:
+        ModelError: the model is not available, is damaged, or its weights and card disagree.
+        UsageError: no such device or dtype.
+    """
+    return registry.finish(loading(reference, device=device, dtype=dtype))
+
+
+def loading(
+    reference: str | Path | None, *, device: str = "auto", dtype: str = "auto", fetch: bool = True, **told: Any
+) -> Locating[TranslationModel]:
+    """Load a model, and yield what happens on the way: downloads and conversions.
+
+    Args:
+        reference: as of `load_model`.
+        device, dtype: as of `load_file`.
+        fetch: as of `locating`.
+        told: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
+
+    Raises:
+        ModelError: the model is not available, or is damaged.
+        UsageError: no such device or dtype; or a text for a model that takes none.
+    """
+    place = yield from _place(reference, fetch=fetch)
+    if is_pipeline_folder(place):
+        from ddbm_cli.models.latent import load_pipeline
+
+        return load_pipeline(place, device=device, dtype=dtype, **told)
+    model = load_file(place, device=device, dtype=dtype)
+    if told.get("prompt"):
+        raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
+    return model
+
+
+def card_of_reference(reference: str | Path | None) -> tuple[ModelCard, Path]:
+    """Return the card of a model that is downloaded, and where the model is, without using the network.
+
+    Raises:
+        ModelError: the model is not downloaded, is damaged, or its weights and card disagree.
+    """
+    place = registry.finish(_place(reference, fetch=False))
+    if is_pipeline_folder(place):
+        from ddbm_cli.models.latent import card_of_pipeline
+
+        return card_of_pipeline(place), place
+    return checked_card(place), place
+
+
+def _place(reference: str | Path | None, *, fetch: bool) -> Locating[Path]:
+    if is_pipeline(reference):
+        return (yield from locating_pipeline(str(reference), fetch=fetch))
+    return (yield from locating(reference, fetch=fetch))
+
+
+def _convert(source: Path, output: Path, entry: Entry) -> tuple[str, ...]:
+    import_file(source, output, entry)
+    return check_file(output, entry.fingerprint).faults
