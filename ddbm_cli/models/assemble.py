@@ -43,7 +43,7 @@ def assemble(card: ModelCard) -> Denoiser:
         )
     except UsageError as error:
         hint = f"upgrade ddbm-cli, or {AGAIN}" if error.message.startswith("unknown") else AGAIN
-        raise ModelError(f"model '{card.name}': card: {error.message}", hint=hint) from None
+        raise ModelError(f"model '{card.name[:80]}': card: {error.message[:300]}", hint=hint) from None
 
 
 def outline(card: ModelCard) -> Denoiser:
@@ -53,7 +53,13 @@ def outline(card: ModelCard) -> Denoiser:
         ModelError: as `assemble`.
     """
     with torch.device("meta"):
-        return assemble(card)
+        denoiser = assemble(card)
+    size, multiple = card.preprocess.size, int(getattr(denoiser.network, "size_multiple", 1))
+    if size % multiple:
+        raise ModelError(
+            f"model '{card.name}': card: preprocess.size {size} is not a multiple of {multiple}", hint=AGAIN
+        )
+    return denoiser
 
 
 def _contradiction(card: ModelCard, path: ProbabilityPath) -> str:
@@ -67,26 +73,17 @@ def _shape_fault(card: ModelCard, config: object) -> str:
     """Return what is wrong with the network's channels or the size of images, "" for nothing."""
     if not isinstance(config, ADMConfig | Pix2PixConfig):
         return ""
-    size, multiple = card.preprocess.size, size_multiple(config)
+    size = card.preprocess.size
     wanted = IMAGE_CHANNELS * (2 if card.concat_source else 1)
     if config.out_channels != IMAGE_CHANNELS:
         return f"network.out_channels is {config.out_channels}, images have {IMAGE_CHANNELS}"
     if config.in_channels != wanted:
         return f"network.in_channels is {config.in_channels}, state and source have {wanted}"
-    if size % multiple:
-        return f"preprocess.size {size} is not a multiple of {multiple}, as the network requires"
     if _largest_activation(config, size) > LARGEST_ACTIVATION:
         return f"preprocess.size {size} is too large for this network: one image would not fit into memory"
     if _most_positions(config, size) > MOST_POSITIONS:
         return f"preprocess.size {size} is too large for this network's attention"
     return ""
-
-
-def size_multiple(config: ADMConfig | Pix2PixConfig) -> int:
-    """Return what the side of an image must be a multiple of."""
-    if isinstance(config, Pix2PixConfig):
-        return int(2**config.depth)
-    return config.patch * int(2 ** (len(config.multipliers) - 1))
 
 
 def _largest_activation(config: ADMConfig | Pix2PixConfig, size: int) -> int:

@@ -142,7 +142,7 @@ def parse_card(body: Mapping[str, Any], *, where: str, hint: str) -> ModelCard:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part)[:80] for part in first["loc"])
-        raise ModelError(f"{where}: {place}: {first['msg']}", hint=hint) from None
+        raise ModelError(f"{where}: {place}: {first['msg'][:200]}", hint=hint) from None
     except RecursionError:
         raise ModelError(f"{where}: nested too deeply", hint=hint) from None
     contradiction = _contradiction(card)

@@ -59,7 +59,7 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto") -> Trans
         usable = all(bool(each.isfinite().all()) for each in (times, *plan.path.coefficients(times)))
     except (UsageError, ArithmeticError, RuntimeError) as error:
         reason = error.message if isinstance(error, UsageError) else " ".join(str(error).split())[:120]
-        raise ModelError(f"{path.name}: model card: {reason}", hint=AGAIN) from None
+        raise ModelError(f"{path.name}: model card: {reason[:300]}", hint=AGAIN) from None
     if not usable:
         raise ModelError(f"{path.name}: model card: its path or grid contains NaN or infinity", hint=AGAIN)
     return model

@@ -20,6 +20,7 @@ def model(*, sees_source=True, classes=CLASSES):
     path = {"path": {"name": "ve"}} if not sees_source else {}
     card = tiny_card(
         network=network,
+        kind="bridge" if sees_source else "prior",
         concat_source=sees_source,
         class_names=classes,
         condition_dropout=0.05,
