@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ddbm_cli.models.assemble import assemble
 from ddbm_cli.models.importers import card_of
-from ddbm_cli.models.model import assemble
 from ddbm_cli.registry import read_registry
 
 NAMES = ("edges2handbags-vp-64", "diode-vp-256")
