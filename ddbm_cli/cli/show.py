@@ -14,21 +14,21 @@ DEEPEST = 8
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A model, or a picture that ddbm made.", show_default=False)],
-    command: Annotated[bool, typer.Option("--command", help="Print the line that makes the picture again.")] = False,
+    file: Annotated[Path, typer.Argument(help="A model file, or an image that ddbm made.", show_default=False)],
+    command: Annotated[bool, typer.Option("--command", help="Print the command that makes the image again.")] = False,
     search: Annotated[
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="Folder to search for inputs and model, with --command; may be repeated."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record.")] = False,
 ) -> None:
-    """Print a model's card, or the settings that a picture was made with.
+    """Print a model's card, or how an image was made.
 
     \b
     Examples:
       ddbm show runs/mine/model.safetensors
       ddbm show pictures/fox.png
-      ddbm show pictures/fox.png --command               the line that makes it again
+      ddbm show pictures/fox.png --command               the command that makes it again
     """
     if command:
         from ddbm_cli.tasks.recreate import recreate

@@ -49,8 +49,12 @@ def request(**given: Any) -> SampleRequest:
     return from_options(SampleRequest, given, command="sample")
 
 
-def run(request: SampleRequest) -> Iterator[Event]:
+def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Iterator[Event]:
     """Make the images that do not exist yet; yields what happens.
+
+    Args:
+        request: what to do.
+        model: the model of the request, if it is loaded already.
 
     Raises:
         UsageError: an option cannot be used, the model is of the wrong kind, or the folder cannot be written.
@@ -60,10 +64,11 @@ def run(request: SampleRequest) -> Iterator[Event]:
     asked = _as_translation(request)
     check_budget(asked)
     groups = _draws(request)
-    jobs = flat(groups, request.output) if groups else _numbered(request)
+    jobs = flat(groups, request.output) if groups else numbered(request)
     translate.check_writable(jobs, create=False)
     _check_extras(request, groups)
-    model = yield from loader(asked)(request.model if groups else builtin_prior(request.model))
+    if model is None:
+        model = yield from loader(asked)(request.model if groups else builtin_prior(request.model))
     _check_model(request, model)
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
@@ -190,6 +195,17 @@ class NoiseMaker(Maker):
         return bool(record.get("source") == job.name)
 
 
+def noise_maker(request: SampleRequest, model: TranslationModel) -> NoiseMaker:
+    """Return what makes the images of a request without sources.
+
+    Raises:
+        UsageError: the model is not a prior, or an option cannot be used.
+    """
+    _check_model(request, model)
+    plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
+    return NoiseMaker(_as_translation(request), METHODS[DEFAULT_METHOD], model, plan)
+
+
 def _as_translation(request: SampleRequest) -> TranslateRequest:
     """Return the request for `Work`: the same fields, except those that concern the folder."""
     own = ("number", "start", "interpolate", "encode", "spread", "sheet", "npz", "source")
@@ -197,7 +213,8 @@ def _as_translation(request: SampleRequest) -> TranslateRequest:
     return TranslateRequest(source=request.source or NOISE, **given)
 
 
-def _numbered(request: SampleRequest) -> Jobs:
+def numbered(request: SampleRequest) -> Jobs:
+    """Return the jobs of a request without sources: OUTPUT/000000.png and so on."""
     names = [f"{index:06d}" for index in range(request.start, request.start + request.number)]
     return Jobs([Job(name, Path(name), request.output / f"{name}.png") for name in names], request.output)
 

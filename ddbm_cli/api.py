@@ -1,0 +1,373 @@
+"""The Python interface: load a model, call it on images, or run the commands on folders.
+
+    import ddbm_cli as ddbm
+    model = ddbm.load_model("sketch-to-3d-64")
+    image = model("sketch.png", nfe=8, seed=7)
+
+An image gets the same pixels as from `ddbm translate`, for the same file name, seed and options.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build, spell
+from ddbm_cli.imaging.files import Job
+from ddbm_cli.imaging.objects import Form, ImageLike, as_form, read_objects
+from ddbm_cli.methods import method_of
+from ddbm_cli.methods.conditions import TEXT_SCALE
+from ddbm_cli.models import ModelCard, TranslationModel, loading
+from ddbm_cli.options.check import from_options
+from ddbm_cli.registry.locate import Locating
+from ddbm_cli.registry.locate import finish as located
+from ddbm_cli.samplers import (
+    ALIASES,
+    GRIDS,
+    SAMPLERS,
+    Evaluation,
+    Noise,
+    NoiseSource,
+    Plan,
+    Sampler,
+    Start,
+    TimeGrid,
+    finish,
+)
+from ddbm_cli.tasks import sample as sample_task
+from ddbm_cli.tasks import translate as translate_task
+from ddbm_cli.tasks.events import Event, Finished
+from ddbm_cli.tasks.making import Loaded, Maker
+from ddbm_cli.tasks.request import TranslateRequest
+from ddbm_cli.tasks.work import auto_batch_size
+
+Progress = Callable[[int, int], None]
+"""Called after every network evaluation of a batch, with the number of those done and of all."""
+
+SamplerLike = str | Mapping[str, Any] | Sampler
+GridLike = str | Mapping[str, Any] | TimeGrid
+
+THIS = "this model"
+SOURCES = "the model of the sources"
+"""References to loaded models, in a request."""
+
+
+class Model:
+    """A model that is ready to use; see `load_model`."""
+
+    def __init__(self, model: TranslationModel, *, reference: str | None = None) -> None:
+        self._model = model
+        self._reference = reference
+
+    def __repr__(self) -> str:
+        return f"<ddbm model '{self.name}': {self.card.task}, on {self.device}>"
+
+    @property
+    def name(self) -> str:
+        """The name in the model card."""
+        return self._model.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is, and how it samples by default."""
+        return self._model.card
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._model.device
+
+    @property
+    def size(self) -> int:
+        """The side of the model's square, in pixels."""
+        return self.card.preprocess.size
+
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        names: str | Sequence[str] | None = None,
+        source_model: "Model | str | None" = None,
+        sampler: SamplerLike | None = None,
+        grid: GridLike | None = None,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+        output: Form | None = None,
+        **options: Any,
+    ) -> Any:
+        """Translate one image or several.
+
+        Args:
+            images: as of `imaging.objects.read_objects`: paths, PIL images, arrays (uint8) or tensors (float, -1..1).
+            names: names that seed the noise; by default the file name, or the position for images without one.
+            source_model: for method "ddib", the prior of the sources.
+            sampler, grid: as on the command line ("heun:churn=0.33"), as {"name": ..., field: value}, or as objects.
+            batch_size: images per batch; by default 1 on the CPU, where an image then does not depend on others.
+            progress: called after every network evaluation.
+            output: form of the results, "image", "array" or "tensor"; by default that of the input.
+            options: the other options of `ddbm translate`: method, nfe, steps, seed, strength, repeats, guide, mask,
+                fit, keep_size, class_name, guidance_scale, image_guidance_scale.
+
+        Returns:
+            What was given, a single image or a list: a PIL image (RGB), uint8 (H, W, 3), or float32 (3, H, W) in -1..1.
+
+        Raises:
+            UsageError: an option or an object cannot be used.
+            ImageError: a file cannot be read, or a result contains NaN or infinity.
+        """
+        given, several = read_objects(images)
+        named = (
+            [names] if isinstance(names, str) else list(names) if names is not None else [each.name for each in given]
+        )
+        if len(named) != len(given):
+            raise UsageError(f"{len(named)} names for {len(given)} images", hint="pass one name for each image")
+        maker = self._maker(options, sampler, grid, source_model)
+        size = batch_size or auto_batch_size(self._model)
+        jobs = [Job(name, Path(name), Path()) for name in named]
+        loaded = [maker.load(job, lambda body=each.body: body) for job, each in zip(jobs, given, strict=True)]  # type: ignore[misc]
+        batches = [loaded[first : first + size] for first in range(0, len(loaded), size)]
+        results = [
+            as_form(image, output or each.form)
+            for image, each in zip(_make(maker, batches, progress), given, strict=True)
+        ]
+        return results if several else results[0]
+
+    def sample(self, number: int = 1, *, start: int = 0, progress: Progress | None = None, **options: Any) -> list[Any]:
+        """Generate images from noise, with a prior.
+
+        Args:
+            number: how many. start: number of the first, which seeds its noise together with the seed.
+            progress: called after every network evaluation.
+            options: nfe, steps, seed, sampler, grid, batch_size, class_name, guidance_scale.
+
+        Returns:
+            PIL images (RGB), with the pixels that `ddbm sample` writes for the same numbers and seed.
+
+        Raises:
+            UsageError: the model is a bridge, or an option cannot be used.
+        """
+        request = sample_task.request(**_request(options, self), number=number, start=start, output=Path())
+        maker = sample_task.noise_maker(request, self._model)
+        size = request.batch_size or auto_batch_size(self._model)
+        loaded = [maker.load(job, bytes) for job in sample_task.numbered(request).jobs]
+        return list(_make(maker, [loaded[first : first + size] for first in range(0, number, size)], progress))
+
+    def plan(
+        self,
+        sampler: SamplerLike | None = None,
+        grid: GridLike | None = None,
+        steps: int | None = None,
+        nfe: int | None = None,
+        *,
+        start: Mapping[str, Any] | Start | None = None,
+    ) -> Plan:
+        """Return a plan: what is given, else the model's defaults.
+
+        Raises:
+            UsageError: an unknown name, a value out of range, or both steps and nfe.
+        """
+        return self._model.plan(sampler, grid, steps, nfe, start=start)
+
+    def translate(
+        self,
+        source: Tensor,
+        noise: Noise | int = 0,
+        plan: Plan | None = None,
+        *,
+        mask: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Translate a batch of tensors of the model's size.
+
+        Args:
+            source: (B, C, H, W), float32 in -1..1.
+            noise: a `NoiseSource`, any function from a state (B, C, H, W) to noise of its shape, or a seed.
+            plan: as of `plan`; None for the model's defaults.
+            mask: (B, 1, H, W), 1 where the source may change; for priors and inpainting models.
+            progress: called after every network evaluation.
+
+        Returns:
+            (B, C, H, W), float32, on the CPU; values may leave -1..1 slightly.
+        """
+        chosen = plan or self.plan()
+        return finish(_reported(self.evaluations(source, noise, chosen, mask=mask), chosen.nfe, progress))
+
+    def evaluations(
+        self, source: Tensor, noise: Noise | int = 0, plan: Plan | None = None, *, mask: Tensor | None = None
+    ) -> Generator[Evaluation, None, Tensor]:
+        """As `translate`, as a generator: yields every network evaluation (number, t, x, x0), returns the result."""
+        drawn = NoiseSource(noise, [str(row) for row in range(len(source))]) if isinstance(noise, int) else noise
+        return self._model.translate(source, drawn, plan or self.plan(), mask=mask)
+
+    def _maker(
+        self,
+        options: Mapping[str, Any],
+        sampler: SamplerLike | None,
+        grid: GridLike | None,
+        source_model: "Model | str | None",
+    ) -> Maker:
+        known = {field.name for field in fields(TranslateRequest)}
+        for name in options:
+            if name not in known - {"source", "output", "model", "prompt", "device", "dtype", "noise_name"}:
+                raise UsageError(f"unknown option '{name}'", hint="see: help(ddbm_cli.api.Model.__call__)")
+        given = dict(options) | {
+            "source": THIS,
+            "model": THIS,
+            "sampler": _spelled(sampler),
+            "grid": _spelled(grid, GRIDS),
+        }
+        given["source_model"] = SOURCES if isinstance(source_model, Model) else source_model
+        request = from_options(TranslateRequest, given, command="translate")
+        loaded = {THIS: self._model}
+        if isinstance(source_model, Model):
+            loaded[SOURCES] = source_model._model
+
+        def load(reference: str | None) -> Locating[TranslationModel]:
+            if reference in loaded:
+                return loaded[reference]
+            return (yield from loading(reference, device=str(self.device)))
+
+        method = method_of(request)
+        model = located(method.load(request, load))
+        return Maker(request, method, model, method.plan(request, model))
+
+
+def load_model(
+    reference: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    prompt: str = "",
+    guidance_scale: float | None = None,
+) -> Model:
+    """Load a model, and download it first if necessary.
+
+    Args:
+        reference: a name of `ddbm weights list`, a file, a run folder, "owner/repository", or "diffusers:" with a
+            folder or repository; None for the built-in model.
+        device: "auto" (a GPU where there is one), "cpu", "cuda:1", "mps".
+        dtype: "auto" (bfloat16 on GPUs that have it, else float32), "fp32", "fp16", "bf16".
+        prompt, guidance_scale: for models that take a text; the default scale is 7.5.
+
+    Raises:
+        ModelError: the model is not available, or damaged.
+        UsageError: no such device or dtype.
+    """
+    scale = TEXT_SCALE if guidance_scale is None else guidance_scale
+    loaded = located(loading(reference, device=device, dtype=dtype, prompt=prompt, guidance_scale=scale))
+    return Model(loaded, reference=None if reference is None else str(reference))
+
+
+def translate(
+    source: str | Path,
+    output: str | Path | None = None,
+    *,
+    model: Model | str | Path | None = None,
+    progress: Callable[[Event], None] | None = None,
+    **options: Any,
+) -> Finished:
+    """Do what `ddbm translate` does: translate a file, a folder or a pattern, and write the results.
+
+    Args:
+        source, output: as on the command line.
+        model: a loaded model, or a reference.
+        progress: called with every event (`Planned`, `Evaluated`, `Written`, `Failed` and so on).
+        options: as on the command line, with underscores: nfe, seed, sampler, recursive, overwrite and so on.
+
+    Returns:
+        How many images were written, kept and failed. Images that fail are reported as events and skipped.
+
+    Raises:
+        UsageError: an option cannot be used, or there is nothing to do.
+        ModelError: the model is not available.
+    """
+    request = translate_task.request(
+        **_request(options, model), source=str(source), output=Path(output) if output is not None else None
+    )
+    return _drive(translate_task.run(request, model=_loaded(model)), progress)
+
+
+def sample(
+    output: str | Path,
+    source: str | Path | None = None,
+    *,
+    model: Model | str | Path | None = None,
+    progress: Callable[[Event], None] | None = None,
+    **options: Any,
+) -> Finished:
+    """Do what `ddbm sample` does: write images from noise, or several draws of each source, into a folder.
+
+    Args:
+        output: the folder.
+        source: a file, folder or pattern, for a bridge; None for images from noise, with a prior.
+        model, progress, options: as of `translate`; number, start, interpolate, sheet, npz and so on.
+
+    Returns, Raises: as `translate`.
+    """
+    request = sample_task.request(
+        **_request(options, model), output=Path(output), source=str(source) if source is not None else None
+    )
+    return _drive(sample_task.run(request, model=_loaded(model)), progress)
+
+
+def _request(options: Mapping[str, Any], model: Model | str | Path | None) -> dict[str, Any]:
+    """Return the options of a request, with objects spelled as on the command line."""
+    reference = model._reference if isinstance(model, Model) else None if model is None else str(model)
+    given = {**options, "model": reference}
+    if given.get("sampler") is not None:
+        given["sampler"] = _spelled(given["sampler"])
+    if given.get("grid") is not None:
+        given["grid"] = _spelled(given["grid"], GRIDS)
+    return given
+
+
+def _loaded(model: object) -> TranslationModel | None:
+    return model._model if isinstance(model, Model) else None
+
+
+def _spelled(setting: Any, kinds: Mapping[str, type[Any]] = SAMPLERS) -> str | None:
+    """Return a sampler or grid as on the command line."""
+    if setting is None or isinstance(setting, str):
+        return setting
+    if isinstance(setting, Mapping) and setting.get("name") in ALIASES:
+        raise UsageError(f"'{setting['name']}' is not a registry name", hint="write it as text: " + setting["name"])
+    return spell(build(kinds, setting, what="sampler" if kinds is SAMPLERS else "grid"))
+
+
+def _make(maker: Maker, batches: Sequence[Sequence[Loaded]], progress: Progress | None) -> Iterator[Any]:
+    """Yield the images of all batches."""
+    total, done = sum(maker.nfe(batch) for batch in batches), 0
+    for batch in batches:
+        calls = _reported(maker.run(batch), total, progress, done)
+        for loaded, result in zip(batch, finish(calls), strict=True):
+            yield maker.finish(loaded, result)
+        done += maker.nfe(batch)
+
+
+def _reported(
+    calls: Generator[Evaluation, None, Tensor], total: int, progress: Progress | None, done: int = 0
+) -> Generator[Evaluation, None, Tensor]:
+    """Pass evaluations on, and report each."""
+    while True:
+        try:
+            call = next(calls)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        if progress:
+            progress(done + call.nfe, total)
+        yield call
+
+
+def _drive(events: Iterator[Event], progress: Callable[[Event], None] | None) -> Finished:
+    """Run a task to its end, and return its last event."""
+    last: Event | None = None
+    for last in events:
+        if progress:
+            progress(last)
+    if not isinstance(last, Finished):  # a dry run
+        return Finished(written=0, kept=0, failed=0, seconds=0.0)
+    return last
