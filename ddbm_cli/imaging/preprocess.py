@@ -63,7 +63,8 @@ class Preprocess:
         part: Part = shown
         if like and like != image.size:
             across, down = image.width / like[0], image.height / like[1]
-            part = (part[0] * across, part[1] * down, part[2] * across, part[3] * down)
+            right, bottom = min(part[2] * across, image.width), min(part[3] * down, image.height)
+            part = (part[0] * across, part[1] * down, right, bottom)
         left, top, right, bottom = placement.box
         if (part, (right - left, bottom - top)) != ((0, 0, *image.size), image.size):
             image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)

@@ -1,26 +1,36 @@
-"""Training batches, each a pure function of (seed, step).
+"""Training batches, each a pure function of (seed, step) and of the images that can be read.
 
-Order, augmentation, times and noise of a step all come from generators seeded by the step's number. So a resumed run
-needs no stored random state: it asks for the next step and gets what the undisturbed run would have got.
+Order, augmentation, times and noise of a step come from generators seeded by the step's number, so a resumed run needs
+no stored random state. A pair that cannot be used is replaced by another, which depends on the seed and on its place
+only: whether the fault was found before the run or when the pair was drawn changes nothing.
 """
 
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import count
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, dropped
+from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.foundation.hashing import seed_of
-from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.pairs import Pair
+from ddbm_cli.imaging.prepare import prepared, probed
 from ddbm_cli.imaging.preprocess import Preprocess
 
 CACHE_BYTES = 2**31
-"""Decoded pairs are kept in memory, as bytes, up to this size in all; a larger set is decoded each time."""
+"""Decoded pairs are kept in memory, as bytes, up to this size in all; a larger set is decoded in every epoch."""
+
+AHEAD_BYTES = 2**30
+"""Batches that are prepared ahead of the step, at most."""
+
+THREADS = max(2, min(8, os.cpu_count() or 2))
 
 AUGMENTATIONS = ("flip", "shift")
 
@@ -29,8 +39,8 @@ AUGMENTATIONS = ("flip", "shift")
 class Batch:
     """One step's data: target and source (B, 3, H, W) in -1..1, u (B,) in 0..1 for the times, eps like the target.
 
-    Where pictures have no source, it is the target, which nothing on a source-free path looks at. conditions: what
-    the network is told of each.
+    Where images have no source, it is the target, which a source-free path does not use. conditions: the inputs of the
+    network besides the images.
     """
 
     target: Tensor
@@ -45,12 +55,12 @@ class Batches:
 
     Args:
         pairs: what to train on.
-        preprocess: brings both pictures of a pair to the model's size.
-        size: pairs in a batch.
+        preprocess: brings both images of a pair to the model's size.
+        size: number of pairs in a batch.
         seed: the run's seed.
-        augment: any of AUGMENTATIONS, done alike to both pictures of a pair. flip: left to right, half of the time;
-            shift: by up to a sixteenth of the size, paper moving in.
-        classes: names of classes, the folders that pairs lie in; none to tell nothing of them.
+        augment: any of AUGMENTATIONS, applied alike to both images of a pair. flip: left to right, with probability
+            one half; shift: by up to a sixteenth of the size, filled with paper.
+        classes: names of classes, the folders that pairs lie in; none for an unconditional model.
         drop: see `denoisers.conditions.dropped`.
     """
 
@@ -72,62 +82,138 @@ class Batches:
         self._augment = augment
         self._labels = torch.tensor([classes.index(pair.folder) for pair in pairs]) if classes else None
         self._drop = drop
+        self.failures: dict[int, ImageError] = {}
+        self._reported = 0
         room = CACHE_BYTES // (6 * preprocess.size**2)
-        self._load = lru_cache(maxsize=None)(self._decode) if len(pairs) <= room else self._decode
+        self._is_cached = len(pairs) <= room
+        self._load = lru_cache(maxsize=None)(self._decode) if self._is_cached else self._decode
 
     def __getitem__(self, step: int) -> Batch:
-        """Return the batch of a step, on the CPU."""
-        indices = [self._index(position) for position in self._positions(step)]
-        chosen = [self._load(index) for index in indices]
+        """Return the batch of a step, on the CPU.
+
+        Raises:
+            DdbmError: most pairs cannot be used.
+        """
+        drawn = [self._draw(position) for position in range(step * self._size, (step + 1) * self._size)]
         random = generator(self._seed, "step", step)
-        both = torch.stack(chosen).float() / 127.5 - 1
+        both = torch.stack([pixels for _, pixels in drawn]).float() / 127.5 - 1
         both = _augment(both, random, self._augment, paper=self._preprocess.paper / 127.5 - 1)
-        # Stratified times: one in each of `size` equal parts, which steadies the loss.
+        # Stratified times: one in each of `size` equal parts, which reduces the variance of the loss.
         u = (torch.rand(1, generator=random) + torch.arange(self._size) / self._size) % 1
         u = u[torch.randperm(self._size, generator=random)]
         target, source = both[:, -1].contiguous(), both[:, 0].contiguous()
         eps = torch.randn(target.shape, generator=random)
         dice = torch.rand(self._size, generator=generator(self._seed, "drop", step))
-        return Batch(target, source, u, eps, dropped(self.labels(indices), dice, self._drop))
+        labels = self.labels([index for index, _ in drawn])
+        return Batch(target, source, u, eps, dropped(labels, dice, self._drop))
 
     def from_step(self, step: int) -> Iterator[Batch]:
-        """Yield the batches from `step` on; the next one is made while the present one is used."""
-        # A team of threads of its own would fight the step's team for the same cores.
-        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as ahead:
-            coming = ahead.submit(self.__getitem__, step)
-            while True:
-                step += 1
-                batch, coming = coming.result(), ahead.submit(self.__getitem__, step)
-                yield batch
+        """Yield the batches from `step` on, in order; the next ones are prepared by threads meanwhile."""
+        # A team of OpenMP threads in each of them would compete with the step's team for the same cores.
+        with ThreadPoolExecutor(THREADS, "batch", torch.set_num_threads, (1,)) as threads:
+            coming: deque[Future[Batch]] = deque()
+            try:
+                for next_step in count(step):
+                    coming.append(threads.submit(self.__getitem__, next_step))
+                    if len(coming) > self._ahead:
+                        yield coming.popleft().result()
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    @property
+    def _ahead(self) -> int:
+        """Batches to prepare while one is used: one where pairs are in memory, else as many as there are threads."""
+        batch = 4 * 9 * self._preprocess.size**2 * self._size
+        return 1 if self._is_cached else max(1, min(THREADS, AHEAD_BYTES // batch))
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return target and source (3, H, W) of one pair, as they are."""
-        both = self._load(index).float() / 127.5 - 1
+        """Return target and source (3, H, W) of one pair without augmentation: of the first usable one from there on.
+
+        Raises:
+            DdbmError: most pairs cannot be used.
+        """
+        both = self._usable((index + step) % len(self) for step in range(len(self)))[1].float() / 127.5 - 1
         return both[-1], both[0]
 
+    def check(self, *, decode: bool) -> None:
+        """Look for pairs that cannot be used, by threads, and keep them in `failures`.
+
+        Args:
+            decode: decode every image; otherwise their headers are read, which finds missing, foreign and oversized
+                files, and pairs of different proportions.
+
+        """
+        look = self._attempt if decode else self._probe
+        with ThreadPoolExecutor(THREADS, "check", torch.set_num_threads, (1,)) as threads:
+            try:
+                for _ in threads.map(look, range(len(self))):
+                    pass
+            finally:
+                threads.shutdown(cancel_futures=True)
+        self.failures = dict(sorted(self.failures.items()))
+
+    def require(self) -> None:
+        """Raise an error if more than half of the pairs cannot be used.
+
+        Raises:
+            DdbmError: so it is.
+        """
+        if 2 * len(self.failures) > len(self):
+            first = next(iter(self.failures.values()))
+            raise DdbmError(
+                f"{len(self.failures)} of {len(self)} pairs cannot be used; the first: {first.message}", hint=first.hint
+            )
+
+    def new_failures(self) -> list[ImageError]:
+        """Return the faults that were found since the last call."""
+        found = list(self.failures.values())
+        fresh, self._reported = found[self._reported :], len(found)
+        return fresh
+
     def labels(self, indices: Sequence[int]) -> Tensor | None:
-        """Return the numbers (B,) of some pairs' classes, None where none are told."""
+        """Return the labels (B,) of some pairs' classes, None without classes."""
         return None if self._labels is None else self._labels[list(indices)]
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def _positions(self, step: int) -> range:
-        return range(step * self._size, (step + 1) * self._size)
-
-    def _index(self, position: int) -> int:
+    def _draw(self, position: int) -> tuple[int, Tensor]:
+        """Return the index and the pixels of the pair at a place in the endless sequence of all epochs."""
         epoch, place = divmod(position, len(self._pairs))
-        return self._order(epoch)[place]
+        first = _permutation(len(self._pairs), self._seed, epoch)[place]
+        return self._usable(self._instead(first, position))
 
-    def _order(self, epoch: int) -> list[int]:
-        return _permutation(len(self._pairs), self._seed, epoch)
+    def _instead(self, first: int, position: int) -> Iterator[int]:
+        """Yield a pair, and then others to try in its place."""
+        yield first
+        for attempt in count():
+            yield seed_of(repr((self._seed, "instead", position, attempt))) % len(self._pairs)
+
+    def _usable(self, indices: Iterator[int]) -> tuple[int, Tensor]:
+        for index in indices:
+            pixels = self._attempt(index)
+            if pixels is not None:
+                return index, pixels
+            self.require()
+        raise IndexError("no pairs")
+
+    def _attempt(self, index: int) -> Tensor | None:
+        """Return the pixels of a pair, None if it cannot be used."""
+        return None if index in self.failures else self._try(index, partial(self._load, index))
+
+    def _probe(self, index: int) -> None:
+        self._try(index, partial(probed, self._pairs[index], self._preprocess))
+
+    def _try(self, index: int, read: "partial[Tensor] | partial[None]") -> Tensor | None:
+        try:
+            return read()
+        except ImageError as error:
+            self.failures[index] = error
+        return None
 
     def _decode(self, index: int) -> Tensor:
         """Return source, if there is one, and target of a pair, uint8 (2 or 1, 3, H, W)."""
-        pair = self._pairs[index]
-        files = [path for path in (pair.source, pair.target) if path]
-        pictures = [self._preprocess.forward(open_picture(path))[0] for path in files]
-        return ((torch.stack(pictures) + 1) * 127.5).round().to(torch.uint8)
+        return prepared(self._pairs[index], self._preprocess)
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:
@@ -141,7 +227,7 @@ def _permutation(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def _augment(both: Tensor, random: torch.Generator, kinds: Sequence[str], *, paper: float) -> Tensor:
-    """Augment (B, 1 or 2, 3, H, W); all draws are always made, so that one kind does not move the others."""
+    """Augment (B, 1 or 2, 3, H, W); all draws are always made, so that one kind does not change the others."""
     count, size = len(both), both.shape[-1]
     reach = max(1, size // 16)
     flips = torch.rand(count, generator=random) < 0.5
@@ -150,6 +236,6 @@ def _augment(both: Tensor, random: torch.Generator, kinds: Sequence[str], *, pap
         both = torch.where(flips.view(-1, 1, 1, 1, 1), both.flip(-1), both)
     if "shift" in kinds:
         padded = F.pad(both.flatten(1, 2), (reach, reach, reach, reach), value=paper)
-        moved = [picture[:, y : y + size, x : x + size] for picture, (y, x) in zip(padded, shifts, strict=True)]
+        moved = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, shifts, strict=True)]
         both = torch.stack(moved).view_as(both)
     return both

@@ -1,0 +1,100 @@
+"""Pairs of files as pixels for training: both images of a pair are placed alike on the model's square."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.imaging.io import image_size, opened
+from ddbm_cli.imaging.pairs import Pair
+from ddbm_cli.imaging.preprocess import Preprocess, Size
+
+PROBED = 64
+"""Images that decide how non-square images are fitted."""
+
+WHITE = 250
+"""Level from which a pixel of the border counts as paper."""
+
+
+def prepared(pair: Pair, preprocess: Preprocess) -> Tensor:
+    """Return source, if there is one, and target of a pair, uint8 (2 or 1, 3, H, W).
+
+    Raises:
+        ImageError: one cannot be read, or their proportions differ.
+    """
+    with opened(pair.target) as image:
+        if pair.side_by_side:
+            left, right = _halves(pair, image)
+            return torch.stack([_pixels(half, preprocess, right.size) for half in (left, right)])
+        size = image.size
+        target = _pixels(image, preprocess, size)
+    if pair.source is None:
+        return target[None]
+    with opened(pair.source) as image:
+        _check(pair, image.size, size, preprocess)
+        return torch.stack([_pixels(image, preprocess, size), target])
+
+
+def probed(pair: Pair, preprocess: Preprocess) -> None:
+    """Check a pair by the headers of its files.
+
+    Raises:
+        ImageError: one cannot be read, or their proportions differ.
+    """
+    size = image_size(pair.target)
+    if pair.source and not pair.side_by_side:
+        _check(pair, image_size(pair.source), size, preprocess)
+
+
+def fit_of(pairs: Sequence[Pair]) -> Literal["pad", "crop"]:
+    """Return how non-square images are best brought to a square: drawings on white are padded, photographs cropped.
+
+    Some targets, evenly spread, decide: "pad" if all are square, or most others have a white border.
+    """
+    votes = []
+    for pair in pairs[:: max(1, -(-len(pairs) // PROBED))]:
+        try:
+            width, height = image_size(pair.target)
+            width //= 2 if pair.side_by_side else 1
+            if width != height:
+                with opened(pair.target) as image:
+                    votes.append(_is_on_paper(image))
+        except ImageError:
+            continue  # the check of the data reports it
+    return "pad" if 2 * sum(votes) >= len(votes) else "crop"
+
+
+def _check(pair: Pair, source: Size, target: Size, preprocess: Preprocess) -> None:
+    if not preprocess.fits_with(source, target):
+        raise ImageError(
+            f"{pair.source} and {pair.target}: {source[0]}x{source[1]} and {target[0]}x{target[1]} pixels differ in "
+            "their proportions",
+            hint="make the images of a pair of one shape, or pass --fit stretch",
+        )
+
+
+def _halves(pair: Pair, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    middle = image.width // 2
+    if not middle:
+        raise ImageError(f"{pair.target}: too narrow for two images", hint="remove it")
+    boxes = ((0, 0, middle, image.height), (middle, 0, 2 * middle, image.height))
+    return image.crop(boxes[0]), image.crop(boxes[1])
+
+
+def _pixels(image: Image.Image, preprocess: Preprocess, like: Size) -> Tensor:
+    tensor, _ = preprocess.forward(image, like=like)
+    return ((tensor + 1) * 127.5).round().to(torch.uint8)
+
+
+def _is_on_paper(image: Image.Image) -> bool:
+    """Return whether nearly all of the border is white or transparent."""
+    small = image.resize((64, 64), Image.Resampling.BOX)
+    flat = Image.new("RGB", small.size, "white")
+    flat.paste(small.convert("RGB"), mask=small if small.mode == "RGBA" else None)
+    levels = np.asarray(flat).min(axis=2)
+    border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    return bool((border >= WHITE).mean() >= 0.9)
