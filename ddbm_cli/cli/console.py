@@ -222,8 +222,9 @@ class _Renderer:
         self._step(event.text)
 
     def _intended(self, event: Any) -> None:
-        if not self._is_covered():
-            self._result(event.output)
+        if self._images:
+            self._images.close()  # nothing will move
+        self._result(event.output)
 
     def _kept(self, event: Any) -> None:
         if event.differs:

@@ -55,7 +55,7 @@ def _write(facts: dict[str, Any], indent: str = "", depth: int = 0) -> None:
         if isinstance(value, dict) and "name" not in value and value and depth < DEEPEST:
             terminal.pair(label, "", width=width)
             _write(value, indent + "  ", depth + 1)
-        elif value not in ({}, None):
+        elif value not in ({}, [], "", None):
             terminal.pair(label, _words(value), width=width)
 
 

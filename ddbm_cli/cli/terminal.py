@@ -25,7 +25,7 @@ def prepare() -> None:
         if hasattr(stream, "reconfigure"):
             results = stream is sys.stdout and not is_terminal(stream) and _is_ascii_based(stream)
             stream.reconfigure(errors=RAW_BYTES if results else SPELL_OUT)
-    sys.stderr = Guard(sys.stderr)
+    sys.stderr = Guard(raw(sys.stderr))
     if not debugging():
         warnings.simplefilter("ignore")  # of libraries, about images that are reported as broken in any case
 
