@@ -94,10 +94,10 @@ def main() -> NoReturn:
     except MemoryError:
         _explain("out of memory", "pass a smaller --batch-size, or close other programs", 1)
     except OSError as error:
-        if not terminal.output_works():
+        place = error.filename or ("standard output" if error.errno in FULL else "")
+        if not error.filename:
             terminal.abandon_output()
-            _explain(f"standard output: {error.strerror or error}", "free some space, or choose another place", 1)
-        what = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
+        what = ": ".join(str(each) for each in (place, error.strerror or error) if each)
         remedy = "free some space" if error.errno in FULL else "check the path and its permissions"
         _explain(what, f"{remedy}, or choose another place", 1)
     except Exception as error:  # the last line of defence: a user never meets a bare traceback

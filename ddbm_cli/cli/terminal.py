@@ -82,15 +82,6 @@ def emit_if_possible(record: dict[str, Any]) -> None:
         emit(record)
 
 
-def output_works() -> bool:
-    """Return whether standard output takes what is written to it."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def say(text: object = "", *, name: str = "", colour: str = "") -> None:
     """Write a line for people to standard error, after a name in bold. A closed or full stream is ignored."""
     stream = raw(sys.stderr)

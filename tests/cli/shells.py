@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-CONTROL = [*range(0x20), 0x7F]
-OURS = {b"\x1b"}
-
 
 def on_a_terminal(arguments, *, folder=None, columns=100, environment=None, only_stderr=False, script=None):
-    """Run the command on a pseudo terminal; return (exit code, standard output if it is a pipe, what is on the screen)."""
+    """Run the command on a pseudo terminal; return (exit code, standard output where it is a pipe, the screen)."""
     reader, writer = os.pipe()
     child, terminal = pty.fork()
     if child == 0:
@@ -39,11 +36,11 @@ def on_a_terminal(arguments, *, folder=None, columns=100, environment=None, only
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), out, screen
 
 
-def run(arguments, *, folder=None, environment=None, remove=(), stdin=b"", redirect=""):
+def run(arguments, *, folder=None, environment=None, remove=(), stdin=b"", redirect="", script=None):
     """Run the command by a shell with redirections; return (exit code, standard output, standard error)."""
     given = {name: value for name, value in os.environ.items() if name not in remove}
     given |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])} | (environment or {})
-    words = [sys.executable, "-m", "ddbm_cli", *map(_text, arguments)]
+    words = [sys.executable, *(["-c", script] if script else ["-m", "ddbm_cli"]), *map(_text, arguments)]
     command = ["/bin/sh", "-c", f'"$@" {redirect}', "sh", *words]
     done = subprocess.run(command, cwd=folder, env=given, input=stdin, capture_output=True, timeout=120, check=False)
     return done.returncode, done.stdout, done.stderr

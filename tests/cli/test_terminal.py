@@ -1,20 +1,13 @@
 """What reaches a terminal: no control character of a name, a card, a registry or a library; no markup is obeyed."""
 
-import io
 import json
-import os
 import re
-import sys
-import warnings
 
 import pytest
 
-from ddbm_cli.cli import columns, console, terminal
-from ddbm_cli.foundation.event_lines import EVENTS
-from ddbm_cli.foundation.events import Failed, Finished, Noticed, Planned, Pulling, Stepped, Trained, Written
 from ddbm_cli.foundation.text import one_line, printable
 from tests.cli.shells import on_a_terminal
-from tests.tiny import picture, tiny_card, write_tiny
+from tests.tiny import picture, write_tiny
 
 SMALL = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
