@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from ddbm_cli.cli import console, signature
+from ddbm_cli.cli import console, signature, terminal
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
@@ -47,7 +47,9 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     piped = output == "-" or (source == "-" and output is None)
     if piped and shown.json:
         raise UsageError("--json and the image would both go to standard output", hint="pass a file for the image")
-    if piped and not asked.dry_run and sys.stdout.isatty():
+    if piped and terminal.output_is_closed():
+        raise UsageError("standard output is closed", hint="pass a file for the image")
+    if piped and not asked.dry_run and terminal.is_terminal(sys.stdout):
         raise UsageError("an image would go to the terminal", hint="add > picture.png, or pass a file for it")
     shard = signature.shard()
     common = {field.name: getattr(asked, field.name) for field in dataclasses.fields(TranslateRequest)}
