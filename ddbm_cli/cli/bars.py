@@ -162,7 +162,7 @@ class Steps(Bar):
         pace = (event.step - first.step) / max(event.seconds - first.seconds, 1e-9)
         note = f"loss {self._loss:.3f}  {pace:.1f} steps/s"
         if self._progress:
-            self._progress.update(self._task, completed=event.step, note=note)
+            self._progress.update(self._task, completed=event.step, total=event.total, note=note)
 
 
 class Downloads(Bar):

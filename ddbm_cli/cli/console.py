@@ -278,6 +278,8 @@ class _Renderer:
         self._fact("Stopped" if event.stopped else "Done", f"{event.step} of {event.total} steps in {event.run}")
         if event.next_command:
             self._fact("Next", event.next_command)
+        if event.reason == "hours":
+            self._fact("Longer", event.resume_command)
         self._result(event.output)
         self._code = INTERRUPTED if event.stopped else self._code
 

@@ -60,12 +60,25 @@ def _unchecked(command: Any, ctx: Any) -> None:
             param._runtime_param = _AsItIs()  # a Typer that does not look there takes its own way
 
 
+ALONE = {"--resume": "latest"}
+"""Options that may be given without a value, and the value that they have then."""
+
+
+def _completed(args: list[str]) -> list[str]:
+    """Give options their value where they stand alone: last, or before another option."""
+    full: list[str] = []
+    for place, arg in enumerate(args):
+        alone = arg in ALONE and (place + 1 == len(args) or args[place + 1].startswith("-"))
+        full += [arg, ALONE[arg]] if alone else [arg]
+    return full
+
+
 class Command(TyperCommand):
     """A command that starts fast."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _unchecked(self, ctx)
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, _completed(args))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [param for param in self.get_params(ctx) if _is_argument(param)]

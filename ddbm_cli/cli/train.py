@@ -14,14 +14,15 @@ from ddbm_cli.options.train import PANELS, TrainCommand
 
 @signature.takes(TrainCommand, Printed, panels=("", *PANELS, PRINTED))
 def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Train a bridge on your own pairs of pictures, or a prior on pictures alone.
+    """Train a bridge on pairs of images, or a prior on images alone.
 
-    A run is a folder; ^C or a power cut costs at most the steps since the last checkpoint, and --resume goes on to
-    the very weights that an undisturbed run would have had. The model for `ddbm translate -m` is RUN/model.safetensors.
+    A run is a folder. After Ctrl-C, a kill or a power cut, --resume continues from the last checkpoint, and the result
+    is bit-identical to an uninterrupted run. The model for `ddbm translate -m` is RUN/model.safetensors. Another
+    training never continues a run: without -o it gets a new folder, with -o it is refused.
 
     Examples:
 
-      ddbm data edges photos/ pairs/          make pairs: sketches in pairs/A, pictures in pairs/B
+      ddbm data edges photos/ pairs/          make pairs: sketches in pairs/A, images in pairs/B
 
       ddbm train pairs/ -o runs/mine --hours 2
 
@@ -29,27 +30,29 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
       ddbm translate sketches/ out/ -m runs/mine/model.safetensors
 
-      ddbm train pictures/ --task prior -o runs/prior
+      ddbm train images/ --task prior -o runs/prior
 
       ddbm train pairs/ --objective pix2pix -o runs/pix2pix
 
       ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/mine
 
-    With --task prior (or words that begin with "->") it learns to make pictures from noise, on a path without a source:
-    ve, vp or cosine. It takes a plain folder of pictures, sub-folders too; of a folder of pairs it takes B.
-    With --classes the folders in A/ and B/ (or of a prior's pictures) are classes: A/cat/1.png; see --class and the
-    scales of guidance at ddbm translate and ddbm sample.
-    With --from NAME it goes on from a model's weights, on its path and at its size; a prior may become a bridge.
-    With --objective pix2pix a generator and a critic are trained on pairs, and a picture takes one evaluation.
+    With --task prior (or text that begins with "->") the model generates images from noise. It takes a folder of
+    images with its sub-folders; of a folder of pairs it takes B. The path is ve, vp or cosine, or a bridge from noise:
+    ve-bridge, rectified, vp-bridge:beta_d=19.9.
+    With --classes the folders in A/ and B/ (or of a prior's images) are classes: A/cat/1.png. See --class and
+    --guidance-scale of ddbm translate and ddbm sample.
+    With --from NAME the run starts from the weights of a model, on its path and at its size; a prior can become a
+    bridge.
+    With --objective pix2pix a generator and a critic are trained on pairs, and an image takes one evaluation.
+    With --hours the run ends in time: the last validation, samples and checkpoint are included.
     """
+    training.refuse_several_processes()
     shown = Printed(**printed)
     check(TrainCommand, given)
     settings = dict(given)
     config, resume, dry_run = (settings.pop(name, None) for name in ("config", "resume", "dry_run"))
     if settings.pop("blind", False):
         settings["sees_source"] = False
-    if resume is not None:
-        settings["output"] = resume
 
     from ddbm_cli.tasks import train as task
 

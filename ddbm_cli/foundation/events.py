@@ -6,7 +6,7 @@ their JSON form. `ddbm_cli/manual/events.schema.json` is generated from these cl
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ddbm_cli.foundation.event_lines import event, key
 
@@ -239,7 +239,10 @@ class Error:
 
 @event()
 class Stepped:
-    """A step is done; `loss` is its mean over the batch, `rate` the learning rate, `seconds` the run's time so far."""
+    """A step is done; `loss` is its mean over the batch, `rate` the learning rate, `seconds` the run's time so far.
+
+    total: steps of the whole run; with a time budget, how many are expected to fit into it.
+    """
 
     step: int
     total: int
@@ -267,14 +270,21 @@ class Saved:
 
 @event()
 class Trained:
-    """The run ended, or was stopped with its state saved. next_command: what to run next."""
+    """A session of training ended, or was stopped with its state saved.
+
+    output: the model. reason: all steps are done, the time is used up, or the user stopped it. next_command: what to
+    run next; resume_command: how to train longer.
+    """
 
     output: Path
     run: Path
     step: int
     total: int
+    seconds: float = 0.0
+    reason: Literal["steps", "hours", "stopped"] = "steps"
     stopped: bool = False
     next_command: str = ""
+    resume_command: str = ""
 
 
 # Evaluation

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 PREFIX = ".ddbm-"
 SUFFIX = ".tmp"
 """Temporary files are named `.ddbm-<random>.tmp`, next to the file that they become."""
+
+_LEFTOVER = re.compile(r"\.ddbm-[0-9a-f]{16}\.tmp|\.[a-z]+\.safetensors\.[0-9]+\.tmp")
+"""Names of temporary files; the second form is that of releases before 0.3."""
 
 
 @contextlib.contextmanager
@@ -22,12 +26,16 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to. It is removed when the block raises.
 
     Raises:
-        OSError: the file cannot be written or renamed.
+        OSError: the file cannot be written or renamed; `filename` is `path`.
     """
     temporary = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # a full disk is reported without a name
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with contextlib.suppress(OSError):  # where nothing could be written, nothing can be removed
             temporary.unlink(missing_ok=True)
@@ -44,17 +52,29 @@ def write_bytes(path: Path, body: bytes, *, durable: bool = False) -> None:
     Raises:
         OSError: the file cannot be written; `filename` is `path`.
     """
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(body)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-    except OSError as error:
-        error.filename = str(path)
-        raise
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(body)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a UTF-8 text file atomically, as `write_bytes` does."""
     write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove the temporary files that a killed process left in a folder, and return their number.
+
+    Call it only where no other process can be writing, as under the lock of a run. Files of other names, links and
+    folders are never touched.
+    """
+    removed = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if _LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+                    removed += 1
+    return removed

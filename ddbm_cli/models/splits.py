@@ -38,6 +38,12 @@ def remember(training: Iterable[Path], held_out: Iterable[Path]) -> dict[str, st
         }
 
 
+def joined(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return filters of the images of both, for a run that is resumed with other images."""
+    parts = {name: [*before.get(name, "").split(","), *now.get(name, "").split(",")] for name in (TRAINING, HELD_OUT)}
+    return {name: ",".join(dict.fromkeys(filter(None, each))) for name, each in parts.items() if any(each)}
+
+
 def split_of(seen: Mapping[str, str], file: Path) -> str:
     """Return which set a file is in: "training", "held out", or "unknown"."""
     digest = _digest(file)
@@ -64,6 +70,11 @@ def _filter(digests: list[bytes]) -> str:
 
 
 def _contains(text: str, digest: bytes) -> bool:
+    """Return whether one of the filters, separated by commas, contains a digest."""
+    return any(_is_in(part, digest) for part in text.split(","))
+
+
+def _is_in(text: str, digest: bytes) -> bool:
     bits = np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8))
     return bool(bits[_places(digest, len(bits))].all())
 

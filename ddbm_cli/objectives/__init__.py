@@ -1,12 +1,13 @@
-"""What training minimises, and at which times."""
+"""The training objectives, and the distributions of training times."""
 
 from ddbm_cli.objectives.adversarial import Adversarial
 from ddbm_cli.objectives.denoising import Denoising, denoising_loss
 from ddbm_cli.objectives.objective import Loss, Objective
+from ddbm_cli.objectives.source import noise_source, signal_left
 from ddbm_cli.objectives.times import ArcsineTimes, LogNormalTimes, TimeDistribution, UniformTimes
 
 TIME_DISTRIBUTIONS: dict[str, type[TimeDistribution]] = {
-    law.name: law for law in (UniformTimes, ArcsineTimes, LogNormalTimes)
+    kind.name: kind for kind in (UniformTimes, ArcsineTimes, LogNormalTimes)
 }
 
 OBJECTIVES: dict[str, type[Objective]] = {objective.name: objective for objective in (Denoising, Adversarial)}
@@ -23,4 +24,6 @@ __all__ = [
     "TimeDistribution",
     "UniformTimes",
     "denoising_loss",
+    "noise_source",
+    "signal_left",
 ]

@@ -18,7 +18,8 @@ Spec = "NAME:FIELD=VALUE"
 class Recipe:
     """How to optimise.
 
-    learning_rate: of AdamW, reached after `warmup` steps, held, and decayed to 0 over the last fraction of the run.
+    learning_rate: of AdamW, reached after `warmup` steps, and constant until the final fraction `lr_decay_fraction` of
+        the run, over which it decays linearly to 0.
     ema: decay per step of the exponential moving average of the weights; it is smaller early in the run.
     precision: "bf16" computes the network in bfloat16 where that is safe; weights stay float32.
     """
@@ -33,19 +34,28 @@ class Recipe:
             flags=("-b", "--batch-size"),
             aliases=("--train-batch-size",),
             ge=1,
+            le=2**16,
             panel=OPTIMISER,
         ),
     ] = 16
     learning_rate: Annotated[float, Field("Learning rate of AdamW.", gt=0, panel=OPTIMISER)] = 5e-4
     warmup: Annotated[int, Field("Warm-up steps.", aliases=("--lr-warmup-steps",), ge=0, panel=OPTIMISER)] = 200
-    decay: Annotated[
+    lr_decay_fraction: Annotated[
         float,
-        Field("Final fraction of the run over which the learning rate decays to 0.", ge=0, le=1, panel=OPTIMISER),
+        Field(
+            "Final fraction of the run over which the learning rate decays to 0.",
+            aliases=("--decay",),
+            ge=0,
+            le=1,
+            panel=OPTIMISER,
+        ),
     ] = 0.25
     weight_decay: Annotated[
         float, Field("Weight decay of AdamW.", aliases=("--adam-weight-decay",), ge=0, panel=OPTIMISER)
     ] = 0.01
-    momentum: Annotated[float, Field("beta1 of AdamW.", aliases=("--adam-beta1",), ge=0, lt=1, panel=OPTIMISER)] = 0.9
+    beta1: Annotated[
+        float, Field("beta1 of AdamW.", aliases=("--adam-beta1", "--momentum"), ge=0, lt=1, panel=OPTIMISER)
+    ] = 0.9
     ema: Annotated[
         float,
         Field(
@@ -71,11 +81,18 @@ class Recipe:
     ] = 1000
     seed: Annotated[int, Field("Random seed of weights, order and noise.", flags=("-s", "--seed"), panel=OPTIMISER)] = 0
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
+    def rate(self, step: int, time_left: float = 1.0) -> float:
+        """Return the learning rate of a step.
+
+        Args:
+            step: counted from 0.
+            time_left: fraction of the time budget that is left, 0..1; 1 without a budget.
+        """
         rise = min(1.0, (step + 1) / (self.warmup + 1))
-        left = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.learning_rate * min(rise, left, 1.0)
+        fall = (self.steps - step) / max(1.0, self.lr_decay_fraction * self.steps)
+        if self.lr_decay_fraction > 0:
+            fall = min(fall, time_left / self.lr_decay_fraction)
+        return self.learning_rate * min(rise, fall, 1.0)
 
 
 @settings
@@ -102,9 +119,10 @@ class Sampling:
 
 @settings
 class TrainRequest:
-    """What to train, on what, and what to call it.
+    """What to train, on which data, and with which settings.
 
-    task: words, "sketch -> picture". "prior", or words that begin with "->", mean a prior.
+    kind: "prior" trains on targets alone; the network gets no source.
+    task: text for the model card, "sketch -> image". "prior", or text that begins with "->", implies kind "prior".
     network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64".
     sees_source: the network gets the source as an input besides the state.
     """
@@ -120,25 +138,37 @@ class TrainRequest:
         ),
     ]
     output: Annotated[
-        Path,
+        Path | None,
         Field(
             "Folder of the run.",
             flags=("-o", "--output"),
             aliases=("--output-dir",),
             metavar="RUN",
-            unset="runs/train",
+            unset="runs/train, or runs/train2 if that holds another run",
             panel=RUN,
         ),
-    ]
+    ] = None
+    resume: Annotated[
+        Path | None,
+        Field(
+            "Resume the run in this folder, with its settings. Alone, the newest run.",
+            aliases=("--resume-from-checkpoint",),
+            metavar="[RUN]",
+            unset="none",
+            panel=RUN,
+        ),
+    ] = None
+    kind: Literal["bridge", "prior"] = "bridge"
     network: Annotated[
         str, Field("Network, such as adm:channels=64,patch=2.", metavar=Spec, names="networks", panel=MODEL)
     ] = "adm:channels=48,multipliers=1-2-2-3,blocks=1,attention=4-8,head_channels=24,patch=2"
     path: Annotated[str, Field("Path between source and target.", metavar=Spec, names="paths", panel=MODEL)] = (
         "vp-bridge"
     )
-    prediction: Annotated[str, Field("What the network predicts.", metavar=Spec, names="predictions", panel=MODEL)] = (
-        "preconditioned:c_noise=log-snr"
-    )
+    prediction: Annotated[
+        str | None,
+        Field("What the network predicts.", metavar=Spec, names="predictions", unset="by the path", panel=MODEL),
+    ] = None
     times: Annotated[str, Field("Distribution of training times.", metavar=Spec, names="times", panel=OPTIMISER)] = (
         "arcsine"
     )
@@ -171,7 +201,7 @@ class TrainRequest:
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[
-        int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, panel=MODEL)
+        int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, le=8192, panel=MODEL)
     ] = 64
     augment: Annotated[
         tuple[Literal["flip", "shift"], ...],
@@ -180,9 +210,20 @@ class TrainRequest:
     val_share: Annotated[
         float, Field("Fraction of pairs held out, where the folders hold out none.", ge=0, lt=1, panel=DATA)
     ] = 0.05
-    hours: Annotated[float | None, Field("Stop after this time, in hours.", gt=0, unset="no limit", panel=RUN)] = None
+    hours: Annotated[
+        float | None,
+        Field(
+            "Time budget in hours; the last validation and checkpoint are included.",
+            gt=0,
+            le=1e6,
+            unset="no limit",
+            panel=RUN,
+        ),
+    ] = None
     device: Device = "auto"
-    name: Annotated[str, Field("Name of the model.", metavar="TEXT", panel=CARD)] = "bridge"
+    name: Annotated[
+        str | None, Field("Name of the model.", metavar="TEXT", unset="the name of the run's folder", panel=CARD)
+    ] = None
     task: Annotated[str, Field('Task, such as "sketch -> photo"; or prior.', metavar="TEXT", panel=CARD)] = (
         "source -> target"
     )
@@ -192,13 +233,8 @@ class TrainRequest:
 
     @property
     def is_prior(self) -> bool:
-        """Whether it is a prior that is trained, and not a bridge."""
-        return is_prior(self.task)
-
-
-def is_prior(task: str) -> bool:
-    """Return whether a task's words mean a prior."""
-    return task == "prior" or task.startswith("->")
+        """Whether a prior is trained, and not a bridge."""
+        return self.kind == "prior"
 
 
 @settings
@@ -206,16 +242,6 @@ class TrainCommand(TrainRequest):
     """`TrainRequest` as the command line gives it: with the sources of further settings."""
 
     blind: Annotated[bool, Field("Give the network the state only, without the source.", panel=MODEL)] = False
-    resume: Annotated[
-        Path | None,
-        Field(
-            "Resume the run in this folder, with its settings.",
-            aliases=("--resume-from-checkpoint",),
-            metavar="RUN",
-            unset="none",
-            panel=RUN,
-        ),
-    ] = None
     config: Annotated[
         Path | None,
         Field("TOML file of settings. Options on the command line win.", metavar="FILE", unset="none", panel=RUN),

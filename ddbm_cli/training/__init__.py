@@ -1,7 +1,8 @@
-"""Training: batches, the loop, and all that resumes a run."""
+"""Training: batches, the loop, and the state that a run is resumed from."""
 
 from ddbm_cli.foundation.events import Saved, Stepped, Validated
 from ddbm_cli.training.batches import Batches
-from ddbm_cli.training.loop import Fit, Recipe
+from ddbm_cli.training.budget import Budget
+from ddbm_cli.training.loop import Diverged, Fit, Interrupted, Recipe
 
-__all__ = ["Batches", "Fit", "Recipe", "Saved", "Stepped", "Validated"]
+__all__ = ["Batches", "Budget", "Diverged", "Fit", "Interrupted", "Recipe", "Saved", "Stepped", "Validated"]

@@ -1,25 +1,47 @@
 """The training loop: a generator that yields what happened, and owns no files but its state.
 
-One step draws times and noise, takes the loss of `objectives`, and moves the weights by AdamW; an exponential average
-of the weights is what samples and what is shipped (EDM, arXiv:2206.00364, App. F).
+One step draws times and noise, computes the loss of `objectives`, and updates the weights by AdamW. An exponential
+moving average of the weights is what samples and what is written as the model (EDM, arXiv:2206.00364, App. F).
+
+A state is written only after the loss and the gradient of the step that follows it were found finite. So a run that
+diverges never replaces a state from which it can be resumed.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Denoiser
-from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.devices import is_finite
 from ddbm_cli.foundation.events import Saved, Stepped, Validated
-from ddbm_cli.objectives import Loss, TimeDistribution
+from ddbm_cli.objectives import Loss, TimeDistribution, noise_source
 from ddbm_cli.options.train import Recipe as Recipe
-from ddbm_cli.training.batches import Batch, Batches
-from ddbm_cli.training.state import load_state, save_state
+from ddbm_cli.training.batches import Batch, Batches, generator
+from ddbm_cli.training.budget import Budget
+from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state, save_state
+
+
+class Diverged(Exception):
+    """The loss, the gradient or the weights contain NaN or infinity.
+
+    Args:
+        step: the first step that cannot be done, counted from 1.
+        what: "loss", "gradient", "validation loss" or "weights".
+    """
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"the {what} contains NaN or infinity at step {step}")
+        self.step = step
+
+
+class Interrupted(Exception):
+    """A validation was given up because the run is to stop; it is repeated when the run is resumed."""
 
 
 class Fit:
@@ -28,27 +50,32 @@ class Fit:
     Args:
         denoiser: what is trained, on its device.
         batches: pairs to train on.
-        law: which times are looked at.
+        time_distribution: distribution of training times.
         recipe: how to optimise.
         loss: what is minimised.
-        state: the file that resumes the run; if it exists, the run goes on from it.
-        validate: given the averaged denoiser and the step, returns scores; the lower "loss" among them, the better.
+        state: the file that the run is resumed from if it exists, and written to.
+        validate: given the averaged denoiser and the step, returns scores with a "loss"; lower is better. It may raise
+            `Interrupted`.
+        from_noise: train on sources that are noise (see `objectives.source`), not on those of the batches.
+        validation_size: images that a validation passes through the network, to estimate its time.
     """
 
     def __init__(
         self,
         denoiser: Denoiser,
         batches: Batches,
-        law: TimeDistribution,
+        time_distribution: TimeDistribution,
         recipe: Recipe,
         *,
         loss: Loss,
         state: Path,
         validate: Callable[[Denoiser, int], dict[str, float]] | None = None,
+        from_noise: bool = False,
+        validation_size: int = 0,
     ) -> None:
         self.denoiser = denoiser
         self.batches = batches
-        self.law = law
+        self.time_distribution = time_distribution
         self.recipe = recipe
         self.loss = loss
         self.state = state
@@ -57,84 +84,164 @@ class Fit:
         self.optimizer = torch.optim.AdamW(
             denoiser.parameters(),
             lr=recipe.learning_rate,
-            betas=(recipe.momentum, 0.99),
+            betas=(recipe.beta1, 0.99),
             weight_decay=recipe.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.average = AveragedModel(denoiser, multi_avg_fn=self._average)
         self.step = 0
         self.seconds = 0.0
-        self.best = float("inf")
+        self.best = math.inf
+        self.validated = 0
+        self.notes: dict[str, Any] = {}
+        self._from_noise = from_noise
+        self.validation_size = validation_size
+        self.spent = False
+        """Whether the time budget ended the run."""
+        self._step_seconds = self._validation_seconds = self._save_seconds = 0.0
         if state.exists():
-            facts = load_state(state, *self._kept())
+            facts = load_state(state, *self._parts())
             self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
+            self.validated = facts.get("validated", self.step)
+            self.notes = facts.get("notes", {})
 
     @property
     def averaged(self) -> Denoiser:
-        """The denoiser with averaged weights: what samples well."""
+        """The denoiser with averaged weights."""
         return cast(Denoiser, self.average.module).eval()
 
-    def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Stepped | Validated | Saved]:
-        """Train to the end of the recipe, or until `stop` says so between two steps; the state is saved then.
+    def run(
+        self, *, stop: Callable[[], bool] = lambda: False, budget: Budget | None = None
+    ) -> Iterator[Stepped | Validated | Saved]:
+        """Train to the end of the recipe or of the budget, whichever comes first, then validate and save.
+
+        Args:
+            stop: asked between two steps; where it returns True the state is saved and the run ends.
+            budget: limits the time, the last validation and checkpoint included. At least one step is done.
 
         Raises:
-            DdbmError: the loss is no longer a number.
+            Diverged: the loss, the gradient or the weights contain NaN or infinity; the state on disk is kept.
+            OSError: a file cannot be written.
         """
-        began = time.monotonic() - self.seconds
-        saved = self.step
+        began, first = time.monotonic() - self.seconds, self.step
+        saved = self.step if self.state.exists() else -1
+        if self._is_due(self.step) and not stop():
+            yield from self._validated()  # the run was stopped before this validation was done
         for batch in self.batches.from_step(self.step):
-            done = self.step >= self.recipe.steps or stop()
-            if done or (self.step > saved and self.step % self.recipe.save_every == 0):
+            if budget is not None and self.step > first:
+                self.spent = budget.training_left(self._reserve()) <= 0
+            ended = self.step >= self.recipe.steps or self.spent
+            if ended and not stop():
+                yield from self._validated()
+            done = ended or stop()
+            due = done or (self.step > max(saved, 0) and self.step % self.recipe.save_every == 0)
+            state = self._snapshot() if due and self.step != saved else None
+            started = time.monotonic()
+            loss = self._backward(batch) if not done or state is not None else 0.0
+            if state is not None:
                 saved = self.step
-                save_state(self.state, *self._kept(), self._facts())
+                self._save(state, budget)
+            if due:
                 yield Saved(step=self.step, path=self.state)
             if done:
                 return
-            rate = self.recipe.rate(self.step)
-            loss = self._step(batch, rate)
+            rate = self.recipe.rate(self.step, 1.0 if budget is None else budget.share_left(self._reserve()))
+            self._update(rate)
             self.step += 1
             self.seconds = time.monotonic() - began
-            yield Stepped(step=self.step, total=self.recipe.steps, loss=loss, rate=rate, seconds=self.seconds)
-            if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:
+            self._pace(time.monotonic() - started)
+            yield Stepped(step=self.step, total=self._total(budget), loss=loss, rate=rate, seconds=self.seconds)
+            if self._is_due(self.step):
                 yield from self._validated()
 
-    def _step(self, batch: Batch, rate: float) -> float:
+    def _backward(self, batch: Batch) -> float:
+        """Compute loss and gradient of a step; the weights stay as they are. Return the loss."""
         torch.manual_seed(self.recipe.seed + self.step)  # dropout
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        target, source, eps = (tensor.to(self.device) for tensor in (batch.target, batch.source, batch.eps))
-        times = self.law.times(self.denoiser.path, batch.u).to(self.device)
+        target, source, eps = batch.target, batch.source, batch.eps
+        if self._from_noise:
+            noise = torch.randn(target.shape, generator=generator(self.recipe.seed, "source", self.step))
+            source = noise_source(self.denoiser.path, target, noise)
+        target, source, eps = (tensor.to(self.device) for tensor in (target, source, eps))
+        times = self.time_distribution.times(self.denoiser.path, batch.u).to(self.device)
         self.denoiser.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             loss = self.loss(self.denoiser, target, source, times, eps, batch.conditions.to(self.device)).mean()
         value = float(loss.detach())
-        if value != value:
-            raise DdbmError(
-                f"the loss is not a number at step {self.step + 1}",
-                hint="start anew with a lower --learning-rate, or with --precision fp32",
-            )
+        if not math.isfinite(value):
+            raise Diverged(self.step + 1, "loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
-        self.average.update_parameters(self.denoiser)
+        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip_norm)
+        if not math.isfinite(float(norm)):
+            raise Diverged(self.step + 1, "gradient")
         return value
 
+    def _update(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.average.update_parameters(self.denoiser)
+
+    def _is_due(self, step: int) -> bool:
+        at_end = step > 0 and (step % self.recipe.validate_every == 0 or step == self.recipe.steps)
+        return self.validated < step and at_end
+
     def _validated(self) -> Iterator[Validated]:
-        if self.validate is None:
+        if self.validate is None or self.validated == self.step > 0:
             return
-        scores = self.validate(self.averaged, self.step)
+        started = time.monotonic()
+        try:
+            scores = self.validate(self.averaged, self.step)
+        except Interrupted:
+            return
+        if not math.isfinite(scores["loss"]):
+            raise Diverged(self.step, "validation loss")
+        self.validated = self.step
+        self._validation_seconds = time.monotonic() - started
         best = scores["loss"] < self.best
         self.best = min(self.best, scores["loss"])
         yield Validated(step=self.step, scores=scores, best=best)
 
-    def _kept(self) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
-        """Return modules and optimisers that a resumed run needs."""
+    def _snapshot(self) -> tuple[dict[str, Tensor], Facts]:
+        """Return the state to be written; what the next loss may change in place is copied."""
+        tensors = collect(*self._parts())
+        own = collect(self.loss.modules, self.loss.optimizers)
+        tensors |= {name: tensor.clone() for name, tensor in own.items()}
+        if not all(is_finite(tensor) for tensor in tensors.values() if tensor.is_floating_point()):
+            raise Diverged(self.step, "weights")
+        facts: Facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "validated": self.validated}
+        return tensors, {**facts, "notes": dict(self.notes)}
+
+    def _save(self, state: tuple[dict[str, Tensor], Facts], budget: Budget | None) -> None:
+        started = time.monotonic()
+        if budget is not None:
+            state[1].setdefault("notes", {})["budget"] = {
+                "seconds": budget.seconds,
+                "used": budget.spent,
+                "done": self.spent,
+            }
+        save_state(self.state, *state)
+        self._save_seconds = time.monotonic() - started
+
+    def _parts(self) -> tuple[Modules, Optimizers]:
+        """Return the modules and optimizers that a resumed run needs."""
         modules = {"network": self.denoiser, "average": self.average, **self.loss.modules}
         return modules, {"optimizer": self.optimizer, **self.loss.optimizers}
 
-    def _facts(self) -> dict[str, Any]:
-        return {"step": self.step, "seconds": self.seconds, "best": self.best}
+    def _pace(self, seconds: float) -> None:
+        self._step_seconds = 0.9 * self._step_seconds + 0.1 * seconds if self._step_seconds else seconds
+
+    def _reserve(self) -> float:
+        """Return the seconds that the last step, validation and checkpoint are expected to take."""
+        # A step passes each image forward and backward, which costs about three evaluations.
+        guess = self._step_seconds * self.validation_size / (3 * self.recipe.batch_size)
+        return (self._validation_seconds or guess) + 2 * self._save_seconds + 2 * self._step_seconds
+
+    def _total(self, budget: Budget | None) -> int:
+        if budget is None or not self._step_seconds:
+            return self.recipe.steps
+        more = max(0, int(budget.training_left(self._reserve()) / self._step_seconds))
+        return min(self.recipe.steps, self.step + more)
 
     @torch.no_grad()
     def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:

@@ -40,9 +40,9 @@ def asked(root, output="run", steps=12, **changes):
 def test_what_is_not_given_is_as_in_the_paper():
     made = request({"data": ["x"], "output": "y", "objective": "pix2pix", "size": 256})
     assert (made.path, made.prediction, made.network) == ("rectified", "x0", "pix2pix:depth=8")
-    assert made.recipe.momentum == 0.5 and made.recipe.ema == 0 and made.recipe.learning_rate == 2e-4
+    assert made.recipe.beta1 == 0.5 and made.recipe.ema == 0 and made.recipe.learning_rate == 2e-4
     other = request({"data": ["x"], "output": "y", "objective": "pix2pix", "recipe": {"learning_rate": 1e-3}})
-    assert other.recipe.learning_rate == 1e-3 and other.recipe.momentum == PIX2PIX["recipe"]["momentum"]
+    assert other.recipe.learning_rate == 1e-3 and other.recipe.beta1 == PIX2PIX["recipe"]["beta1"]
 
 
 def test_it_learns_and_draws_in_one_evaluation(root):

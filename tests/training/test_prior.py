@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.events import Trained
 from ddbm_cli.models import load_model
 from ddbm_cli.objectives import LogNormalTimes
 from ddbm_cli.paths import VE, VP, Cosine
 from ddbm_cli.tasks.train import PRIOR, request, run
-from ddbm_cli.training import Saved, Stepped, Validated
+from ddbm_cli.training import Stepped, Validated
 from tests.tiny import picture
 from tests.training.test_training import same, tiny_request, weights
 
@@ -35,10 +36,10 @@ def prior_request(root, output="run", **changes):
 
 def test_a_run_ends_with_a_prior(root):
     events = list(run(prior_request(root)))
-    assert isinstance(events[-1], Saved) and [e.step for e in events if isinstance(e, Validated)] == [6, 12]
+    assert isinstance(events[-1], Trained) and [e.step for e in events if isinstance(e, Validated)] == [6, 12]
     model = load_model(root / "run" / "model.safetensors", device="cpu")
-    assert model.is_prior and (model.card.task, model.card.network["in_channels"]) == ("-> picture", 3)
-    assert set(model.card.scores) == {"validation_pictures", "loss"} and model.card.training["pictures"] > 0
+    assert model.is_prior and (model.card.task, model.card.network["in_channels"]) == ("-> image", 3)
+    assert set(model.card.scores) == {"validation_images", "loss"} and model.card.training["images"] > 0
     assert model.plan().describe()["start"]["name"] == model.plan("dbim").describe()["start"]["name"] == "prior"
     assert len(list((root / "run" / "samples").glob("*.png"))) == 2
 

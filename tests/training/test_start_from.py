@@ -35,7 +35,7 @@ def test_it_begins_where_the_model_ended(root, model):
     list(run(begin(root, model, steps=1, learning_rate=1e-12, weight_decay=0.0, ema=0.0)))
     made, base = (load_model(file, device="cpu") for file in (root / "run" / "model.safetensors", model))
     assert (made.denoiser.path, made.denoiser.prediction) == (base.denoiser.path, base.denoiser.prediction)
-    assert made.card.preprocess.size == 16 and made.card.training["began_with"] == "base.safetensors"
+    assert made.card.preprocess.size == 16 and made.card.training["started_from"] == "base.safetensors"
     before = base.denoiser.network.state_dict()
     for name, tensor in made.denoiser.network.state_dict().items():
         assert torch.allclose(tensor, before[name], rtol=1e-3, atol=1e-3), name  # weights are saved in half precision

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.foundation.events import Planned, Trained
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import load_model
@@ -20,9 +21,8 @@ from ddbm_cli.models.splits import split_of
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS
 from ddbm_cli.paths import VEBridge, VPBridge
 from ddbm_cli.samplers import Implicit, Timesteps
-from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train import TrainRequest, request, run
-from ddbm_cli.training import Batches, Recipe, Saved, Stepped, Validated
+from ddbm_cli.training import Batches, Recipe, Stepped, Validated
 from tests.tiny import write_pairs
 
 NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
@@ -52,7 +52,7 @@ def same(first: dict, second: dict) -> bool:
 
 def test_a_run_ends_with_a_model_that_translates(root):
     events = list(run(tiny_request(root, name="mine", task="grey -> colour", licence="MIT")))
-    assert isinstance(events[0], Planned) and isinstance(events[-1], Saved)
+    assert isinstance(events[0], Planned) and isinstance(events[-1], Trained)
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 13))
     assert [event.step for event in events if isinstance(event, Validated)] == [6, 12]
     model = load_model(root / "run" / "model.safetensors", device="cpu")
@@ -141,7 +141,7 @@ def test_a_run_of_an_earlier_release_goes_on(root):
     list(run(tiny_request(root, steps=3)))
     file = root / "run" / "config.json"
     body = json.loads(file.read_text())
-    del body["objective"], body["recipe"]["momentum"]
+    del body["objective"], body["recipe"]["beta1"]
     file.write_text(json.dumps(body))
     events = list(run(request({}, resume=root / "run")))
     assert events[0].kept == 3
@@ -155,7 +155,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one(root):
 
 def test_a_time_budget_stops_the_run(root):
     events = list(run(tiny_request(root, hours=1e-9)))
-    assert isinstance(events[-1], Saved) and events[-1].step < 12
+    assert isinstance(events[-1], Trained) and events[-1].step < 12
 
 
 def test_a_damaged_state_is_explained(root):
@@ -173,7 +173,7 @@ def test_a_damaged_state_is_explained(root):
         {"weight_decay": 0.5},
         {"ema": 0.5, "warmup": 0},
         {"warmup": 5},
-        {"decay": 1.0},
+        {"lr_decay_fraction": 1.0},
         {"clip_norm": 0.01},
         {"seed": 1},
         {"precision": "bf16"},
@@ -254,7 +254,7 @@ def test_training_times_lie_on_the_path(name, path):
 
 
 def test_the_learning_rate_rises_holds_and_falls():
-    recipe = Recipe(steps=100, warmup=10, decay=0.2, learning_rate=1.0)
+    recipe = Recipe(steps=100, warmup=10, lr_decay_fraction=0.2, learning_rate=1.0)
     rates = [recipe.rate(step) for step in range(100)]
     assert rates[0] < 0.1 and rates[50] == 1.0 and rates[99] < 0.06
     assert rates[:11] == sorted(rates[:11]) and rates[80:] == sorted(rates[80:], reverse=True)
@@ -267,5 +267,5 @@ def test_a_blind_bridge_sees_the_state_alone(root):
     x, t = torch.randn(1, 3, 16, 16), torch.tensor(0.5, dtype=torch.float64)
     with torch.no_grad():
         assert torch.equal(model.denoiser(x, t, torch.zeros_like(x)), model.denoiser(x, t, torch.ones_like(x)))
-    with pytest.raises(UsageError, match="know nothing"):
+    with pytest.raises(UsageError, match="nothing of the source"):
         list(run(tiny_request(root, "other", sees_source=False, path="cosine")))

@@ -1,4 +1,7 @@
-"""The card of a model to be trained: what it is, measured on its data where nobody says, and how to sample it."""
+"""The card of a model to be trained: its settings, measured on the data where they are not given, and its sampling."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -10,12 +13,16 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.paths import PATHS
+from ddbm_cli.objectives import signal_left
+from ddbm_cli.options.train import Sampling, TrainRequest
+from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.samplers import GRIDS, SAMPLERS
-from ddbm_cli.tasks.train.request import Sampling, TrainRequest
+from ddbm_cli.tasks.train.trainable import can_sample, check_trainable
 from ddbm_cli.training import Batches
 
 MEASURED_PAIRS = 512
+MAX_SIGNAL_LEFT = 0.1
+"""Largest signal-to-noise ratio at the source of an unconditional bridge, which sampling begins without."""
 
 FROM_SOURCE: Defaults = {
     "sampler": {"name": "implicit", "eta": 0.0},
@@ -24,88 +31,161 @@ FROM_SOURCE: Defaults = {
     "start": {"name": "booted"},
     "steps": 9,
 }
+BELOW_SOURCE: Defaults = {
+    "sampler": {"name": "implicit", "eta": 0.0},
+    # For predictions that are infinite at the source's own time: begin just below it, as BBDM does.
+    "grid": {"name": "karras", "rho": 3.0, "gap": 1e-3},
+    "start": {"name": "pinned"},
+    "steps": 10,
+}
 FROM_NOISE: Defaults = {
     "sampler": {"name": "heun", "churn": 0.0},
     "grid": {"name": "karras", "rho": 7.0},
     "start": {"name": "prior"},
     "steps": 18,
 }
-AT_ONCE: Defaults = {
+UNCONDITIONAL: Defaults = {
+    # Doob's weight 1/2 makes the bridge's ODE that of its reference process.
+    "sampler": {"name": "heun", "churn": 0.0, "doob_weight": 0.5},
+    "grid": {"name": "karras", "rho": 7.0},
+    "start": {"name": "prior"},
+    "steps": 18,
+}
+FLOW_FROM_NOISE: Defaults = {
+    "sampler": {"name": "euler"},
+    "grid": {"name": "uniform"},
+    "start": {"name": "prior"},
+    "steps": 35,
+}
+ONE_EVALUATION: Defaults = {
     "sampler": {"name": "implicit", "eta": 0.0},
     "grid": {"name": "karras", "rho": 7.0, "gap": 0.0},
     "start": {"name": "pinned"},
     "steps": 1,
 }
-FREE = ", ".join(name for name, path in PATHS.items() if path.source_free)
 
 
 def classes_of(pairs: PairSplit) -> tuple[str, ...]:
-    """Return the names of the classes, sorted."""
+    """Return the names of the classes, sorted.
+
+    Raises:
+        UsageError: an image is in no folder of a class.
+    """
     names = sorted({pair.folder for pair in pairs.train})
     odd = [pair.target for pair in (*pairs.train, *pairs.val) if not pair.folder or pair.folder not in names]
     if odd:
         raise UsageError(
-            f"{odd[0]} lies in no folder of a class that there is to train on",
-            hint="put every picture into a folder of its class: A/cat/1.png and B/cat/1.png; or leave out --classes",
+            f"{odd[0]} is not in the folder of a class that has training images",
+            hint="put every image into a folder of its class: A/cat/1.png and B/cat/1.png; or leave out --classes",
         )
     return tuple(names)
 
 
-def _defaults(asked: Sampling, usual: Defaults) -> Defaults:
-    """Return how to sample: what is asked, else what is usual."""
-    chosen = usual.copy()
-    if asked.sampler is not None:
-        chosen["sampler"] = describe(build(SAMPLERS, asked.sampler, what="sampler"))
-    if asked.grid is not None:
-        chosen["grid"] = describe(build(GRIDS, asked.grid, what="grid"))
-    if asked.steps is not None:
-        chosen["steps"] = asked.steps
-    return chosen
+def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *, folder: Path) -> ModelCard:
+    """Return the card of a model to be trained.
 
+    Args:
+        request: what to train.
+        batches: the training data, which sigmas are measured on.
+        classes: names of the classes, none for a model without.
+        folder: the run's folder, which the model is named after where no name is given.
 
-def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...]) -> ModelCard:
+    Raises:
+        UsageError: settings that do not fit each other.
+    """
     path = build(PATHS, request.path, what="path")
-    prediction = describe(build(PREDICTIONS, request.prediction, what="prediction"))
-    if prediction["name"] == "preconditioned" and "sigma" not in request.prediction:
-        measured = _measure(batches)
-        prediction |= {"sigma_data": measured["sigma_data"]} if request.is_prior else measured
-    if request.is_prior and not path.source_free:
-        raise UsageError(f"path '{path.name}' needs a source, and a prior has none", hint="choose one of: " + FREE)
+    if request.is_prior:
+        _check_prior(path)
     network = describe(build(NETWORKS, request.network, what="network"))
     sees_source = request.sees_source and not request.is_prior
-    if not sees_source and not request.is_prior and (path.source_free or network["name"] == "pix2pix"):
-        raise UsageError("without the source, this network would know nothing of it", hint="leave out --blind")
+    at_once = network["name"] == "pix2pix"
+    if not sees_source and not request.is_prior and (path.source_free or at_once):
+        raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
     if classes and "classes" not in network:
-        raise UsageError(f"network '{network['name']}' cannot be told classes", hint="leave out --classes")
+        raise UsageError(f"network '{network['name']}' has no class embedding", hint="leave out --classes")
     if request.drop and not classes and not sees_source:
-        raise UsageError("there is no condition that could be left out", hint="leave out --drop")
-    usual = FROM_NOISE if path.source_free else AT_ONCE if network["name"] == "pix2pix" else FROM_SOURCE
-    return ModelCard(
-        name=request.name,
+        raise UsageError("the model has no condition to drop", hint="leave out --drop")
+    card = ModelCard(
+        name=request.name or folder.absolute().name or "model",
         task=request.task,
         network=network
         | ({} if sees_source else {"in_channels": network["out_channels"]})
         | ({"classes": len(classes)} if classes else {}),
         path=describe(path),
-        prediction=prediction,
+        prediction=_prediction(request, path, batches),
         preprocess=Preprocess(size=request.size),
-        kind="prior" if request.is_prior else "bridge",
+        kind=request.kind,
         concat_source=sees_source,
         class_names=classes,
         condition_dropout=request.drop,
-        defaults=_defaults(request.sampling, usual),
+        defaults=_defaults(request.sampling, ONE_EVALUATION if at_once else _usual(request, path)),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
     )
+    if card.defaults["start"]["name"] == "booted" and request.sampling.grid is None and not can_sample(card):
+        card = replace(card, defaults=_defaults(request.sampling, BELOW_SOURCE))
+    check_trainable(card, times=request.times, timeless=at_once)
+    return card
+
+
+def _usual(request: TrainRequest, path: ProbabilityPath) -> Defaults:
+    """Return how a model on a path is sampled where nobody chooses."""
+    if path.source_free:
+        return FROM_NOISE
+    if request.is_prior:
+        return FLOW_FROM_NOISE if path.noise_free else UNCONDITIONAL
+    return FROM_SOURCE
+
+
+def _defaults(given: Sampling, usual: Defaults) -> Defaults:
+    chosen = usual.copy()
+    if given.sampler is not None:
+        chosen["sampler"] = describe(build(SAMPLERS, given.sampler, what="sampler"))
+    if given.grid is not None:
+        chosen["grid"] = describe(build(GRIDS, given.grid, what="grid"))
+    if given.steps is not None:
+        chosen["steps"] = given.steps
+    return chosen
+
+
+def _check_prior(path: ProbabilityPath) -> None:
+    """Refuse a bridge whose source would not be noise alone."""
+    if path.source_free or signal_left(path) <= MAX_SIGNAL_LEFT:
+        return
+    free = ", ".join(name for name, each in PATHS.items() if each.source_free)
+    raise UsageError(
+        f"path '{path.name}' needs a source: its end is not noise (signal-to-noise ratio {signal_left(path):.2g})",
+        hint=f"choose one of: {free}; or ve-bridge, rectified, vp-bridge:beta_d=19.9",
+    )
+
+
+def _prediction(request: TrainRequest, path: ProbabilityPath, batches: Batches) -> dict[str, object]:
+    """Return the prediction; a preconditioned one without sigmas gets those of the data."""
+    prediction = describe(build(PREDICTIONS, request.prediction or "", what="prediction"))
+    if prediction["name"] != "preconditioned" or "sigma" in (request.prediction or ""):
+        return prediction
+    measured = _measure(batches)
+    if not request.is_prior:
+        return prediction | measured
+    sigma = measured["sigma_data"]
+    if path.source_free:
+        return prediction | {"sigma_data": sigma}
+    if path.noise_free:
+        return prediction | {"sigma_data": sigma, "sigma_source": path.sigma_T, "cov": 0.0}
+    ends = {"sigma_source": (path.alpha_T**2 * sigma**2 + path.sigma_T**2) ** 0.5, "cov": path.alpha_T * sigma**2}
+    return prediction | {"sigma_data": sigma, **ends}
 
 
 def _measure(batches: Batches) -> dict[str, float]:
     """Return root mean squares of target and source, and the mean of their product."""
     chosen = [batches.pair(index) for index in spread(len(batches), MEASURED_PAIRS)]
     target, source = (torch.stack(side) for side in zip(*chosen, strict=True))
-    sigmas = {"sigma_data": target.square().mean().sqrt(), "sigma_source": source.square().mean().sqrt()}
-    return {name: round(float(value), 4) for name, value in (sigmas | {"cov": (target * source).mean()}).items()}
+    sigma_data, sigma_source = (max(round(float(side.square().mean().sqrt()), 4), 1e-4) for side in (target, source))
+    # The sigmas are rounded, so the product of nearly equal images could exceed theirs: then nothing would be unknown.
+    most = 0.9999 * sigma_data * sigma_source
+    cov = min(max(round(float((target * source).mean()), 4), -most), most)
+    return {"sigma_data": sigma_data, "sigma_source": sigma_source, "cov": cov}
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -1,8 +1,7 @@
 """What to train, as asked: options over a file of settings over the run that is resumed."""
 
-import json
-import tomllib
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,37 @@ from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.models import locate
 from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.objectives import Adversarial
+from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
-from ddbm_cli.options.train import Sampling, TrainRequest, is_prior
+from ddbm_cli.options.train import Recipe, Sampling, TrainRequest
 from ddbm_cli.paths import PATHS
+from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored
 
-__all__ = ["DROP", "PIX2PIX", "PRIOR", "Sampling", "TrainRequest", "request"]
+SETTINGS: dict[str, Mapping[str, type]] = {
+    "network": NETWORKS,
+    "path": PATHS,
+    "prediction": PREDICTIONS,
+    "times": TIME_DISTRIBUTIONS,
+    "objective": OBJECTIVES,
+}
+"""Fields of a request that are settings in their shell form, and the registries that build them."""
 
-PRIOR = {"path": "ve", "times": "log-normal:mean=-0.8,std=1.4", "name": "prior", "augment": ["flip"]}
-"""What a prior has where a bridge has the defaults of `TrainRequest`."""
+
+PRIOR = {"path": "ve", "times": "log-normal:mean=-0.8,std=1.4", "augment": ["flip"]}
+"""Defaults of a prior where they differ from those of `TrainRequest`."""
 
 PIX2PIX = {
     "path": "rectified",
     "prediction": "x0",
     "times": "uniform",
-    "name": "pix2pix",
-    "recipe": {"learning_rate": 2e-4, "momentum": 0.5, "weight_decay": 0.0, "ema": 0.0, "clip_norm": 1e9},
+    "recipe": {"learning_rate": 2e-4, "beta1": 0.5, "weight_decay": 0.0, "ema": 0.0, "clip_norm": 1e9},
 }
-"""What pix2pix has where a bridge has the defaults of `TrainRequest`: the paper's settings."""
+"""Defaults of pix2pix where they differ from those of `TrainRequest`: the paper's settings."""
 
 DROP = 0.05
-"""InstructPix2Pix's share (arXiv:2211.09800)."""
+"""InstructPix2Pix's fraction (arXiv:2211.09800)."""
 
-PRIOR_TASK = "-> picture"
+PRIOR_TASK = "-> image"
 
 
 def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Path | None = None) -> TrainRequest:
@@ -45,26 +52,93 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
     """
     body: dict[str, Any] = {}
     if resume is not None:
-        body = _read(resume / "config.json", json.loads, hint="name the folder of a run, the -o of its ddbm train")
+        if resume == Path(LATEST) and not resume.exists():
+            resume = newest(Path())
+        body = read_stored(resume)
+        from_stored(body, resume)
+        body.pop(IMAGES, None)
+        given = {**given, "output": resume, "resume": resume}
     if config is not None:
-        body = _merge(body, _read(config, tomllib.loads, hint="name a TOML file of settings"))
+        body = _merge(body, _known(read_settings(config), config))
     body = _merge(body, given)
-    if is_prior(str(body.get("task", ""))):
-        body = PRIOR | body | ({"task": PRIOR_TASK} if body["task"] == "prior" else {})
+    if body.get("data"):
+        body["data"] = _absolute(body["data"])
+    return from_options(TrainRequest, _completed(body, begins=resume is None), command="train")
+
+
+def from_stored(body: Mapping[str, Any], run: Path) -> TrainRequest:
+    """Return the request that a run's config.json holds; settings that are newer than it have their defaults.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    try:
+        own = {name: value for name, value in body.items() if name != IMAGES}
+        stored = from_options(TrainRequest, _completed(own, begins=False), command="train")
+        for name, kinds in SETTINGS.items():
+            build(kinds, getattr(stored, name), what=name)
+        return stored
+    except UsageError as error:
+        raise UsageError(f"{run / CONFIG}: {error.message}", hint="restore the file from a backup") from None
+
+
+def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
+    """Fill in the defaults that depend on other settings."""
+    task = str(body.get("task", ""))
+    if body.get("kind") == "prior" or task == "prior" or task.startswith("->"):
+        body = {**PRIOR, "kind": "prior", **body, "task": PRIOR_TASK if task in ("", "prior") else task}
     if str(body.get("objective", "")).startswith(Adversarial.name):
-        halvings = (int(body.get("size", 64)) & -int(body.get("size", 64))).bit_length() - 1
-        body = _merge({"network": f"pix2pix:depth={min(halvings, 8)}", **PIX2PIX}, body)
+        body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
     if body.get("classes"):
         body = {"drop": DROP} | body
-    if body.get("start_from") and resume is None:
+    if body.get("start_from") and begins:
         body = _settings_of(locate(str(body["start_from"]))) | body
     if not body.get("data"):
-        raise UsageError("nothing to train on", hint="name a folder of pairs: ddbm train DATA")
-    return from_options(TrainRequest, body, command="train")
+        raise UsageError("nothing to train on", hint="pass a folder of pairs: ddbm train DATA")
+    if body.get("prediction") is None:
+        path = build(PATHS, str(body.get("path", TrainRequest.path)), what="path")
+        # Without noise the signal-to-noise ratio is infinite at all times, and would be a constant time embedding.
+        body = {**body, "prediction": f"preconditioned:c_noise={'log-time' if path.noise_free else 'log-snr'}"}
+    return body
+
+
+def _halvings(size: Any) -> int:
+    """Return how deep pix2pix's generator can be for a size, 8 at most as in the paper."""
+    if not isinstance(size, int) or size < 1:
+        return 8  # what is wrong with the size is said when the request is checked
+    return min((size & -size).bit_length() - 1, 8)
+
+
+def _absolute(data: Any) -> list[Any]:
+    paths = [data] if isinstance(data, str | Path) else list(data) if isinstance(data, list | tuple) else [data]
+    return [str(Path(path).absolute()) if isinstance(path, str | Path) else path for path in paths]
+
+
+def _known(body: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return the settings of a file.
+
+    Raises:
+        UsageError: one is unknown, or is in the wrong table.
+    """
+    tables: dict[str, type] = {"recipe": Recipe, "sampling": Sampling}
+    fields = {table: {field.name for field in dataclasses.fields(kind)} for table, kind in tables.items()}
+    top = {field.name for field in dataclasses.fields(TrainRequest)} - {"resume"}
+    for name in body:
+        if name not in top:
+            home = next((table for table in fields if name in fields[table]), None)
+            hint = f"move it below [{home}]" if home else f"the settings are: {', '.join(sorted(top))}"
+            where = f" belongs below [{home}]" if home else " is not a setting of train"
+            raise UsageError(f"{file}: '{name}'{where}", hint=hint)
+    for table, names in fields.items():
+        for name in body.get(table, {}):
+            if name not in names:
+                hint = "move it above all tables" if name in top else f"its fields: {', '.join(sorted(names))}"
+                raise UsageError(f"{file}: [{table}] has no '{name}'", hint=hint)
+    return body
 
 
 def _settings_of(file: Path) -> dict[str, Any]:
-    """Return what a run that begins with a model has from it."""
+    """Return what a run that begins with a model takes from its card."""
     card = checked_card(file)
     network = {name: value for name, value in card.network.items() if name not in ("classes", "in_channels")}
     return {
@@ -73,13 +147,6 @@ def _settings_of(file: Path) -> dict[str, Any]:
         "prediction": spell(build(PREDICTIONS, card.prediction, what="prediction")),
         "size": card.preprocess.size,
     }
-
-
-def _read(path: Path, parse: Callable[[str], dict[str, Any]], *, hint: str) -> dict[str, Any]:
-    try:
-        return parse(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint=hint) from None
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

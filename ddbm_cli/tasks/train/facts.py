@@ -1,0 +1,106 @@
+"""What a run reports: the header before it, and its end."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import torch
+
+from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.foundation.events import Trained
+from ddbm_cli.imaging.pairs import PairSplit
+from ddbm_cli.models import ModelCard
+from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.tasks.train.folder import RunFolder
+from ddbm_cli.training import Budget, Fit
+
+MOST_NAMED = 5
+"""Files that are named in one line of the header, at most."""
+
+
+def trained(request: TrainRequest, folder: RunFolder, fit: Fit) -> Trained:
+    """Return how a session ended."""
+    steps = request.recipe.steps
+    reason: Literal["steps", "hours", "stopped"] = "steps" if fit.step >= steps else "hours" if fit.spent else "stopped"
+    resume = f"ddbm train --resume {shlex.quote(str(folder.path))}"
+    longer = {"steps": f" --steps {2 * steps}", "hours": f" --hours {request.hours:g}" if request.hours else ""}
+    model = shlex.quote(str(folder.model))
+    use = f"ddbm sample -n 16 -o samples/ -m {model}" if request.is_prior else f"ddbm translate INPUT OUTPUT -m {model}"
+    return Trained(
+        output=folder.model,
+        run=folder.path,
+        step=fit.step,
+        total=steps,
+        seconds=fit.seconds,
+        reason=reason,
+        stopped=reason == "stopped",
+        next_command=resume if reason == "stopped" else use,
+        resume_command=resume + longer.get(reason, ""),
+    )
+
+
+def facts_of(
+    request: TrainRequest,
+    pairs: PairSplit,
+    card: ModelCard,
+    denoiser: Denoiser,
+    device: torch.device,
+    *,
+    folder: RunFolder,
+    step: int,
+    budget: Budget | None,
+    notes: Sequence[str],
+    changes: Sequence[str],
+    elsewhere: str,
+) -> dict[str, str]:
+    """Return the resolved settings, in order, as a header shows them.
+
+    Args:
+        step: done already.
+        notes: what the network did not get from the model that it begins with.
+        changes: what differs from the run that is resumed.
+        elsewhere: why the run is not in the usual folder, "" where it is.
+    """
+    weights = sum(parameter.numel() for parameter in denoiser.parameters())
+    recipe = request.recipe
+    what = "images" if request.is_prior else "pairs"
+    kinds = f" of {len(card.class_names)} classes" if card.class_names else ""
+    unpaired = "" if request.is_prior else f", {len(pairs.unpaired)} unpaired"
+    left_out = [str(pairs.skipped)] if pairs.skipped else []
+    left_out += [problem.message for problem in pairs.broken[:MOST_NAMED]]
+    left_out += [f"{len(pairs.broken) - MOST_NAMED} more missing files"] if len(pairs.broken) > MOST_NAMED else []
+    about = [f"{elsewhere}, so this is a new run"] if elsewhere else []
+    facts = {
+        "Data": f"{len(pairs.train)} {what}{kinds} for training, {len(pairs.val)} held out{unpaired}",
+        "Folders": "; ".join(pairs.folders),
+        "Left out": "; ".join(left_out),
+        "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
+        "Begins": ", but ".join([f"with {request.start_from}", *notes]) if request.start_from else "",
+        "Path": f"{request.path}, prediction {_brief(card.prediction)}",
+        "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
+        "Time": _time(request, budget),
+        "Device": f"{device}, {recipe.precision}",
+        "Run": str(folder.path),
+        "Resumes": f"at step {step} of {recipe.steps}" if step else "",
+        "Changes": "; ".join(changes),
+        "Note": "; ".join([*about, *pairs.notes]),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _time(request: TrainRequest, budget: Budget | None) -> str:
+    if budget is None:
+        return ""
+    left = max(0.0, budget.seconds - budget.spent)
+    end = datetime.now() + timedelta(seconds=min(left, 3.2e7))
+    part = f"the last {left / 3600:.2g} of {request.hours:g}" if budget.used else f"{request.hours:g}"
+    decay = f"the learning rate decays to 0 over the last {request.recipe.lr_decay_fraction:.0%}; "
+    rest = "the last validation, samples and checkpoint are included"
+    ends = f"until {end:%Y-%m-%d %H:%M}"
+    return f"at most {part} hours, {ends}; {decay if request.recipe.lr_decay_fraction else ''}{rest}"
+
+
+def _brief(setting: dict[str, Any]) -> str:
+    fields = ", ".join(f"{name}={value}" for name, value in setting.items() if name != "name")
+    return f"{setting['name']} ({fields})" if fields else str(setting["name"])

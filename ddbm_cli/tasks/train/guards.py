@@ -1,0 +1,79 @@
+"""What can end a training early, each with the file or the size that is at fault and how to continue."""
+
+import errno
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.tasks.train.folder import RunFolder
+from ddbm_cli.training import Diverged
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+COPIES = 5
+"""Of the weights, in float32: the weights, their gradient, their average and two moments."""
+
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+def check_memory(denoiser: Denoiser, device: torch.device) -> None:
+    """Refuse a network whose training state alone exceeds the memory; the denoiser may be on the meta device.
+
+    Raises:
+        UsageError: it does.
+    """
+    there = _memory(device)
+    wanted = sum(parameter.numel() for parameter in denoiser.parameters()) * 4 * COPIES
+    if there and wanted > there:
+        raise UsageError(
+            f"training this network needs at least {wanted / 1e9:.1f} GB, and {device} has {there / 1e9:.1f} GB",
+            hint="choose fewer channels: --network adm:channels=48",
+        )
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    with suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 0
+
+
+@contextmanager
+def explained(request: TrainRequest, folder: RunFolder) -> Iterator[None]:
+    """Turn what ends a training in the block into an error that tells how to continue.
+
+    Raises:
+        DdbmError: the run diverged, a file could not be written, or the memory was not enough.
+    """
+    resume = f"ddbm train --resume {shlex.quote(str(folder.path))}"
+    try:
+        yield
+    except Diverged as error:
+        kept = f"{folder.state} keeps the last good state. " if folder.state.exists() else ""
+        raise DdbmError(
+            f"the run diverged: {error}",
+            hint=f"{kept}Use a lower learning rate: {resume} --learning-rate {request.recipe.learning_rate / 10:.1g}",
+        ) from None
+    except OSError as error:
+        file = error.filename or folder.path
+        remedy = "free some space" if error.errno in FULL else "check the folder and its permissions"
+        raise DdbmError(f"{file}: {error.strerror or error}", hint=f"{remedy}, then resume: {resume}") from None
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            raise
+        raise DdbmError(
+            f"not enough memory for batches of {request.recipe.batch_size} at {request.size}x{request.size}",
+            hint=f"start a new run with a smaller --batch-size ({max(1, request.recipe.batch_size // 2)}) or --size",
+        ) from None
+
+
+def unreadable(path: Path) -> DdbmError:
+    """Return the error for notes in a state that are of wrong types."""
+    return DdbmError(f"{path}: its notes are damaged", hint="restore the file from a backup, or start a new run")

@@ -1,0 +1,57 @@
+"""results.csv: one row for each validation of a run."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from ddbm_cli.foundation.documents import read_table
+from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.files import write_text
+
+MAX_BYTES = 2**24
+
+
+class Results:
+    """The table of a run's validations; every change replaces the whole file.
+
+    Args:
+        file: results.csv, which may not exist yet.
+        step: the step that the run resumes from; rows of later steps are removed, because those are done again.
+
+    Raises:
+        DdbmError: the file is not such a table.
+    """
+
+    def __init__(self, file: Path, *, step: int) -> None:
+        self._file = file
+        self._rows: dict[int, dict[str, str]] = {}
+        if not file.exists():
+            return
+        for row in _read(file):
+            number = str(row.get("step"))
+            if number.isascii() and number.isdecimal() and int(number) <= step:
+                self._rows[int(number)] = row  # of rows for one step, the last
+        self._write()
+
+    def add(self, step: int, scores: Mapping[str, float]) -> None:
+        """Add the row of a step, or replace it."""
+        self._rows[step] = {"step": str(step), **{name: str(value) for name, value in scores.items()}}
+        self._write()
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys(["step", *(name for row in self._rows.values() for name in row)]))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        if self._rows:
+            writer.writeheader()
+        writer.writerows(row for _, row in sorted(self._rows.items()))
+        write_text(self._file, text.getvalue())
+
+
+def _read(file: Path) -> list[dict[str, str]]:
+    hint = "move it out of the run's folder, and resume again"
+    rows = read_table(file, hint=hint, error=DdbmError, limit=MAX_BYTES)
+    if rows and "step" not in rows[0]:
+        raise DdbmError(f"{file}: not a table of validation results", hint=hint)
+    return rows

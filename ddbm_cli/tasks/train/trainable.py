@@ -1,0 +1,76 @@
+"""Whether settings can be trained and sampled, found on one pixel before a run begins.
+
+A model is trainable when the numbers of its prediction are finite at all training times, when the time embedding input
+varies with the time, and when a trajectory of its default sampling stays finite.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ddbm_cli.denoisers import PREDICTIONS, Denoiser
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build
+from ddbm_cli.models import ModelCard, TranslationModel
+from ddbm_cli.objectives import TIME_DISTRIBUTIONS
+from ddbm_cli.paths import PATHS
+from ddbm_cli.samplers import Bridge, NoiseSource, finish, sample
+
+TIMES = 64
+LEAST_DISTINCT = TIMES // 4
+"""Of the time embedding inputs at so many times; fewer say next to nothing about the time."""
+
+
+class _Constant(nn.Module):
+    """A network of one pixel whose output does not depend on its input."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.value.expand(len(x), 3, *x.shape[2:])
+
+
+def can_sample(card: ModelCard) -> bool:
+    """Return whether the default sampling of a card stays finite, whatever the network's output is."""
+    path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
+    for value in (0.0, 1.0):
+        denoiser = Denoiser(_Constant(value), path, prediction, sees_source=card.concat_source)
+        plan = TranslationModel(card, denoiser).plan()
+        source = torch.full((1, 3, 1, 1), 0.5)
+        bridge = Bridge(path, source, NoiseSource(0, ["pixel"]))
+        if not finish(sample(denoiser, bridge, plan.sampler, plan.start, plan.times)).isfinite().all():
+            return False
+    return True
+
+
+def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> None:
+    """Refuse settings that cannot be trained, or can be trained but never sampled.
+
+    Args:
+        card: the model's settings.
+        times: the distribution of training times, in its shell form.
+        timeless: the network does not use the time.
+
+    Raises:
+        UsageError: the settings do not fit each other.
+    """
+    path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
+    distribution = build(TIME_DISTRIBUTIONS, times, what="time distribution")
+    scalings = prediction.scalings(path, distribution.times(path, (torch.arange(TIMES) + 0.5) / TIMES))
+    what = f"prediction '{prediction.name}' on path '{path.name}'"
+    others = "choose --prediction preconditioned, x0 or residual, or another --path"
+    if not all(number.isfinite().all() for number in scalings) or not (scalings.out != 0).all():
+        raise UsageError(f"{what} is not finite at all training times", hint=others)
+    inputs = scalings.time.float().sort().values
+    if not timeless and 1 + sum(float(later > earlier) for earlier, later in pairwise(inputs)) < LEAST_DISTINCT:
+        raise UsageError(
+            f"{what} gives the network the same time embedding input at nearly all times",
+            hint="choose --prediction preconditioned:c_noise=log-time, velocity or x0",
+        )
+    if not can_sample(card):
+        raise UsageError(
+            f"{what} can be trained, but its sampling gives NaN or infinity", hint=f"{others}, or another sampler"
+        )

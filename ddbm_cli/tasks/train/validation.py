@@ -1,0 +1,149 @@
+"""Validation of a run on held-out images; writes results.csv and sample sheets into the run's folder."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.denoisers import Conditions, Denoiser
+from ddbm_cli.foundation.settings import build
+from ddbm_cli.imaging.io import save_picture
+from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.models import ModelCard, TranslationModel
+from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss, noise_source
+from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.tasks.train.card import spread
+from ddbm_cli.tasks.train.results import Results
+from ddbm_cli.training import Batches, Fit, Interrupted
+
+VALIDATION_PAIRS = 64
+SHEET_PAIRS = 12
+SHEET_SAMPLES = 24
+AT_ONCE = 16
+
+
+class Validation:
+    """Validates the averaged weights on held-out images: the loss at fixed times and noise, and sampled images.
+
+    Args:
+        request, card: what is trained.
+        held_out: held-out pairs; up to `VALIDATION_PAIRS` of them are used.
+        results: the table to add rows to.
+        samples: the folder for sample sheets.
+        stop: asked between two batches; where it returns True the validation is given up.
+    """
+
+    def __init__(
+        self,
+        request: TrainRequest,
+        card: ModelCard,
+        held_out: Batches,
+        *,
+        results: Results,
+        samples: Path,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._request = request
+        self._card = card
+        self._results = results
+        self._samples = samples
+        self._stop = stop
+        places = spread(len(held_out), VALIDATION_PAIRS)
+        chosen = [held_out.pair(index) for index in places]
+        self._label = held_out.labels(places)
+        self._count = len(chosen)
+        if chosen:
+            self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
+        self.scores: dict[str, float] = {}
+
+    @property
+    def size(self) -> int:
+        """How many images one validation passes through the network."""
+        sampled = min(self._count, SHEET_SAMPLES) if self._request.is_prior else self._count
+        return self._count + sampled * self._card.defaults["steps"]
+
+    def __call__(self, denoiser: Denoiser, step: int) -> dict[str, float]:
+        """Validate the denoiser; write a row and a sheet of samples.
+
+        Raises:
+            Interrupted: the run is to stop.
+        """
+        with torch.no_grad():
+            loss = self._loss(denoiser)
+        results = self._translate(denoiser)
+        self.scores = {"loss": loss}
+        if not self._request.is_prior:  # samples have no target to be compared with
+            self.scores |= {
+                "mse": float((results - self._target).square().mean()),
+                "blank_mse": float((1 - self._target).square().mean()),
+            }
+        self._results.add(step, self.scores)
+        self._write_sheet(step, results)
+        return self.scores
+
+    def card(self, fit: Fit) -> ModelCard:
+        """Return the card after the steps done so far."""
+        recipe = fit.recipe
+        training = {
+            "images" if self._request.is_prior else "pairs": len(fit.batches),
+            "steps": fit.step,
+            "seconds": round(fit.seconds),
+            "batch_size": recipe.batch_size,
+            "precision": recipe.precision,
+            "device": fit.device.type,
+            "torch": torch.__version__,
+        }
+        if self._request.start_from:
+            training["started_from"] = Path(self._request.start_from).name
+        held_out = {name: round(value, 5) for name, value in self.scores.items()}
+        what = "validation_images" if self._request.is_prior else "validation_pairs"
+        scores = {what: self._count, **held_out} if held_out else {}
+        return dataclasses.replace(self._card, training=training, scores=scores)
+
+    def _loss(self, denoiser: Denoiser) -> float:
+        count, path = self._count, denoiser.path
+        device = next(denoiser.parameters()).device
+        distribution = build(TIME_DISTRIBUTIONS, self._request.times, what="time distribution")
+        times = distribution.times(path, (torch.arange(count) + 0.5) / count)
+        names = [f"validation {index}" for index in range(count)]
+        eps, source = NoiseSource(0, names)(self._target), self._source
+        if self._request.is_prior:
+            source = noise_source(path, self._target, NoiseSource(0, [f"{name} source" for name in names])(source))
+        columns = [tensor.to(device) for tensor in (self._target, source, times, eps)]
+        losses = []
+        for first in range(0, count, AT_ONCE):
+            self._check()
+            part = slice(first, first + AT_ONCE)
+            target, source, t, noise = (column[part] for column in columns)
+            conditions = Conditions(None if self._label is None else self._label[part].to(device))
+            losses.append(denoising_loss(denoiser, target, source, t, noise, conditions))
+        return float(torch.cat(losses).mean())
+
+    def _translate(self, denoiser: Denoiser) -> Tensor:
+        model = TranslationModel(self._card, denoiser)
+        plan = model.plan()
+        results = []
+        sources = self._source[:SHEET_SAMPLES] if self._request.is_prior else self._source
+        for first in range(0, len(sources), AT_ONCE):
+            self._check()
+            part = sources[first : first + AT_ONCE]
+            noise = NoiseSource(0, [f"validation {first + index}" for index in range(len(part))])
+            label = None if self._label is None else self._label[first : first + len(part)]
+            results.append(finish(model.told(label).translate(part, noise, plan)))
+        return torch.cat(results).clamp(-1, 1)
+
+    def _check(self) -> None:
+        if self._stop():
+            raise Interrupted
+
+    def _write_sheet(self, step: int, results: Tensor) -> None:
+        shown = spread(len(results), SHEET_PAIRS)
+        columns = (
+            [results] if self._request.is_prior else [side[shown] for side in (self._source, results, self._target)]
+        )
+        sheet = self._samples / f"step_{step:07d}.png"
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(contact_sheet(columns, columns=12 // len(columns)), sheet)
