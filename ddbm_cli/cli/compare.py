@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from ddbm_cli.cli import console, signature
+from ddbm_cli.comparison.request import check
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.compare import CompareRequest
 from ddbm_cli.options.groups import PANELS, Printed
@@ -13,23 +14,27 @@ from ddbm_cli.options.groups import PANELS, Printed
 
 @signature.takes(CompareRequest, Printed, panels=PANELS)
 def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Compare methods on the same pictures: one page with a table, a slider, and the way of each picture.
+    """Compare methods on the same images: a page with all results side by side, scores, plots and trajectories.
 
-    A method is a sampler's name, its fields, and a budget; bare numbers are budgets. --nfe gives the same number of
-    network evaluations to all that name none. Stopped and given again, the command goes on.
+    A method is a sampler, its fields, and a budget of network evaluations: ddbm:119, dbim:eta=0,nfe=10. Several bare
+    numbers are several methods: dbim:5,10,20. Other methods: default (the settings of the model card),
+    sdedit:0.2,0.4 (strengths) and ddib:20,source=MODEL,model=MODEL. Fields of every method: model, grid, nfe, steps,
+    class, guidance_scale, image_guidance_scale. Run an interrupted command again to resume it.
 
     \b
     Examples:
       ddbm compare                                       the built-in model on its own sketches
-      ddbm compare sketches/ -t pictures/ --with ddbm:119 --with dbim:5,10,20 -o cmp.html -o cmp.png
+      ddbm compare sketch.png -t image.png               one image
+      ddbm compare sketches/ -t images/ --with ddbm:119 --with dbim:5,10,20 -o cmp.html -o cmp.png
       ddbm compare sketches/ --with dbim --with dbim:model=mine.safetensors --nfe 10
       ddbm compare sketches/ --seconds 0.5
 
     \b
-    Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some methods or pictures failed, 4 no model.
+    Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some methods or images failed, 4 model not available.
     """
     shown = Printed(**printed)
     request = from_options(CompareRequest, given, command="compare")
+    check(request)
 
     from ddbm_cli.tasks.compare import run
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ddbm_cli.cli import terminal
+from ddbm_cli.cli import comparison, terminal
 from ddbm_cli.cli.bars import Downloads, Images, Steps, human
 from ddbm_cli.cli.terminal import emit, error
 from ddbm_cli.foundation.event_lines import TICKS, as_record, event_name
@@ -239,6 +239,11 @@ class _Renderer:
         named, more = event.names[:MOST_NAMED], len(event.names) - MOST_NAMED
         names = f" ({', '.join(named)}{f' and {more} more' if more > 0 else ''})" if named else ""
         self._fact("Note", f"{event.message}{names}{f'. Hint: {event.hint}' if event.hint else ''}")
+
+    def _compared(self, event: Any) -> None:
+        self._close()
+        for line in comparison.lines(event) if not self._quiet else ():
+            terminal.say(line)
 
     def _finished(self, event: Any) -> None:
         self._close()

@@ -1,15 +1,17 @@
-"""Methods as people write them: a sampler's name, its fields, and the budget.
+"""Methods of a comparison in their command-line form: a name, fields, and a budget.
 
-heun                          a sampler, with the model's own budget
-heun:churn=0.33,nfe=119       its fields, and a number of network evaluations
+heun                          a sampler, with the model's default budget
+heun:churn=0.33,nfe=119       the sampler's fields, and a number of network evaluations
 dbim:5,10,20                  bare numbers are budgets: three methods
 dbim-2:model=my.safetensors   another model
-default                       what the model's card says
-sdedit:0.2,0.4                bare numbers are strengths
-ddib:20,source=a,model=b      two priors, of the sources and of the targets
-dbim:10,class=cat,guidance_scale=3    what a model is told, and how much that is exaggerated
+default                       the sampler and budget of the model card
+sdedit:0.2,0.4                SDEdit with the built-in prior; bare numbers are strengths
+ddib:20,source=a,model=b      DDIB with two priors, of the sources and of the targets
+dbim:10,class=cat,guidance_scale=3    a class, and a guidance scale
 """
 
+import difflib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,25 +21,45 @@ from ddbm_cli.methods import DEFAULT_METHOD, METHODS
 
 DEFAULT = "default"
 NAMED = {name: method for name, method in METHODS.items() if name != DEFAULT_METHOD}
-"""Methods by name; the default method is named by its sampler."""
+"""Methods that are specified by their name; the default method is specified by its sampler."""
 
-WAYS = (DEFAULT, *NAMED)
-"""Names that are no sampler, and leave it to the model's card."""
+NOT_SAMPLERS = (DEFAULT, *NAMED)
+"""Names that leave the sampler to the model card."""
 
 SCALES = {"guidance_scale": float, "image_guidance_scale": float}
 
-_PLAIN = {"model": str, "grid": str, "nfe": int, "steps": int, "strength": float, "source": str, "class": str}
-OWN_FIELDS = _PLAIN | SCALES
+OWN_FIELDS: dict[str, type] = {
+    "model": str,
+    "grid": str,
+    "nfe": int,
+    "steps": int,
+    "strength": float,
+    "source": str,
+    "class": str,
+    **SCALES,
+}
 """Fields of a method; all others are the sampler's."""
+
+RANGES = {
+    "nfe": (1, math.inf),
+    "steps": (1, math.inf),
+    "strength": (0, 1),
+    "guidance_scale": (0, 1000),
+    "image_guidance_scale": (0, 1000),
+}
+
+ONLY_OF = {"strength": "strength", "source": "source_model"}
+"""Fields that only some methods take, with their options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One column of a comparison; None leaves a choice to the model's card.
+    """One column of a comparison; None leaves a choice to the model card.
 
-    name: of the sampler or method, as it was written. sampler: in its shell form.
-    strength: SDEdit's share of the way back to noise, 0 to 1. source: DDIB's model of the sources.
-    told: class and scales of guidance, as options of `translate`.
+    name: of the sampler or method, as written. sampler: in its command-line form.
+    strength: SDEdit's noise level, 0 to 1. source: DDIB's model of the sources.
+    conditions: class and guidance scales, as options of `translate`.
+    own_budget: the method specifies its budget itself, so that --nfe and --seconds do not apply to it.
     """
 
     name: str
@@ -48,19 +70,26 @@ class Method:
     steps: int | None = None
     strength: float | None = None
     source: str | None = None
-    told: tuple[tuple[str, Any], ...] = ()
+    conditions: tuple[tuple[str, Any], ...] = ()
+    own_budget: bool = False
 
     @property
     def label(self) -> str:
-        """What the method is called, without its budget."""
-        words = self.name if self.name in WAYS else str(self.sampler)
+        """The method without its budget and its model."""
+        words = self.name if self.name in NOT_SAMPLERS else str(self.sampler)
         words = f"{words}:{self.strength:g}" if self.strength is not None else words
-        return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.told)])
+        words = f"{words} grid {self.grid}" if self.grid is not None else words
+        return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.conditions)])
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the model is the built-in prior unless the method specifies one."""
+        return self.name in NAMED and NAMED[self.name].needs_prior
 
     @property
     def is_guided(self) -> bool:
         """Whether an evaluation combines several estimates."""
-        return any(name in SCALES and value != 1 for name, value in self.told)
+        return any(name in SCALES and value != 1 for name, value in self.conditions)
 
     def options(self) -> dict[str, Any]:
         """Return what differs from a plain `translate`, as its options."""
@@ -73,50 +102,65 @@ class Method:
         }
         if self.name in NAMED:
             given |= {"method": self.name, "strength": self.strength, "source_model": self.source}
-        given |= {"class_name" if name == "class" else name: value for name, value in self.told}
+        given |= {"class_name" if name == "class" else name: value for name, value in self.conditions}
         return {name: value for name, value in given.items() if value is not None}
 
 
 def parse_methods(specs: Sequence[str], *, model: str | None = None, nfe: int | None = None) -> list[Method]:
-    """Return the methods that the specs stand for, in order.
+    """Return the methods that the specifications stand for, in order.
 
     Args:
-        specs: as in this module's text. nfe: of methods without their own budget. model: of bridges without their own.
+        specs: in the form above. model: of the methods that specify none, except SDEdit and DDIB, which use a prior.
+        nfe: budget of the methods that specify none.
 
     Raises:
-        UsageError: a value that is no number, or the same method twice.
+        UsageError: a value that cannot be read or is out of range, an unknown field, or the same method twice.
     """
     methods: list[Method] = []
     for spec in specs:
         for method in _read(spec):
-            # A method that needs a prior takes the built-in one, not the model of the others, which is a bridge.
-            needs_prior = method.name in NAMED and NAMED[method.name].needs_prior
-            complete = method if needs_prior else replace(method, model=method.model or model)
-            if complete.nfe is None and complete.steps is None:
+            complete = method
+            if method.model is None and not method.needs_prior:
+                complete = replace(complete, model=model)
+            if not method.own_budget:
                 complete = replace(complete, nfe=nfe)
-            if complete in methods:
-                raise UsageError(f"method '{spec}' is given twice", hint="leave one out, or give it another --nfe")
+            if complete in methods or replace(complete, own_budget=not complete.own_budget) in methods:
+                raise UsageError(f"method '{spec}' is given twice", hint="remove one, or give it another budget")
             methods.append(complete)
     return methods
 
 
 def _read(spec: str) -> Iterator[Method]:
     name, _, rest = spec.partition(":")
+    name = name.strip()
+    if not name:
+        raise UsageError(f"method '{spec}' has no name", hint=_form())
     items = [item.strip() for item in rest.split(",") if item.strip()]
     numbers = [item for item in items if "=" not in item]
     own, fields = _part((item.partition("=") for item in items if "=" in item), spec)
-    sampler = None if name in WAYS else ":".join(filter(None, [name, ",".join(fields)]))
+    sampler = None if name in NOT_SAMPLERS else ":".join(filter(None, [name, ",".join(fields)]))
     if sampler is None and fields:
-        raise UsageError(f"'{name}' has no field '{fields[0].partition('=')[0]}'", hint=f"it takes {_takes()}")
-    told = tuple((name, own.pop(name)) for name in ("class", *SCALES) if name in own)
-    method = Method(name=name, sampler=sampler, told=told, **own)
+        field = fields[0].partition("=")[0]
+        raise UsageError(f"method '{name}' has no field '{field}'", hint=_similar(field) or _takes(name))
+    for field in ONLY_OF:
+        if field in own and name not in _takers(field):
+            takers = " or ".join(_takers(field))
+            raise UsageError(f"method '{name}' has no field '{field}'", hint=f"{field} is for {takers}")
+    conditions = tuple((each, own.pop(each)) for each in ("class", *SCALES) if each in own)
+    method = Method(name=name, sampler=sampler, conditions=conditions, **own)
     bare = NAMED[name].bare_number if name in NAMED else "nfe"
     if numbers and own.get(bare) is not None:
-        raise UsageError(f"'{spec}' gives its {bare} twice", hint=f"write {name}:{numbers[0]}")
+        raise UsageError(f"'{spec}' specifies its {bare} twice", hint=f"write {name}:{numbers[0]}")
     if not numbers:
-        yield method
+        yield _checked(method, spec)
     for number in numbers:
-        yield replace(method, **{bare: _number(OWN_FIELDS[bare], number, spec)})
+        yield _checked(replace(method, **{bare: _value(bare, number, spec)}), spec)
+
+
+def _checked(method: Method, spec: str) -> Method:
+    if method.nfe is not None and method.steps is not None:
+        raise UsageError(f"'{spec}': nfe and steps are mutually exclusive", hint="remove one of them")
+    return replace(method, own_budget=method.nfe is not None or method.steps is not None)
 
 
 def _part(pairs: Iterable[tuple[str, str, str]], spec: str) -> tuple[dict[str, Any], list[str]]:
@@ -124,21 +168,45 @@ def _part(pairs: Iterable[tuple[str, str, str]], spec: str) -> tuple[dict[str, A
     own: dict[str, Any] = {}
     fields: list[str] = []
     for key, _, value in pairs:
-        if key in OWN_FIELDS:
-            own[key] = _number(OWN_FIELDS[key], value, spec)
+        key, value = key.strip(), value.strip()
+        if key in own or key in (field.partition("=")[0] for field in fields):
+            raise UsageError(f"'{spec}' specifies {key} twice", hint=f"remove one {key}=")
+        if key.replace("-", "_") in OWN_FIELDS:
+            key = key.replace("-", "_")
+            own[key] = _value(key, value, spec)
         else:
             fields.append(f"{key}={value}")
     return own, fields
 
 
-def _number(kind: type, text: str, spec: str) -> Any:
+def _value(field: str, text: str, spec: str) -> Any:
     try:
-        return kind(text)
+        value = OWN_FIELDS[field](text)
     except ValueError:
-        raise UsageError(
-            f"cannot read '{text}' in '{spec}'", hint=f"write NAME:N or NAME:field=value; {_takes()}"
-        ) from None
+        raise UsageError(f"cannot read '{text}' in '{spec}'", hint=_form()) from None
+    low, high = RANGES.get(field, (-math.inf, math.inf))
+    if field in RANGES and not low <= value <= high:
+        allowed = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise UsageError(f"'{spec}': {field} {text} is out of range", hint=f"{field} must be {allowed}")
+    if value == "":
+        raise UsageError(f"'{spec}': {field} has no value", hint=_form())
+    return value
 
 
-def _takes() -> str:
-    return f"fields: {', '.join(OWN_FIELDS)}, and the sampler's"
+def _form() -> str:
+    return f"write NAME:N or NAME:field=value; {_takes('')}"
+
+
+def _takes(name: str) -> str:
+    own = [field for field in OWN_FIELDS if field not in ONLY_OF or not name or name in _takers(field)]
+    return f"fields: {', '.join(own)}{'' if name in NOT_SAMPLERS else ', and those of the sampler'}"
+
+
+def _takers(field: str) -> list[str]:
+    """Return the names of the methods that take a field of `ONLY_OF`."""
+    return [name for name, method in NAMED.items() if ONLY_OF[field] in method.takes]
+
+
+def _similar(field: str) -> str:
+    found = difflib.get_close_matches(field, OWN_FIELDS, n=1)
+    return f"did you mean '{found[0]}'?" if found else ""

@@ -1,44 +1,34 @@
-"""A comparison as one page of HTML that needs nothing beside it: pictures, style and script are inside."""
+"""A comparison as one self-contained HTML page: images, style and script are inside the file.
+
+The templates stand in `templates/`: `page.html.j2` includes one file per section, `styles/` and `scripts/` hold what
+is inlined.
+"""
 
 import base64
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from ddbm_cli.comparison.result import Comparison
+from ddbm_cli.comparison import plots
+from ddbm_cli.comparison.result import Comparison, Outcome
+from ddbm_cli.comparison.tables import as_csv, as_markdown
 
-WIDTH, HEIGHT, MARGIN = 460, 260, 56
-"""Of a plot, in its own units."""
+STYLES = ("base.css", "images.css", "scores.css", "plots.css", "models.css", "viewer.css")
+SCRIPTS = ("common.js", "table.js", "viewer.js")
 
-ROOM = 36
-"""What the text of a tick takes."""
+WIDEST = 12
+"""Columns of images that stand side by side; with more, each input's images wrap."""
 
+MAIN = ("licence", "data", "limits", "path", "prediction", "network", "preprocess")
+"""Fields of a model card that are always shown; the others are folded."""
 
-@dataclass(frozen=True)
-class Point:
-    """A method in a plot; x and y are places, `title` tells the values."""
-
-    label: str
-    title: str
-    x: float
-    y: float
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A metric against work; ticks are (place, text)."""
-
-    title: str
-    points: list[Point]
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
+TITLE = ("name", "task")
 
 
 def as_html(comparison: Comparison) -> bytes:
-    """Return the page. The same comparison gives the same bytes."""
+    """Return the page. Equal comparisons give equal bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ddbm_cli.comparison", "templates"),
         autoescape=True,
@@ -47,56 +37,68 @@ def as_html(comparison: Comparison) -> bytes:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["uri"] = _uri
-    template = environment.get_template("page.html.j2")
-    return template.render(comparison=comparison, plots=_plots(comparison), width=WIDTH, height=HEIGHT).encode()
+    page = environment.get_template("page.html.j2").render(
+        comparison=comparison,
+        plots=plots.plots(comparison),
+        series=plots.series_of(comparison),
+        models=_models(comparison.ran),
+        image_metrics=[name for name in comparison.metrics if any(each.scores.get(name) for each in comparison.ran)],
+        size={
+            "width": plots.WIDTH,
+            "height": plots.HEIGHT,
+            "left": plots.LEFT,
+            "right": plots.RIGHT,
+            "top": plots.TOP,
+            "bottom": plots.BOTTOM,
+        },
+        markdown=as_markdown(comparison).decode(),
+        csv=as_csv(comparison).decode(),
+        widest=WIDEST,
+        styles=STYLES,
+        scripts=SCRIPTS,
+    )
+    return page.encode("utf-8", "backslashreplace")
 
 
-def _uri(picture: bytes) -> Markup:
-    kind = "webp" if picture[8:12] == b"WEBP" else "png"
-    return Markup(f"data:image/{kind};base64,{base64.b64encode(picture).decode()}")
+def _uri(image: bytes) -> Markup:
+    kind = "webp" if image[8:12] == b"WEBP" else "png"
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(image).decode()}")
 
 
-def _plots(comparison: Comparison) -> list[Plot]:
-    """Return the first metric of pictures, and the first of sets, against evaluations and against seconds.
-
-    A metric of pictures alone rewards blur, one of sets alone does not ask whether it is the right picture.
-    """
-    of_sets = {name for outcome in comparison.outcomes for name in outcome.figures}
-    chosen = [next((name for name in comparison.metrics if (name in of_sets) == sets), "") for sets in (False, True)]
-    plots = []
-    for metric in chosen:
-        ran = [outcome for outcome in comparison.outcomes if metric in outcome.means]
-        if len(ran) < 2:
-            continue
-        values = [outcome.means[metric] for outcome in ran]
-        labels = [outcome.label for outcome in ran]
-        plots += [
-            _plot(f"{metric} against {what}", labels, [float(getattr(outcome, field)) for outcome in ran], values)
-            for what, field in (("network evaluations", "nfe"), ("seconds a picture", "seconds"))
-        ]
-    return plots
-
-
-def _plot(title: str, labels: Sequence[str], work: Sequence[float], values: Sequence[float]) -> Plot:
-    """Lay out a plot, work on a logarithmic scale."""
-    low, high = math.log(min(work)), math.log(max(work))
-    bottom, top = min(values), max(values)
-    points = [
-        Point(
-            label,
-            f"{label}: {value:.4g} at {amount:.4g}",
-            MARGIN + (WIDTH - 2 * MARGIN) * _share(math.log(amount), low, high),
-            HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * _share(value, bottom, top),
+def _models(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return the models in order of their first use, each with its card in words and the methods that use it."""
+    models: dict[tuple[str, str], dict[str, Any]] = {}
+    for outcome in outcomes:
+        model = models.setdefault(
+            (outcome.model, outcome.digest),
+            {"name": outcome.model, "reference": outcome.reference, "outcomes": [], **_card(outcome.card)},
         )
-        for label, amount, value in zip(labels, work, values, strict=True)
-    ]
-    x_ticks: list[tuple[float, str]] = []
-    for place, text in sorted((round(point.x, 1), f"{amount:.3g}") for point, amount in zip(points, work, strict=True)):
-        if not x_ticks or place - x_ticks[-1][0] > ROOM:
-            x_ticks.append((place, text))
-    y_ticks = [(float(HEIGHT - MARGIN), f"{bottom:.3g}"), (float(MARGIN), f"{top:.3g}")]
-    return Plot(title, points, x_ticks, y_ticks)
+        model["outcomes"].append(outcome)
+    return list(models.values())
 
 
-def _share(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low) if high > low else 0.5
+def _card(card: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: text for name, value in card.items() if name not in TITLE and (text := in_words(value))}
+    return {
+        "task": in_words(card.get("task", "")),
+        "main": [(name, shown[name]) for name in MAIN if name in shown],
+        "more": [(name.replace("_", " "), text) for name, text in shown.items() if name not in MAIN],
+    }
+
+
+def in_words(value: Any) -> str:
+    """Return a value of a model card as people read it: {"name": "adm", "blocks": 2} is "adm (blocks 2)"."""
+    if value is None or value in ("", [], {}, ()):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        name = in_words(value.get("name", "")) if isinstance(value.get("name"), str) else ""
+        rest = {key: in_words(each) for key, each in value.items() if not (name and key == "name")}
+        words = ", ".join(f"{str(key).replace('_', ' ')} {text}" for key, text in rest.items() if text)
+        return f"{name} ({words})" if name and words else name or words
+    if isinstance(value, list | tuple):
+        return ", ".join(filter(None, map(in_words, value)))
+    return str(value)

@@ -1,4 +1,4 @@
-"""A comparison as a table: JSON, CSV, Markdown."""
+"""A comparison as JSON, CSV and Markdown."""
 
 import csv
 import io
@@ -9,19 +9,19 @@ from ddbm_cli.comparison.result import Comparison, Outcome
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each method: its label, NFE, seconds a picture, the mean of each metric, figures of the set."""
+    """Return a row per method: label, NFE, seconds per image, the mean of each metric, the figures of the set."""
     return [_row(comparison, outcome) for outcome in comparison.outcomes]
 
 
 def _row(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
     if outcome.error:
-        return {"method": outcome.label, "error": outcome.error}
-    row = {"method": outcome.label, "nfe": outcome.nfe, "seconds": round(outcome.seconds, 4)}
+        return {"method": outcome.label, "series": outcome.series, "error": outcome.error}
+    row = {"method": outcome.label, "series": outcome.series, "nfe": outcome.nfe, "seconds": round(outcome.seconds, 4)}
     return row | {name: outcome.means[name] for name in comparison.metrics if name in outcome.means}
 
 
 def as_json(comparison: Comparison) -> bytes:
-    """Return everything but the pictures."""
+    """Return everything except the images."""
     body = {
         "facts": comparison.facts,
         "warnings": comparison.warnings,
@@ -45,7 +45,7 @@ def as_json(comparison: Comparison) -> bytes:
 
 
 def as_csv(comparison: Comparison) -> bytes:
-    """Return a line for each method and input, with the metrics of that picture."""
+    """Return a row per method and input, with the scores of that image."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "nfe", "seconds", "input", "split", *comparison.metrics, "error"])
@@ -55,25 +55,33 @@ def as_csv(comparison: Comparison) -> bytes:
             error = outcome.error or outcome.failed.get(each.name, "")
             facts = [outcome.label, outcome.nfe, f"{outcome.seconds:.4f}", each.name, each.split]
             writer.writerow([*facts, *scores, error])
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def as_markdown(comparison: Comparison) -> bytes:
-    """Return the table of means, with what each metric is, the machine, and the warnings."""
+    """Return the table of means, the description of each metric, the machine and the warnings."""
     names = list(comparison.metrics)
     arrows = [f"{name} {'↑' if higher else '↓'}" for name, (_, higher) in comparison.metrics.items()]
-    lines = [_line("method", "NFE", "s/picture", *arrows), _line("---", "--:", "--:", *["--:"] * len(names))]
+    lines = [_line("method", "NFE", "s/image", *arrows), _line("---", "--:", "--:", *["--:"] * len(names))]
     for outcome in comparison.outcomes:
         if outcome.error:
             lines.append(_line(outcome.label, f"failed: {outcome.error}", *[""] * (len(names) + 1)))
             continue
-        means = [f"{outcome.means[name]:.4g}" if name in outcome.means else "" for name in names]
+        means = [_mean(comparison, outcome, name) for name in names]
         lines.append(_line(outcome.label, str(outcome.nfe), f"{outcome.seconds:.3f}", *means))
     lines += ["", *(f"- {name}: {what}" for name, (what, _) in comparison.metrics.items())]
     lines += [f"- {name}: {fact}" for name, fact in comparison.facts.items()]
     lines += [f"- **{warning}**" for warning in comparison.warnings]
-    return ("\n".join(lines) + "\n").encode()
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _line(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |"
+    return f"| {' | '.join(' '.join(cell.replace('|', ' ').split()) for cell in cells)} |"
+
+
+def _mean(comparison: Comparison, outcome: Outcome, metric: str) -> str:
+    """Return the mean of a metric, bold where it is the best."""
+    if metric not in outcome.means:
+        return ""
+    text = f"{outcome.means[metric]:.4g}"
+    return f"**{text}**" if outcome.label in comparison.best(metric) else text

@@ -214,6 +214,16 @@ class Failed:
 
 
 @event()
+class Compared:
+    """The result of a comparison. metrics: name -> higher is better. rows: one per method. best: metric -> methods."""
+
+    metrics: dict[str, bool]
+    rows: list[dict[str, Any]]
+    best: dict[str, list[str]]
+    notes: list[str] = field(default_factory=list)
+
+
+@event()
 class Finished:
     """After the last image or model: how many were done, kept and failed. word: what `written` counts."""
 

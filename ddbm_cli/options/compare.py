@@ -7,8 +7,8 @@ from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Overwrite, Recursive, Seed
 
-DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6,model=prior-3d-64")
-"""The built-in model as its card says and with the papers' samplers, and SDEdit with the built-in prior."""
+DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
+"""The model with its card's settings and with the papers' samplers, and SDEdit with the built-in prior."""
 
 
 @settings
@@ -55,9 +55,9 @@ class CompareRequest(ModelOptions):
     targets: Annotated[
         Path | None,
         Field(
-            "Folder of true images, with the file names of the inputs.",
+            "Target images: a folder with the file names of the inputs, or a file for one input.",
             flags=("-t", "--targets"),
-            metavar="FOLDER",
+            metavar="PATH",
             unset="none",
             panel=FILES,
         ),

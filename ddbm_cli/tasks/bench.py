@@ -1,12 +1,12 @@
-"""The bench of a comparison: each method is a `translate` into a folder of its own, with its time taken.
+"""Run the methods of a comparison: each is a `translate` into its own folder, with the sampling time measured.
 
-Finished pictures and the timings of batches stay in that folder, so a bench that was stopped goes on.
+Finished images and the times of batches stay in that folder, so a comparison that was stopped resumes.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,11 @@ import torch
 
 from ddbm_cli import __version__
 from ddbm_cli.comparison import Input, Method, Outcome, Strip
+from ddbm_cli.foundation import files
 from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
-from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
+from ddbm_cli.imaging.io import encode_picture, open_picture, read_file
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.imaging.walk import list_images, stem_key
@@ -35,20 +36,24 @@ from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finish
 from ddbm_cli.tasks.recreate import command
 from ddbm_cli.tasks.request import in_words
 from ddbm_cli.tasks.scores import score
+from ddbm_cli.tasks.workspace import Workspace, read_small_json
 
 TIMED_CALLS = 3
-"""Network evaluations by which a budget of seconds is turned into one of evaluations."""
+"""Network evaluations that are timed to convert a budget of seconds into one of evaluations."""
 
 BATCH = 8
-"""Pictures that are sampled together, where nobody says."""
+"""Default number of images that are sampled together."""
 
 COLUMNS = 12
-"""Evaluations of a trajectory that are kept, at most."""
+"""Largest number of evaluations of a trajectory that are kept."""
+
+LONGEST = 1e6
+"""Seconds per image; a recorded time above it is not one of ours."""
 
 
 @dataclass
 class _Timing:
-    """The seconds that each batch spent sampling, a picture; kept in a file, for a comparison that goes on."""
+    """The sampling time of each batch, in seconds per image; kept in a file, for a comparison that resumes."""
 
     file: Path
     batches: list[float]
@@ -56,30 +61,31 @@ class _Timing:
     @classmethod
     def at(cls, folder: Path) -> "_Timing":
         file = folder / "timing.json"
-        try:
-            return cls(file, [float(value) for value in json.loads(file.read_text())])
-        except (OSError, ValueError, TypeError):
-            return cls(file, [])
+        found = read_small_json(file)
+        values = found if isinstance(found, list) else []
+        numbers = [float(value) for value in values if isinstance(value, int | float) and 0 <= value < LONGEST]
+        return cls(file, numbers)
 
     def add(self, seconds: float) -> None:
         self.batches.append(seconds)
-        write_atomically(self.file, json.dumps(self.batches).encode())
+        files.write_text(self.file, json.dumps(self.batches))
 
     @property
     def median(self) -> float:
-        """Of all batches but the first, which warms up, where there are more."""
+        """The median over all batches except the first, a warm-up, where there are more."""
         return statistics.median(self.batches[1:] or self.batches or [0.0])
 
 
 class Bench:
-    """Runs methods on one set of inputs; models that several methods share are loaded once.
+    """Runs methods on one set of inputs. Models that several methods share are loaded once.
 
     Args:
-        jobs: the inputs, with outputs below `parts`, the folder of half-done work.
-        targets: the truth, a file or a folder of the same names.
+        jobs: the inputs, with outputs below the workspace's folder.
+        workspace: where unfinished work is kept.
+        targets: the targets, a file or a folder with the inputs' names.
         common: options of `translate` that all methods share: source, seed, device, dtype, batch_size, recursive.
-        seconds: budget of a picture for methods that name none.
-        trajectories: inputs whose way is kept, the first ones.
+        seconds: budget per image of the methods that specify none.
+        trajectories: number of inputs whose trajectory is kept, the first ones.
 
     Raises:
         UsageError: there are no such targets.
@@ -88,17 +94,18 @@ class Bench:
     def __init__(
         self,
         jobs: list[Job],
-        parts: Path,
+        workspace: Workspace,
         *,
         targets: Path | None,
         common: dict[str, Any],
         seconds: float | None,
         trajectories: int,
     ) -> None:
-        self.targets = _match(jobs, targets)
+        self.targets = match_targets(jobs, targets)
         self.device = ""
+        self.broken: dict[str, str] = {}
         self._jobs = jobs
-        self._parts = parts
+        self._workspace = workspace
         self._common = common
         self._seconds = seconds
         self._trajectories = trajectories
@@ -106,33 +113,42 @@ class Bench:
         self._preprocess = Preprocess(size=64)
 
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
-        """Run a method; what stops it is its outcome."""
+        """Run a method. An error that stops it becomes its outcome."""
         try:
             asked = self._ask(method)
             model = yield from method_of(asked).load(asked, self.load)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
-            return Outcome(label=method.label, error=error.message, hint=error.hint)
+            return Outcome(label=method.label, series=method.label, error=error.message, hint=error.hint)
 
-    def inputs(self) -> Iterator[Input]:
-        """Yield the inputs that can be read, as the last model saw them."""
+    def inputs(self) -> Generator[Event, None, tuple[Input, ...]]:
+        """Return the inputs as the last model received them; report targets that cannot be read."""
+        found = []
         for job in self._jobs:
-            target = self.targets.get(job.name)
-            with suppress(ImageError):
-                yield Input(
-                    name=job.name,
-                    picture=self._as_seen(job.source),
-                    target=self._as_seen(target) if target else None,
-                    split=self._split(job.source),
-                )
+            error, image, target = self.broken.get(job.name, ""), None, None
+            try:
+                image = None if error else self._as_received(job.source)
+            except ImageError as unreadable:
+                error = unreadable.message
+            try:
+                target = self._as_received(self.targets[job.name]) if job.name in self.targets else None
+            except ImageError as unreadable:
+                del self.targets[job.name]
+                yield Failed(source=job.source, message=f"target {unreadable.message}", hint=unreadable.hint)
+            split = UNKNOWN if error else self._split(job.source)
+            found.append(Input(name=job.name, image=image, target=target, split=split, error=error))
+        return tuple(found)
 
     def _split(self, source: Path) -> str:
-        """Return the split that the models agree on; one that was trained on the picture is enough to spoil it."""
-        splits = {split_of(model.card.splits, source) for model in self._models.values()}
+        """Return the split that the models agree on. One model that was trained on the image is enough."""
+        try:
+            splits = {split_of(model.card.splits, source) for model in self._models.values()}
+        except (OSError, ValueError, ArithmeticError):  # an image that disappeared, or filters that are damaged
+            return UNKNOWN
         return TRAINING if TRAINING in splits else splits.pop() if len(splits) == 1 else UNKNOWN
 
-    def _as_seen(self, file: Path) -> bytes:
+    def _as_received(self, file: Path) -> bytes:
         tensor, placement = self._preprocess.forward(open_picture(file))
         return encode_picture(self._preprocess.inverse(tensor, placement), "png")
 
@@ -140,7 +156,7 @@ class Bench:
         """Load a model, once.
 
         Raises:
-            ModelError: it cannot be had.
+            ModelError: it is not available.
             UsageError: no such device or dtype.
         """
         if reference not in self._models:
@@ -154,8 +170,8 @@ class Bench:
         return translate.request(**self._common, **method.options(), **more, format="png")
 
     def _within_seconds(self, method: Method, model: TranslationModel) -> Method:
-        """Turn the budget of seconds, if there is one, into network evaluations, by timing some."""
-        if self._seconds is None or method.nfe is not None or method.steps is not None:
+        """Convert the budget of seconds, if there is one, into network evaluations, by timing some."""
+        if self._seconds is None or method.own_budget:
             return method
         asked = self._ask(method)
         plan = method_of(asked).plan(asked, model)
@@ -169,43 +185,62 @@ class Bench:
         return replace(method, nfe=max(int(self._seconds / each), least))
 
     def _measure(self, method: Method, model: TranslationModel) -> Generator[Event, None, Outcome]:
-        folder = self._parts / _digest(method.options(), self._common, model.digest)
+        folder = self._workspace.claim(_digest(method.options(), self._common, model.digest))
         asked = self._ask(method, output=folder)
         plan = method_of(asked).plan(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
-        done = {job.name: folder / job.output.relative_to(self._parts) for job in self._jobs if job.name not in failed}
-        shown = [job for job in self._jobs if job.name in done]
-        sources = {job.name: job.source for job in self._jobs}
+        ready = [job for job in self._jobs if job.name not in failed]
+        done = {job.name: folder / job.output.relative_to(self._workspace.folder) for job in ready}
         self._preprocess = model.card.preprocess
-        scores, figures = score(done, sources, self.targets)
+        sources = {job.name: job.source for job in self._jobs}
+        scores, figures, intervals = score(done, sources, self.targets, seed=self._common["seed"])
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
+            series=method.label,
             model=model.name,
+            digest=model.digest,
+            reference=method.model or model.name,
             card={name: value for name, value in describe_card(model.card).items() if name != "splits"},
             sampling=in_words(plan),
+            off_budget=_off_budget(plan, method.nfe),
             steps=plan.steps,
             nfe=plan.nfe,
             seconds=_Timing.at(folder).median,
-            pictures={name: file.read_bytes() for name, file in done.items()},
-            commands={
-                name: command(
-                    file, source=sources[name], models={"--model": method.model, "--source-model": method.source}
-                )
-                for name, file in done.items()
-            },
-            strips=self._strips(conditioned(asked, model), plan, shown[: self._trajectories]),
+            images={name: read_file(file) for name, file in done.items()},
+            commands=dict(_commands(done, sources, method)),
+            strips=self._strips(conditioned(asked, model), plan, ready[: self._trajectories]),
             scores=scores,
             figures=figures,
+            intervals=intervals,
             failed=failed,
         )
 
     def _translate(
         self, asked: translate.TranslateRequest, folder: Path, model: TranslationModel, label: str
     ) -> Generator[Event, None, dict[str, str]]:
-        """Make a method's pictures; return the inputs that failed, with the reason."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Make a method's images; return the inputs that failed, with the reason.
+
+        Images from a stopped comparison whose record does not fit, say because the input changed, are made again.
+        """
+        failed: dict[str, str] = {}
+        stale = yield from self._once(asked, folder, model, label, failed)
+        if stale:
+            for file in stale:
+                file.unlink(missing_ok=True)
+            failed.clear()
+            yield from self._once(asked, folder, model, label, failed)
+        return failed
+
+    def _once(
+        self,
+        asked: translate.TranslateRequest,
+        folder: Path,
+        model: TranslationModel,
+        label: str,
+        failed: dict[str, str],
+    ) -> Generator[Event, None, list[Path]]:
         names = {job.source: job.name for job in self._jobs}
-        timing, failed = _Timing.at(folder), {}
+        timing, stale = _Timing.at(folder), []
         started, clock = BatchStarted(images=0, nfe=0), 0.0
         for event in translate.run(asked, model=model):
             if isinstance(event, BatchStarted):
@@ -215,19 +250,26 @@ class Bench:
             if isinstance(event, Failed) and event.source not in names:
                 continue  # not an input: it was reported when the inputs were listed
             if isinstance(event, Failed):
-                failed[names[event.source]] = event.message
-            if isinstance(event, Written | Kept | Failed):
+                name = names[event.source]
+                failed[name] = event.message
+                if name not in self.broken:
+                    self.broken[name] = event.message
+                    yield event
+                    continue
+            if isinstance(event, Kept) and event.differs:
+                stale.append(event.output)
+            elif isinstance(event, Written | Kept | Failed):
                 yield Made(text=f"{label}: {names[event.source]}")
             elif not isinstance(event, Planned | Finished):
                 yield event
-        return failed
+        return stale
 
     def _strips(self, model: TranslationModel, plan: Plan, jobs: Sequence[Job]) -> dict[str, Strip]:
-        """Return the trajectories of some inputs; the same noise makes the same pictures as before."""
+        """Return the trajectories of some inputs; equal noise gives the same images as before."""
         count = min(COLUMNS, nfe := plan.nfe)
         wanted = {1 + round(index * (nfe - 1) / max(count - 1, 1)) for index in range(count)}
         batch = min(self._common["batch_size"] or BATCH, len(jobs))
-        ways = {}
+        strips = {}
         for first in range(0, len(jobs), batch or 1):
             part = jobs[first : first + batch]
             source = torch.stack([model.card.preprocess.forward(open_picture(job.source))[0] for job in part])
@@ -235,33 +277,54 @@ class Bench:
             kept = [call for call in model.translate(source, noise, plan) if call.nfe in wanted]
             for index, job in enumerate(part):
                 frames = torch.stack([call.x[index] for call in kept] + [call.x0[index] for call in kept]).float().cpu()
-                ways[job.name] = Strip(
-                    picture=encode_picture(contact_sheet([frames], columns=count, gap=0), "webp", quality=90),
+                strips[job.name] = Strip(
+                    image=encode_picture(contact_sheet([frames], columns=count, gap=0), "webp", quality=90),
                     times=tuple(call.t for call in kept),
                     calls=tuple(call.nfe for call in kept),
                 )
-        return ways
+        return strips
 
 
 def _digest(*deciding: object) -> str:
-    """Return a name for what decides a method's pictures."""
+    """Return a name for everything that decides a method's images."""
     return sha256(json.dumps([__version__, *deciding], sort_keys=True).encode())[:16]
 
 
-def _match(jobs: list[Job], targets: Path | None) -> dict[str, Path]:
-    """Return the truth of each input that has one.
+def _commands(done: Mapping[str, Path], sources: Mapping[str, Path], method: Method) -> Iterator[tuple[str, str]]:
+    """Yield the commands that recreate a method's images, of those whose record can be read."""
+    for name, file in done.items():
+        with suppress(DdbmError):
+            models = {"--model": method.model, "--source-model": method.source}
+            yield name, command(file, source=sources[name], models=models)
+
+
+def _off_budget(plan: Plan, nfe: int | None) -> str:
+    """Return why a plan does not meet a budget of network evaluations, "" if it does."""
+    if nfe is None or plan.nfe == nfe:
+        return ""
+    steps = plan.steps + 1 if plan.nfe < nfe else plan.steps - 1
+    other = f", {steps} take {replace(plan, steps=steps).nfe}" if steps >= 1 else ""
+    return f"{plan.steps} steps take {plan.nfe} network evaluations{other}."
+
+
+def match_targets(jobs: list[Job], targets: Path | None) -> dict[str, Path]:
+    """Return the target of each input that has one.
 
     Raises:
-        UsageError: there is no such folder, or nothing in it fits.
+        UsageError: there is no such folder, nothing in it has an input's name, or one file for several inputs.
     """
     if targets is None:
         return {}
-    if targets.is_file():
+    if targets.is_file() and len(jobs) == 1:
         return {jobs[0].name: targets}
+    if targets.is_file():
+        raise UsageError(f"{targets}: one target for {len(jobs)} inputs", hint="pass a folder of targets")
     if not targets.is_dir():
-        raise UsageError(f"{targets}: no such folder", hint="name the folder with the true pictures")
+        raise UsageError(f"{targets}: no such file or folder", hint="pass the folder with the targets")
     found = list_images(targets).stems()
     matched = {job.name: found[key] for job in jobs if (key := stem_key(job.name)) in found}
     if not matched:
-        raise UsageError(f"{targets}: no picture is named like an input", hint="give source and truth the same names")
+        raise UsageError(
+            f"{targets}: no target has the name of an input", hint="give an input and its target the same file name"
+        )
     return matched

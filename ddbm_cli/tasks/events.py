@@ -2,6 +2,7 @@
 
 from ddbm_cli.foundation.events import (
     BatchStarted,
+    Compared,
     Doubted,
     Evaluated,
     Failed,
@@ -18,6 +19,7 @@ from ddbm_cli.foundation.events import (
 
 __all__ = [
     "BatchStarted",
+    "Compared",
     "Evaluated",
     "Event",
     "Failed",
@@ -32,4 +34,4 @@ __all__ = [
 ]
 
 Loading = Pulling | Importing | Doubted | Noticed
-Event = Loading | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Finished
+Event = Loading | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Compared | Finished

@@ -1,11 +1,12 @@
-"""Scores of a comparison: the metrics of `evaluate` that one picture, or all of a method, has a number in."""
+"""Scores of a comparison: the metrics of `evaluate` that have a value per image, or one per set of images."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from ddbm_cli.metrics import METRICS, UNAVAILABLE, Metric, PictureMetric, SetMetric
+from ddbm_cli.metrics import METRICS, UNAVAILABLE, Metric, PictureMetric, SetMetric, interval
 from ddbm_cli.metrics.feed import Item, Unread, feed
 
 AGAINST_TARGETS = ("mse", "psnr", "ssim", "lpips", "swd", "fid")
@@ -14,10 +15,11 @@ AGAINST_SOURCES = ("edge-f1",)
 BATCH_SIZE = 32
 
 Scores = dict[str, dict[str, float]]
+Intervals = dict[str, tuple[float, float]]
 
 
 def metrics(*, targets: bool) -> list[Metric]:
-    """Return the metrics that can be had; those against targets first, if there are any."""
+    """Return the available metrics, those against targets first."""
     found: list[Metric] = []
     for name in (*(AGAINST_TARGETS if targets else ()), *AGAINST_SOURCES):
         try:
@@ -28,10 +30,17 @@ def metrics(*, targets: bool) -> list[Metric]:
 
 
 def score(
-    outputs: Mapping[str, Path], sources: Mapping[str, Path], targets: Mapping[str, Path]
-) -> tuple[Scores, dict[str, float]]:
-    """Return label -> name -> value, for the outputs that have what the metric needs and a finite value; and label ->
-    value, of all outputs as a set.
+    outputs: Mapping[str, Path], sources: Mapping[str, Path], targets: Mapping[str, Path], *, seed: int
+) -> tuple[Scores, dict[str, float], Intervals]:
+    """Measure the outputs of one method.
+
+    Args:
+        outputs, sources, targets: input name -> file.
+        seed: of the bootstrap.
+
+    Returns:
+        label -> input name -> value, for the outputs that have what the metric needs and a finite value;
+        label -> value of all outputs as a set; label -> 95 % bootstrap interval of the mean, of two values or more.
     """
     scores: Scores = {}
     figures: dict[str, float] = {}
@@ -46,7 +55,12 @@ def score(
             scores[metric.label] = {name: found[name] for name in names if name in found}
         elif isinstance(metric, SetMetric):
             figures |= _figures(metric, items)
-    return scores, figures
+    intervals = {
+        label: interval(np.fromiter(values.values(), dtype=np.float64), seed=seed)
+        for label, values in scores.items()
+        if len(values) > 1
+    }
+    return scores, figures, intervals
 
 
 def _values(metric: PictureMetric, items: list[Item]) -> Iterator[tuple[int, float]]:
@@ -57,7 +71,7 @@ def _values(metric: PictureMetric, items: list[Item]) -> Iterator[tuple[int, flo
 
 
 def _figures(metric: SetMetric, items: list[Item]) -> dict[str, float]:
-    """Return the first figure that a metric of sets ends in, which it is named for, if it has a value."""
+    """Return the first figure of a metric of sets, the one that it is named for, if it has a value."""
     for batch in feed(items, batch_size=BATCH_SIZE, device=torch.device("cpu"), resize="targets"):
         if not isinstance(batch, Unread):
             metric.update(batch)

@@ -1,4 +1,4 @@
-"""A comparison of painted pictures, for tests of what is told of it."""
+"""A comparison of painted images, for tests of its page and tables."""
 
 import io
 
@@ -22,7 +22,7 @@ def strip(count: int = 4) -> Strip:
     body = io.BytesIO()
     picture.save(body, "webp", lossless=True)
     return Strip(
-        picture=body.getvalue(), times=tuple(1 - k / count for k in range(count)), calls=tuple(range(1, count + 1))
+        image=body.getvalue(), times=tuple(1 - k / count for k in range(count)), calls=tuple(range(1, count + 1))
     )
 
 
@@ -32,27 +32,31 @@ def comparison(count: int = 3, **changes) -> Comparison:
     def outcome(label: str, nfe: int, colour: str, error: float) -> Outcome:
         return Outcome(
             label=label,
+            series=label.partition(",")[0],
             model="tiny",
+            digest="d1",
+            reference="tiny.safetensors",
             card={"name": "tiny", "licence": "MIT"},
             sampling=label,
             steps=nfe,
             nfe=nfe,
             seconds=nfe / 100,
-            pictures=dict.fromkeys(names, paint(colour)),
+            images=dict.fromkeys(names, paint(colour)),
             commands={name: f"ddbm translate {name} --seed 0" for name in names},
             strips={names[0]: strip()},
             scores={"MSE": {name: error + index for index, name in enumerate(names)}},
+            intervals={"MSE": (error, error + 2)},
         )
 
     body = {
-        "inputs": tuple(Input(name=name, picture=paint("white"), target=paint("blue")) for name in names),
+        "inputs": tuple(Input(name=name, image=paint("white"), target=paint("blue")) for name in names),
         "outcomes": (
             outcome("slow, 20 NFE", 20, "red", 0.25),
             outcome("fast, 5 NFE", 5, "green", 0.5),
-            Outcome(label="<broken>", error="it broke", hint="mend it"),
+            Outcome(label="<broken>", series="<broken>", error="it broke", hint="mend it"),
         ),
         "metrics": {"MSE": ("mean squared error", False)},
         "facts": {"date": "today", "seed": "0"},
-        "warnings": ("few pictures",),
+        "warnings": ("few images",),
     }
     return Comparison(**(body | changes))

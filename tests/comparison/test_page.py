@@ -1,34 +1,39 @@
-"""The page: complete in itself, the same bytes for the same comparison, safe against what names contain."""
+"""The page: self-contained, equal bytes for equal comparisons, safe against what names contain, images first."""
 
 import dataclasses
 import re
 from html.parser import HTMLParser
 
 from ddbm_cli.comparison import Input
-from ddbm_cli.comparison.page import as_html
+from ddbm_cli.comparison.page import as_html, in_words
 from tests.comparison.made import comparison, paint
 
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "circle", "rect", "path", "use", "line", "polyline"}
 
 
 class Outline(HTMLParser):
-    """Sees that every tag is closed, and collects what the page refers to."""
+    """Checks that every tag is closed, and collects addresses, counts and identifiers."""
 
     def __init__(self):
         super().__init__()
-        self.open, self.addresses, self.count = [], [], {}
+        self.open, self.addresses, self.count, self.ids = [], [], {}, []
 
     def handle_starttag(self, tag, attrs):
-        self.count[tag] = self.count.get(tag, 0) + 1
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "data-strip")]
+        self.note(tag, attrs)
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
+        self.note(tag, attrs)
+
+    def note(self, tag, attrs):
         self.count[tag] = self.count.get(tag, 0) + 1
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "data-strip")]
+        self.ids += [value for name, value in attrs if name == "id"]
 
     def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+        if tag not in VOID:
+            assert self.open.pop() == tag
 
 
 def outline(page: bytes) -> Outline:
@@ -38,29 +43,74 @@ def outline(page: bytes) -> Outline:
     return found
 
 
-def test_it_needs_nothing_beside_it():
+def test_it_is_self_contained():
     page = as_html(comparison())
-    addresses = outline(page).addresses
-    assert len(addresses) > 12 and all(address.startswith("data:") for address in addresses)
-    assert b"http" not in re.sub(rb"data:[^\"]*", b"", page)
+    found = outline(page)
+    assert len(found.addresses) > 12 and all(address.startswith(("data:", "#")) for address in found.addresses)
+    assert {address[1:] for address in found.addresses if address.startswith("#")} <= set(found.ids)
+    assert b"http" not in re.sub(rb"data:[^\"]*|http-equiv", b"", page)
+    assert b"Content-Security-Policy" in page
 
 
-def test_it_shows_every_method_and_picture():
-    found = outline(as_html(comparison()))
-    assert found.count["article"] == 3 and found.count["tr"] == 4 and found.count["circle"] == 4
-    assert found.count["figure"] == 2 + 3 * 4  # plots; source, two methods, target
+def test_images_come_before_scores_plots_and_models():
+    page = as_html(comparison()).decode()
+    body = page[page.index("<main>") :]
+    places = [body.index(f'<section id="{name}"') for name in ("images", "scores", "plots", "models", "run")]
+    assert places == sorted(places)
+
+
+def test_a_row_has_source_every_method_and_target():
+    page = as_html(comparison()).decode()
+    row = page[page.index('data-name="1.png"') : page.index('data-name="2.png"')]
+    assert re.findall(r'data-label="([^"]*)"', row) == ["Source", "slow, 20 NFE", "fast, 5 NFE", "Target"]
+    assert outline(page.encode()).count["figure"] == 2 + 2 + 3 * 4  # plots, the viewer's frames, the grid
+
+
+def test_the_best_value_of_each_metric_is_marked_once_in_the_table():
+    made = comparison()
+    table = as_html(made).decode().partition("<tbody>")[2].partition("</tbody>")[0]
+    assert table.count('class="win"') == 1 and re.search(r'class="win"><span>1\.25 ', table)
+    higher = as_html(comparison(metrics={"MSE": ("x", True)})).decode().partition("<tbody>")[2].partition("</tbody>")[0]
+    assert re.search(r'class="win"><span>1\.5 ', higher)
+
+
+def test_one_method_alone_is_not_the_best():
+    page = as_html(comparison(outcomes=comparison().outcomes[:1])).decode()
+    assert 'class="win"' not in page and "score win" not in page
+
+
+def test_means_have_their_interval():
+    table = as_html(comparison()).decode().partition("<tbody>")[2]
+    assert "0.25 to 2.25</small>" in table and "0.5 to 2.5</small>" in table
+
+
+def test_series_have_their_own_colour_and_marker_everywhere():
+    page = as_html(comparison()).decode()
+    plots = page[page.index('<section id="plots"') : page.index('<section id="models"')]
+    assert {'class="c0"', 'class="c1"'} <= set(re.findall(r'class="c\d"', plots))
+    assert plots.count('class="whisker"') == 4 and "#m-circle" in plots and "#m-square" in plots
+
+
+def test_an_axis_starts_at_zero_or_is_marked():
+    page = as_html(comparison()).decode()
+    assert 'class="end">0</text>' in page and 'class="break"' not in page
+    near = [
+        dataclasses.replace(each, scores={"MSE": dict.fromkeys(each.scores["MSE"], 10 + place)}, intervals={})
+        for place, each in enumerate(comparison().outcomes[:2])
+    ]
+    page = as_html(comparison(outcomes=tuple(near))).decode()
+    assert 'class="break"' in page and "does not start at 0" in page
 
 
 def test_a_figure_of_the_set_has_a_column_and_plots_of_its_own():
     made = comparison()
     outcomes = [dataclasses.replace(each, figures={} if each.error else {"SWD": 0.125}) for each in made.outcomes]
     page = as_html(comparison(outcomes=tuple(outcomes), metrics=made.metrics | {"SWD": ("of the set", False)}))
-    found = outline(page)
-    assert found.count["circle"] == 8 and found.count["figure"] == 4 + 3 * 4
+    assert outline(page).count["figure"] == 4 + 2 + 3 * 4
     assert b'data-value="0.125"' in page and b"SWD against seconds" in page
 
 
-def test_the_same_comparison_is_the_same_page():
+def test_equal_comparisons_are_equal_pages():
     assert as_html(comparison()) == as_html(comparison())
     assert as_html(comparison()) != as_html(comparison(warnings=()))
 
@@ -69,18 +119,42 @@ def test_names_are_not_code():
     bad = "</script><script>alert(1)</script>"
     page = as_html(comparison(facts={"x": bad})).decode()
     assert bad not in page and "&lt;broken&gt;" in page
-    page = as_html(comparison(inputs=(Input(name=bad, picture=paint("red")),))).decode()
+    page = as_html(comparison(inputs=(Input(name=bad, image=paint("red")),))).decode()
     assert bad not in page
+    named = dataclasses.replace(comparison().outcomes[0], label=bad, series=bad, model=bad, card={"data": bad})
+    assert bad not in as_html(comparison(outcomes=(named, *comparison().outcomes[1:]))).decode()
 
 
-def test_the_script_is_short():
+def test_names_that_are_not_utf8_can_be_written():
+    assert b"data-name" in as_html(comparison(inputs=(Input(name="\udcff.png", image=paint("red")),)))
+
+
+def test_an_unreadable_input_has_a_row_with_the_reason():
+    page = as_html(comparison(inputs=(Input(name="x.png", image=None, error="x.png: damaged image"),))).decode()
+    assert "x.png: damaged image" in page
+
+
+def test_a_model_has_one_card_that_names_its_methods():
     page = as_html(comparison()).decode()
-    script = page[page.index("<script>") : page.index("</script>")]
-    assert len(script.strip().splitlines()) <= 60
+    models = page[page.index('<section id="models"') : page.index('<section id="run"')]
+    assert models.count('class="card"') == 1 and "slow, 20 NFE" in models and "fast, 5 NFE" in models
+    assert "MIT" in models and "{" not in models
+
+
+def test_commands_and_tables_can_be_copied():
+    page = as_html(comparison()).decode()
+    assert page.count('data-copy="ddbm translate 1.png --seed 0"') == 2
+    assert "Copy as Markdown" in page and 'data-copy="| method | NFE' in page
+
+
+def test_card_values_are_in_words():
+    assert in_words({"name": "adm", "blocks": 2, "wide": True, "more": []}) == "adm (blocks 2, wide yes)"
+    assert in_words([1, 2.5, "x"]) == "1, 2.5, x" and in_words({}) == "" and in_words({"a": {"b": None}}) == ""
+    assert in_words({"name": {"x": 1}}) == "name x 1"
 
 
 def test_two_hundred_inputs_stay_small():
-    """Six methods of 64 pixels each, with the pictures of noise that compress worst."""
+    """Six methods of 64 pixels each, with images of noise, which compress worst."""
     import numpy as np
     from PIL import Image
 
@@ -90,6 +164,6 @@ def test_two_hundred_inputs_stay_small():
     worst = encode_picture(Image.fromarray(noise), "png")
     made = comparison(200)
     for outcome in made.outcomes[:2]:
-        outcome.pictures.update(dict.fromkeys(outcome.pictures, worst))
+        outcome.images.update(dict.fromkeys(outcome.images, worst))
     made = comparison(inputs=made.inputs, outcomes=made.outcomes[:2] * 3)
     assert len(as_html(made)) < 40e6

@@ -1,18 +1,22 @@
-"""Comparing: equal budgets are equal work, the same again is the same page, and what fails costs its own column."""
+"""Comparing: equal budgets are equal work, equal commands give equal pages, and a failure costs its own column."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from ddbm_cli.comparison.request import check
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.models import write_model
 from ddbm_cli.models.splits import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks import evaluate, translate
 from ddbm_cli.tasks.compare import request, run
-from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Made, Planned, Written
-from tests.tiny import NETWORK, picture, write_tiny
+from ddbm_cli.tasks.events import Compared, Evaluated, Failed, Finished, Made, Planned, Written
+from tests.tiny import NETWORK, picture, tiny_card, tiny_weights, write_tiny
 
 
 @pytest.fixture
@@ -114,14 +118,15 @@ def test_the_same_again_is_the_same_page(folder):
         page = (folder / name).read_text()
         page = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "DATE", page)
         page = re.sub(r'data-value="[\d.]+">\d\.\d{3}<', "SECONDS", page)
-        page = re.sub(r'<section class="plots">.*?</section>', "PLOTS", page, flags=re.DOTALL)
+        page = re.sub(r'<section id="plots">.*?</section>', "PLOTS", page, flags=re.DOTALL)
+        page = re.sub(r"\| \d\.\d{3} \||,\d\.\d{4},", "SECONDS", page).replace(name, "NAME")
         pages.append(page)
     assert pages[0] == pages[1]
 
 
 def test_the_grid_has_a_column_for_each(folder):
     """Source, two methods and truth, enlarged to be seen; a method that failed leaves its column white."""
-    compare(folder, "dbim", "nonsense", outputs=(folder / "cmp.png",), targets=folder / "truth")
+    compare(folder, "dbim", "heun:1", outputs=(folder / "cmp.png",), targets=folder / "truth")
     sheet = Image.open(folder / "cmp.png")
     side, gap = 128, 4
     assert sheet.width == 4 * (side + gap) + gap
@@ -137,7 +142,7 @@ def test_a_seed_changes_it(folder):
     assert made[0] != made[1]
 
 
-def test_it_goes_on_where_it_was_stopped(folder):
+def test_it_resumes_where_it_was_stopped(folder):
     body = {"source": str(folder / "in"), "model": str(folder / "tiny.safetensors"), "device": "cpu", "nfe": 5}
     asked = request(**body, methods=("dbim", "ddbm"), outputs=(folder / "cmp.json",), batch_size=1)
     events = run(asked)
@@ -157,13 +162,11 @@ def test_it_goes_on_where_it_was_stopped(folder):
 
 
 def test_a_method_that_fails_costs_its_column(folder):
-    events = compare(folder, "dbim", "heun:1", "nonsense", outputs=(folder / "cmp.json", folder / "cmp.html"))
-    assert [event.message for event in kinds(events, Failed)] == [
-        "heun: 1 evaluations are too few for sampler 'heun'",
-        "nonsense: unknown sampler 'nonsense'",
-    ]
-    first, *broken = told(folder)["methods"]
-    assert first["nfe"] == 5 and all(row["error"] for row in broken) and events[-1].failed == 2
+    events = compare(folder, "dbim", "heun:1", outputs=(folder / "cmp.json", folder / "cmp.html"))
+    (failed,) = kinds(events, Failed)
+    assert failed.message.startswith("heun: ") and "too few for sampler 'heun'" in failed.message
+    first, broken = told(folder)["methods"]
+    assert first["nfe"] == 5 and broken["error"] and events[-1].failed == 1
     assert "too few for sampler" in (folder / "cmp.html").read_text()
 
 
@@ -173,6 +176,33 @@ def test_a_picture_that_fails_costs_its_cell(folder):
     (row,) = told(folder)["methods"]
     assert list(row["failed"]) == ["1.png"] and row["commands"].keys() == {"0.png", "2.png"}
     assert events[-1].failed == 1
+    assert [event.source.name for event in kinds(events, Failed)] == ["1.png"]
+    assert any("1.png cannot be read" in warning for warning in told(folder)["warnings"])
+    assert "1.png" in (folder / "cmp.html").read_text()
+
+
+def test_an_input_that_fails_in_every_method_is_named_once(folder):
+    (folder / "in" / "1.png").write_bytes(b"no image")
+    events = compare(folder, "dbim", "ddbm", targets=folder / "truth")
+    assert [event.source.name for event in kinds(events, Failed)] == ["1.png"] and events[-1].failed == 1
+
+
+def test_a_target_that_cannot_be_read_is_named_and_the_input_stays(folder):
+    (folder / "truth" / "1.png").write_bytes(b"no image")
+    events = compare(folder, "dbim", targets=folder / "truth")
+    (failed,) = kinds(events, Failed)
+    assert "truth" in failed.message and "1.png" in failed.message
+    body = told(folder)
+    assert len(body["inputs"]) == 3 and body["methods"][0]["scores"]["MSE"].keys() == {"0.png", "2.png"}
+
+
+def test_one_file_is_an_input(folder):
+    compare(folder, "dbim", source=str(folder / "in" / "1.png"), targets=folder / "truth" / "2.png")
+    body = told(folder)
+    assert [each["name"] for each in body["inputs"]] == ["1.png"]
+    assert body["methods"][0]["scores"]["MSE"].keys() == {"1.png"}
+    with pytest.raises(UsageError, match="one target for 3 inputs"):
+        compare(folder, targets=folder / "truth" / "2.png", overwrite=True)
 
 
 def test_seconds_are_turned_into_calls(folder):
@@ -188,12 +218,30 @@ def test_models_are_told_apart(folder):
     assert [row["method"] for row in told(folder)["methods"]] == ["dbim, 5 NFE, tiny", "dbim, 5 NFE, other"]
 
 
-def test_training_pictures_are_told(folder):
+def test_own_models_of_one_name_are_told_apart_by_their_place(folder):
+    runs = []
+    for seed, name in enumerate(("first", "second")):
+        (folder / "runs" / name).mkdir(parents=True)
+        file = folder / "runs" / name / "model.safetensors"
+        write_model(file, tiny_card(), tiny_weights(tiny_card(), seed=seed))
+        runs.append(file)
+    compare(folder, *(f"dbim:model={run}" for run in runs), f"ddbm:model={runs[0]}")
+    labels = [row["method"] for row in told(folder)["methods"]]
+    assert labels == ["dbim, 5 NFE, tiny (first)", "dbim, 5 NFE, tiny (second)", "ddbm, 5 NFE"]
+
+
+def test_one_model_by_two_names_is_recognised(folder):
+    compare(folder, "dbim", f"dbim:model={folder}/in/../tiny.safetensors")
+    assert [row["method"] for row in told(folder)["methods"]] == ["dbim, 5 NFE", "dbim, 5 NFE (2)"]
+    assert any("identical images" in warning for warning in told(folder)["warnings"])
+
+
+def test_training_images_are_named(folder):
     pictures = sorted((folder / "in").iterdir())
     known = write_tiny(folder / "known.safetensors", splits=remember(pictures[:1], pictures[1:2]))
     compare(folder, "dbim", model=str(known))
     assert [each["split"] for each in told(folder)["inputs"]] == ["training", "held out", "unknown"]
-    assert "1 of 3 inputs are training pictures" in told(folder)["warnings"][0]
+    assert "1 of 3 inputs is a training image of a model (0.png)" in told(folder)["warnings"][0]
     compare(folder, "dbim", f"dbim:model={known}", overwrite=True)
     assert [each["split"] for each in told(folder)["inputs"]] == ["training", "unknown", "unknown"]
 
@@ -201,7 +249,7 @@ def test_training_pictures_are_told(folder):
 def test_unequal_work_is_warned_of(folder):
     compare(folder, "dbim:5", "heun:9", targets=folder / "truth")
     text = " ".join(told(folder)["warnings"])
-    assert "differ in network evaluations" in text and "3 pictures are few" in text
+    assert "differ in network evaluations" in text and "3 images are few" in text
     compare(folder, "dbim", "dbim-2", overwrite=True)
     assert told(folder)["warnings"] == []
 
@@ -212,8 +260,13 @@ def test_unequal_work_is_warned_of(folder):
         ({"outputs": ("cmp.pdf",)}, "unknown kind of report"),
         ({"nfe": 5, "seconds": 1.0}, "mutually exclusive"),
         ({"source": "-"}, "standard input"),
-        ({"targets": "nowhere"}, "no such folder"),
+        ({"targets": Path("nowhere")}, "nowhere: no such file or folder"),
         ({"source": "nowhere"}, "nowhere"),
+        ({"methods": ("dbmi:5",)}, "unknown sampler 'dbmi'"),
+        ({"methods": ("heun:chrun=0.3",)}, "has no field 'chrun'"),
+        ({"methods": ("dbim:grid=karas",)}, "unknown grid 'karas'"),
+        ({"methods": ("heun:churn=7",)}, "churn"),
+        ({"methods": ("ddib",)}, "needs two priors"),
     ],
 )
 def test_bad_requests_are_explained(folder, options, message):
@@ -223,14 +276,14 @@ def test_bad_requests_are_explained(folder, options, message):
 
 def test_an_output_is_not_overwritten(folder):
     compare(folder, "dbim")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         compare(folder, "dbim")
 
 
 def test_targets_must_be_named_like_inputs(folder):
     (folder / "other").mkdir()
     picture(0).save(folder / "other" / "x.png")
-    with pytest.raises(UsageError, match="no picture is named like an input"):
+    with pytest.raises(UsageError, match="no target has the name of an input"):
         compare(folder, targets=folder / "other")
 
 
@@ -245,9 +298,117 @@ def test_sdedit_is_a_method_like_any(folder, prior):
 
 
 def test_ddib_is_a_method_with_two_models(folder, prior):
-    compare(folder, f"ddib:source={prior},model={prior}", "ddib", "ddib:source=nowhere.safetensors", nfe=6)
-    done, alone, lost = told(folder)["methods"]
+    compare(folder, f"ddib:source={prior},model={prior}", "ddib:source=nowhere.safetensors", nfe=6)
+    done, lost = told(folder)["methods"]
     assert done["method"] == "ddib, 6 NFE" and set(done["commands"]) == {"0.png", "1.png", "2.png"}
     assert f"--model {prior} " in done["commands"]["0.png"]
     assert f"--method ddib --source-model {prior}" in done["commands"]["0.png"]
-    assert "needs two priors" in alone["error"] and "no such model file" in lost["error"]
+    assert "nowhere.safetensors" in lost["error"]
+
+
+def test_sdedit_uses_the_built_in_prior_whatever_the_common_model_is():
+    (method,) = check(request(methods=("sdedit:0.4",), model="bridge.safetensors"))
+    assert method.model is None and method.options() == {"method": "sdedit", "strength": 0.4}
+
+
+def test_a_budget_that_a_sampler_cannot_meet_is_explained(folder):
+    compare(folder, "heun", "dbim", nfe=6)
+    heun, dbim = told(folder)["methods"]
+    assert dbim["nfe"] == 6 and heun["nfe"] != 6
+    assert any("the budget is 6" in warning and f"{heun['nfe']}" in warning for warning in told(folder)["warnings"])
+
+
+def test_a_budget_that_does_not_apply_is_explained(folder):
+    compare(folder, "dbim", "dbim:3", nfe=6)
+    assert any("--nfe 6 does not apply to dbim, 3 NFE" in warning for warning in told(folder)["warnings"])
+
+
+def test_the_table_has_the_best_of_each_metric(folder):
+    (table,) = kinds(compare(folder, "dbim", "ddbm", targets=folder / "truth"), Compared)
+    errors = {row["method"]: row["MSE"] for row in table.rows}
+    assert table.best["MSE"] == [min(errors, key=errors.get)] and table.metrics["MSE"] is False
+
+
+def stopped(folder, when, **options):
+    """Start a comparison and stop it at the first event that `when` accepts; return the events until then."""
+    body = {"source": str(folder / "in"), "model": str(folder / "tiny.safetensors"), "device": "cpu", "nfe": 5}
+    stream = run(request(**(body | {"methods": ("dbim",)} | options)))
+    events = []
+    for event in stream:
+        events.append(event)
+        if when(event):
+            break
+    stream.close()
+    return events
+
+
+def test_stopped_between_two_outputs_it_resumes(folder):
+    outputs = (folder / "cmp.json", folder / "cmp.md")
+    stopped(folder, lambda event: isinstance(event, Written), outputs=outputs)
+    assert outputs[0].exists() and not outputs[1].exists()
+    events = compare(folder, "dbim", outputs=outputs)
+    assert not kinds(events, Evaluated)[3 * 5 :] and outputs[1].exists()
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    with pytest.raises(UsageError, match="already exists"):
+        compare(folder, "dbim", outputs=outputs)
+
+
+def test_stopped_between_two_outputs_another_command_does_not_overwrite(folder):
+    outputs = (folder / "cmp.json", folder / "cmp.md")
+    stopped(folder, lambda event: isinstance(event, Written), outputs=outputs)
+    with pytest.raises(UsageError, match="already exists"):
+        compare(folder, "dbim", outputs=outputs, seed=1)
+    outputs[0].write_text("edited")
+    with pytest.raises(UsageError, match="already exists"):
+        compare(folder, "dbim", outputs=outputs)
+    assert outputs[0].read_text() == "edited"
+
+
+def test_two_comparisons_on_one_output_both_finish_and_nothing_is_overwritten(folder):
+    body = {"source": str(folder / "in"), "model": str(folder / "tiny.safetensors"), "device": "cpu", "nfe": 5}
+    asked = request(**body, methods=("dbim", "ddbm"), outputs=(folder / "cmp.json",), batch_size=1)
+    first, second = run(asked), run(asked)
+    for stream in (first, second):
+        while not isinstance(next(stream), Made):
+            pass
+    written = [kinds(list(stream), Written)[0].output for stream in (first, second)]
+    assert written == [folder / "cmp.json", folder / "cmp-2.json"]
+    one, other = (json.loads(path.read_text()) for path in written)
+    assert [row["commands"] for row in one["methods"]] == [row["commands"] for row in other["methods"]]
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_input_that_changed_while_it_was_stopped_is_translated_again(folder):
+    stopped(folder, lambda event: isinstance(event, Made), outputs=(folder / "cmp.json",), batch_size=3)
+    picture(9).save(folder / "in" / "0.png")
+    compare(folder, "dbim", targets=folder / "truth")
+    resumed = told(folder)["methods"][0]["scores"]
+    compare(folder, "dbim", targets=folder / "truth", overwrite=True)
+    assert resumed == told(folder)["methods"][0]["scores"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": 1}', '["x", null, -1, NaN, 1e300, true]', "\x00", "[[1]]"])
+def test_damaged_records_of_unfinished_work_are_ignored(folder, content):
+    stopped(folder, lambda event: isinstance(event, Written), outputs=(folder / "cmp.json", folder / "cmp.md"))
+    (hidden,) = (path for path in folder.iterdir() if path.name.startswith("."))
+    for file in hidden.rglob("*.json"):
+        file.write_text(content)
+    compare(folder, "dbim", outputs=(folder / "cmp.json", folder / "cmp.md"), overwrite=True)
+    assert told(folder)["methods"][0]["seconds"] >= 0
+
+
+def test_missing_folders_of_outputs_are_created_and_others_refused_before_any_work(folder):
+    compare(folder, "dbim", outputs=(folder / "new" / "deep" / "cmp.json",))
+    assert (folder / "new" / "deep" / "cmp.json").exists()
+    (folder / "file").touch()
+    with pytest.raises(UsageError, match="cannot be written"):
+        stopped(folder, lambda event: False, outputs=(folder / "file" / "cmp.json",))
+    (folder / "cmp.html").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        compare(folder, outputs=(folder / "cmp.html",), overwrite=True)
+
+
+def test_long_and_odd_names_of_outputs_work(folder):
+    for name in (f"{'x' * 250}.json", "a b;c.json", os.fsdecode(b"\xff.json")):
+        compare(folder, "dbim", outputs=(folder / name,), nfe=2)
+        assert (folder / name).exists()

@@ -1,0 +1,47 @@
+"""What can be checked of a comparison before any work, and before torch is imported."""
+
+from pathlib import Path
+
+from ddbm_cli.comparison.method import Method, parse_methods
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.methods import method_of
+from ddbm_cli.options.compare import CompareRequest
+from ddbm_cli.options.names import check_spec
+from ddbm_cli.options.translate import TranslateRequest
+
+EXTENSIONS = (".html", ".json", ".csv", ".md", ".png")
+"""The kinds of reports, by the extension of an output."""
+
+
+def check(request: CompareRequest) -> list[Method]:
+    """Return the methods of a request whose options are all usable.
+
+    Raises:
+        UsageError: an unknown method, sampler, grid or field, a value out of range, a missing input or target, or an
+            output that cannot be a report.
+    """
+    methods = parse_methods(request.methods, model=request.model, nfe=request.nfe)
+    for method in methods:
+        method_of(TranslateRequest(source="", **method.options()))
+        if method.sampler is not None:
+            check_spec("samplers", method.sampler)
+        if method.grid is not None:
+            check_spec("grids", method.grid)
+    for output in request.outputs:
+        if output.suffix.lower() not in EXTENSIONS:
+            raise UsageError(f"{output}: unknown kind of report", hint=f"end the name with {', '.join(EXTENSIONS)}")
+        if output.is_dir():
+            raise UsageError(f"{output} is a folder", hint="choose another output with -o")
+    if request.source == "-":
+        raise UsageError("a comparison cannot read standard input", hint="pass a file or a folder")
+    if request.source is not None and not _may_exist(request.source):
+        raise UsageError(f"{request.source}: no such file or folder", hint="check the path")
+    if request.targets is not None and not request.targets.exists():
+        raise UsageError(f"{request.targets}: no such file or folder", hint="pass the folder with the targets")
+    if request.nfe is not None and request.seconds is not None:
+        raise UsageError("--nfe and --seconds are mutually exclusive", hint="pass one of them")
+    return methods
+
+
+def _may_exist(source: str) -> bool:
+    return any(sign in source for sign in "*?[") or Path(source).exists()
