@@ -1,6 +1,10 @@
 """`ddbm compare` from the shell: streams and exit codes."""
 
 import json
+import subprocess
+import sys
+
+import pytest
 
 
 def test_the_result_is_the_path_of_the_page(ddbm, folder, model):
@@ -10,7 +14,7 @@ def test_the_result_is_the_path_of_the_page(ddbm, folder, model):
     assert (code, out.decode().splitlines()) == (0, [str(page)])
     assert "[6/7] ddbm: 2.png" in err
     code, out, err = ddbm(*arguments)
-    assert (code, out) == (2, b"") and "is there already" in err and "--overwrite" in err
+    assert (code, out) == (2, b"") and "already exists" in err and "--overwrite" in err
 
 
 def test_records_have_the_table(ddbm, folder, model):
@@ -37,3 +41,49 @@ def test_bad_input_is_explained(ddbm, folder, model):
     ):
         found, out, err = ddbm("compare", folder / arguments[0], "-o", folder / "x.html", *arguments[1:])
         assert (found, out) == (code, b"") and word in err and "Traceback" not in err, arguments
+
+
+def test_a_table_of_all_methods_ends_the_run(ddbm, folder, model):
+    arguments = ["compare", folder / "in", "-m", model, "--with", "dbim:5,7", "--with", "heun:1"]
+    _, out, err = ddbm(*arguments, "-o", folder / "c.html")
+    lines = err.splitlines()
+    (head,) = (place for place, line in enumerate(lines) if line.startswith("METHOD"))
+    assert [line.split()[:2] for line in lines[head + 1 : head + 4]] == [
+        ["dbim", "5"],
+        ["dbim", "7"],
+        ["heun", "failed"],
+    ]
+    assert "Note: " in err and b"METHOD" not in out
+    assert "METHOD" not in ddbm(*arguments, "-o", folder / "d.html", "--quiet")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--with", "dbmi:10"], "unknown sampler or method 'dbmi'"),
+        (["--with", "heun:chrun=0.3"], "churn"),
+        (["--with", "dbim:gird=karras"], "gird"),
+        (["--with", "dbim:grid=karas"], "karras"),
+        (["--with", "heun:churn=7"], "churn"),
+        (["--with", "sdedit:1.5"], "between 0 and 1"),
+        (["--with", "sdedti:0.4"], "did you mean 'sdedit'?"),
+        (["--with", "ddib:20"], "--source-model"),
+        (["--with", "dbim:strength=0.4"], "sdedit"),
+        (["--nfe", "5", "--seconds", "1"], "mutually exclusive"),
+        (["-o", "a.pdf"], ".html"),
+        (["-t", "nowhere"], "nowhere"),
+        (["nowhere"], "nowhere"),
+        (["-"], "standard input"),
+    ],
+)
+def test_a_mistake_is_exit_code_2_before_torch_is_imported(arguments, word, tmp_path):
+    script = (
+        "import sys\n"
+        f"sys.argv = ['ddbm', 'compare', *{arguments!r}]\n"
+        "from ddbm_cli.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2, stop.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0 and word in done.stderr and "Hint:" in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []

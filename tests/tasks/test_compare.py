@@ -262,7 +262,7 @@ def test_unequal_work_is_warned_of(folder):
         ({"source": "-"}, "standard input"),
         ({"targets": Path("nowhere")}, "nowhere: no such file or folder"),
         ({"source": "nowhere"}, "nowhere"),
-        ({"methods": ("dbmi:5",)}, "unknown sampler 'dbmi'"),
+        ({"methods": ("dbmi:5",)}, "unknown sampler or method 'dbmi'"),
         ({"methods": ("heun:chrun=0.3",)}, "has no field 'chrun'"),
         ({"methods": ("dbim:grid=karas",)}, "unknown grid 'karas'"),
         ({"methods": ("heun:churn=7",)}, "churn"),
