@@ -86,6 +86,7 @@ class Bench:
         common: options of `translate` that all methods share: source, seed, device, dtype, batch_size, recursive.
         seconds: budget per image of the methods that specify none.
         trajectories: number of inputs whose trajectory is kept, the first ones.
+        exclude: files that are never inputs.
 
     Raises:
         UsageError: there are no such targets.
@@ -100,6 +101,7 @@ class Bench:
         common: dict[str, Any],
         seconds: float | None,
         trajectories: int,
+        exclude: Sequence[Path] = (),
     ) -> None:
         self.targets = match_targets(jobs, targets)
         self.device = ""
@@ -109,6 +111,7 @@ class Bench:
         self._common = common
         self._seconds = seconds
         self._trajectories = trajectories
+        self._exclude = exclude
         self._models: dict[str | None, TranslationModel] = {}
         self._preprocess = Preprocess(size=64)
 
@@ -242,13 +245,13 @@ class Bench:
         names = {job.source: job.name for job in self._jobs}
         timing, stale = _Timing.at(folder), []
         started, clock = BatchStarted(images=0, nfe=0), 0.0
-        for event in translate.run(asked, model=model):
+        for event in translate.run(asked, model=model, exclude=self._exclude):
             if isinstance(event, BatchStarted):
                 started, clock = event, time.perf_counter()
             if isinstance(event, Evaluated) and event.nfe == started.nfe:
                 timing.add((time.perf_counter() - clock) / started.images)
-            if isinstance(event, Failed) and event.source not in names:
-                continue  # not an input: it was reported when the inputs were listed
+            if isinstance(event, Written | Kept | Failed) and event.source not in names:
+                continue  # not one of the inputs: already reported, or put there since they were listed
             if isinstance(event, Failed):
                 name = names[event.source]
                 failed[name] = event.message

@@ -99,6 +99,7 @@ def _run(
         common={"source": source, **common},
         seconds=request.seconds,
         trajectories=request.trajectories,
+        exclude=request.outputs,
     )
     if any(method.model == request.model and not method.needs_prior for method in methods):
         yield from bench.load(request.model)  # a model that all methods need is no matter of one column

@@ -412,3 +412,9 @@ def test_long_and_odd_names_of_outputs_work(folder):
     for name in (f"{'x' * 250}.json", "a b;c.json", os.fsdecode(b"\xff.json")):
         compare(folder, "dbim", outputs=(folder / name,), nfe=2)
         assert (folder / name).exists()
+
+
+def test_outputs_among_the_inputs_are_no_inputs(folder):
+    for _ in range(2):
+        compare(folder, "dbim", outputs=(folder / "in" / "cmp.png", folder / "cmp.json"), overwrite=True)
+        assert len(told(folder)["inputs"]) == 3
