@@ -18,6 +18,7 @@ from typing import Any
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods import DEFAULT_METHOD, METHODS
+from ddbm_cli.options.names import aliases, check_name, names, suggest
 
 DEFAULT = "default"
 NAMED = {name: method for name, method in METHODS.items() if name != DEFAULT_METHOD}
@@ -135,6 +136,8 @@ def _read(spec: str) -> Iterator[Method]:
     name = name.strip()
     if not name:
         raise UsageError(f"method '{spec}' has no name", hint=_form())
+    if name not in NOT_SAMPLERS:
+        _check_name(name)
     items = [item.strip() for item in rest.split(",") if item.strip()]
     numbers = [item for item in items if "=" not in item]
     own, fields = _part((item.partition("=") for item in items if "=" in item), spec)
@@ -155,6 +158,16 @@ def _read(spec: str) -> Iterator[Method]:
         yield _checked(method, spec)
     for number in numbers:
         yield _checked(replace(method, **{bare: _value(bare, number, spec)}), spec)
+
+
+def _check_name(name: str) -> None:
+    """Check that a name is of a sampler; the suggestions include the other methods."""
+    try:
+        check_name("samplers", name)
+    except UsageError:
+        known = [*names("samplers"), *aliases("samplers"), *NOT_SAMPLERS]
+        hint = f"{suggest(name, known)}choose one of: {', '.join(known)}"
+        raise UsageError(f"unknown sampler or method '{name}'", hint=hint) from None
 
 
 def _checked(method: Method, spec: str) -> Method:

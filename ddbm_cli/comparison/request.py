@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from ddbm_cli.comparison.method import NOT_SAMPLERS, Method, parse_methods
+from ddbm_cli.comparison.method import Method, parse_methods
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods import method_of
 from ddbm_cli.options.compare import CompareRequest
-from ddbm_cli.options.names import aliases, check_name, check_spec, names, suggest
+from ddbm_cli.options.names import check_spec
 from ddbm_cli.options.translate import TranslateRequest
 
 EXTENSIONS = (".html", ".json", ".csv", ".md", ".png")
@@ -24,7 +24,6 @@ def check(request: CompareRequest) -> list[Method]:
     for method in methods:
         method_of(TranslateRequest(source="", **method.options()))
         if method.sampler is not None:
-            _check_name(method.name)
             check_spec("samplers", method.sampler)
         if method.grid is not None:
             check_spec("grids", method.grid)
@@ -42,16 +41,6 @@ def check(request: CompareRequest) -> list[Method]:
     if request.nfe is not None and request.seconds is not None:
         raise UsageError("--nfe and --seconds are mutually exclusive", hint="pass one of them")
     return methods
-
-
-def _check_name(name: str) -> None:
-    """Check that a name is of a sampler; the suggestions include the other methods."""
-    try:
-        check_name("samplers", name)
-    except UsageError:
-        known = [*names("samplers"), *aliases("samplers"), *NOT_SAMPLERS]
-        hint = f"{suggest(name, known)}choose one of: {', '.join(known)}"
-        raise UsageError(f"unknown sampler or method '{name}'", hint=hint) from None
 
 
 def _may_exist(source: str) -> bool:
