@@ -14,7 +14,7 @@ from ddbm_cli.options.groups import PANELS, Printed
 
 @signature.takes(CompareRequest, Printed, panels=PANELS)
 def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Compare methods on the same images: a page with all results side by side, scores, plots and trajectories.
+    """Compare methods on the same images: one page with images, a table and trajectories.
 
     A method is a sampler, its fields, and a budget of network evaluations: ddbm:119, dbim:eta=0,nfe=10. Several bare
     numbers are several methods: dbim:5,10,20. Other methods: default (the settings of the model card),

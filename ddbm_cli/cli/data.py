@@ -22,10 +22,10 @@ def group() -> None:
 @app.command(cls=Command)
 @signature.takes(EdgesRequest, groups.Printed, panels=("", SKETCH, *groups.PANELS))
 def edges(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Draw sketches of pictures: pairs to train a sketch-to-picture model on.
+    """Draw sketches of images, as pairs to train a model on.
 
-    OUT/A gets the sketches, OUT/B the pictures on white paper, under the same name. Finished pairs are kept,
-    so the same command goes on where it stopped.
+    The sketches are written to OUT/A, the images on a white background to OUT/B, with the same names. Finished pairs
+    are kept, so the same command resumes an interrupted run.
 
     \b
     Examples:

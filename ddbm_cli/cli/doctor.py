@@ -1,17 +1,18 @@
 """`ddbm doctor`: whether this machine can do the work."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, options
+from ddbm_cli.cli import console, signature
+from ddbm_cli.options.groups import Records
+from ddbm_cli.options.weights import DoctorOptions
 
 
-def doctor(
-    device: options.Device = "auto",
-    json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
-) -> None:
-    """Check this machine: device, number types, speed, cache, network, registry, a run of the built-in model.
+@signature.takes(DoctorOptions, Records)
+def doctor(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Check this machine: device, number types, speed, cache, network, models.
 
     \b
     Examples:
@@ -19,8 +20,8 @@ def doctor(
       ddbm doctor --device cpu --json
 
     \b
-    Exit codes: 0 all is well, or only limited; 1 something is broken.
+    Exit codes: 0 everything works, perhaps with limits; 1 something does not work.
     """
     from ddbm_cli.tasks.doctor import run
 
-    raise typer.Exit(console.render(run(device), json=json, progress=False))
+    raise typer.Exit(console.render(run(given.get("device", "auto")), json=printed.get("json", False), progress=False))

@@ -13,9 +13,9 @@ from ddbm_cli.options.evaluate import COMPARED, FIGURES, EvaluateRequest, Form
 
 @signature.takes(EvaluateRequest, Form, panels=("", COMPARED, FIGURES, *groups.PANELS))
 def evaluate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Measure how good outputs are: against targets, sketches or a prior, or how much draws differ.
+    """Measure outputs against targets, sketches or a prior, or how much draws differ.
 
-    Each figure comes with its recipe, the number of pictures, and a 95 % bootstrap confidence interval.
+    Each figure is reported with its definition, the number of images and a 95 % bootstrap confidence interval.
 
     \b
     Examples:

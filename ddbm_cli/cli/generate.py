@@ -7,13 +7,18 @@ python -m ddbm_cli.cli.generate --check    exit with 1 if one is not up to date
 import dataclasses
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from ddbm_cli.cli.main import build
+from ddbm_cli.cli.manual import FOLDER
 from ddbm_cli.foundation.settings import adapter
-from ddbm_cli.options.names import FILE
+from ddbm_cli.options.names import FILE, SINGULAR
 
 
 def names_table() -> dict[str, dict[str, Any]]:
@@ -52,9 +57,85 @@ def _entry(kind: type[Any]) -> dict[str, Any]:
     return entry
 
 
+def reference() -> str:
+    """Return the page of all commands, with their options."""
+    lines = ["# Command-line reference", "", "Generated from the code by `python -m ddbm_cli.cli.generate`.", ""]
+    for words, command in _commands(typer.main.get_command(build())):
+        lines += [f"## ddbm {' '.join(words)}", "", *_description(command.help or ""), ""]
+        context = command.context_class(command, info_name=" ".join(("ddbm", *words)))
+        panel = ""
+        for parameter in command.get_params(context):
+            if getattr(parameter, "hidden", False) or parameter.name == "help":
+                continue
+            section = getattr(parameter, "rich_help_panel", None) or ""
+            if section and section != panel:
+                panel = section
+                lines += ["", f"**{section}**", ""]
+            lines.append(f"- `{_spelling(parameter)}`: {parameter.help}")
+        lines.append("")
+    return re.sub("\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def _commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def _description(text: str) -> list[str]:
+    """Return a docstring as Markdown: what follows a line with \\b is preformatted."""
+    found: list[str] = []
+    for block in text.split("\n\n"):
+        if block.startswith("\b"):
+            head, *rest = block.removeprefix("\b\n").split("\n")
+            if head.endswith(":"):
+                found += [head, "", "```", *(line.removeprefix("  ") for line in rest), "```", ""]
+            else:
+                found += [" ".join([head, *rest]), ""]
+        else:
+            found += [" ".join(block.split()), ""]
+    return found
+
+
+def _spelling(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name)
+    flags = ", ".join(parameter.opts)
+    return flags if parameter.is_flag else f"{flags} {parameter.metavar or 'TEXT'}"
+
+
+def names_page() -> str:
+    """Return the page of all names that options take, with their fields."""
+    lines = ["# Names: samplers, grids, paths, predictions, metrics and others", ""]
+    lines += ["Generated from the code by `python -m ddbm_cli.cli.generate`. Write settings as NAME:FIELD=VALUE.", ""]
+    table = names_table()
+    aliases = table.pop("aliases")
+    for kind, entries in table.items():
+        lines += [f"## {kind.capitalize()}", ""]
+        for name, entry in entries.items():
+            fields = ", ".join(f"`{field}`{_default(each)}" for field, each in entry.get("fields", {}).items())
+            lines.append(f"- `{name}`: {entry['description']}{f' Fields: {fields}.' if fields else ''}")
+        for name, spec in aliases.get(kind, {}).items():
+            lines.append(f"- `{name}`: short for `{spec}`.")
+        lines.append("")
+    assert set(table) <= set(SINGULAR)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _default(schema: dict[str, Any]) -> str:
+    default = schema.get("default")
+    if default is None:
+        return ""
+    return f" = {'-'.join(map(str, default)) if isinstance(default, list) else default}"
+
+
 def generated() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with what it should hold."""
     yield FILE, json.dumps(names_table(), indent=1) + "\n"
+    yield FOLDER / "reference.md", reference()
+    yield FOLDER / "names.md", names_page()
 
 
 def main() -> None:

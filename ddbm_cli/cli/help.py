@@ -95,6 +95,12 @@ class Group(TyperGroup):
         _unchecked(self, ctx)
         return super().parse_args(ctx, args)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the first lines of all commands' help, none of them cut."""
+        rows = [(name, (command.help or "").partition("\n")[0]) for name, command in self.commands.items()]
+        with formatter.section(heading("Commands")):
+            formatter.write_dl(rows)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         self.format_commands(ctx, formatter)
         _sections(self, ctx, formatter)

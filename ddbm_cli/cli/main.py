@@ -12,38 +12,57 @@ from ddbm_cli import __version__
 from ddbm_cli.cli import console, terminal
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.foundation.errors import DdbmError
-from ddbm_cli.foundation.event_lines import as_record
-from ddbm_cli.foundation.events import Error
 from ddbm_cli.foundation.text import one_line
 
-COMMANDS = ("translate", "sample", "train", "compare", "evaluate", "show", "doctor")
-"""Modules of this package, each with a function of its own name."""
+COMMANDS = {
+    "translate": "Translate images with a diffusion bridge.",
+    "sample": "Sample images from noise with a prior, or many draws of each source with a bridge.",
+    "train": "Train a bridge on pairs of images, or a prior on images alone.",
+    "compare": "Compare methods on the same images: one page with images, a table and trajectories.",
+    "evaluate": "Measure outputs against targets, sketches or a prior, or how much draws differ.",
+    "show": "Print a model's card, or the settings that an image was made with.",
+    "doctor": "Check this machine: device, number types, speed, cache, network, models.",
+    "manual": "Read the manual.",
+}
+"""Modules of this package, each with a function of its own name, and the first line of its help."""
 
-GROUPS = ("data", "weights")
-"""Modules with several commands."""
+GROUPS = {"data": "Make data to train on.", "weights": "Get, check, import and share models."}
+"""Modules with several commands, and the first line of their help."""
 
 COMPLETION = "_DDBM_COMPLETE"
 """The variable by which a shell asks for completions."""
 
 
 def build(asked: str | None = None) -> typer.Typer:
-    """Return the app: with the one command that is asked for, which starts faster, or with all."""
+    """Return the app.
+
+    Args:
+        asked: the command to build; the others are names and first lines only, which starts faster. None builds all.
+    """
     app = typer.Typer(
         name="ddbm",
         cls=Group,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "max_content_width": 100,
+            "token_normalize_func": lambda word: word.replace("_", "-"),  # --batch_size is --batch-size
+        },
     )
-    known = asked in (*COMMANDS, *GROUPS)
-    for name in COMMANDS:
-        if name == asked or not known:
+    for name, summary in {**COMMANDS, **GROUPS}.items():
+        if asked not in (None, name):
+            app.command(name, cls=Command, help=summary)(_nothing)
+        elif name in COMMANDS:
             app.command(cls=Command)(getattr(import_module(f"ddbm_cli.cli.{name}"), name))
-    for name in GROUPS:
-        if name == asked or not known:
+        else:
             app.add_typer(import_module(f"ddbm_cli.cli.{name}").app, name=name, cls=Group)
     app.callback()(options)
     return app
+
+
+def _nothing() -> None:
+    """Stand for a command that is listed and not run."""
 
 
 def _version(asked: bool) -> None:
@@ -106,10 +125,10 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _asked() -> str | None:
-    """Return the first word of the command line, or of the one that is being completed."""
+def _asked() -> str:
+    """Return the first word of the command line, or of the one that is being completed; "" for none."""
     words = os.environ.get("COMP_WORDS", "").split()[1:-1] if COMPLETION in os.environ else sys.argv[1:]
-    return next((word for word in words if not word.startswith("-")), None)
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _usage(error: typer.TyperException) -> NoReturn:
@@ -130,6 +149,9 @@ def _explain(message: str, hint: str, code: int) -> NoReturn:
 
         traceback.print_exc(file=sys.stderr)
     if "--json" in sys.argv:
+        from ddbm_cli.foundation.event_lines import as_record
+        from ddbm_cli.foundation.events import Error
+
         terminal.emit_if_possible(as_record(Error(message=message, hint=hint, exit_code=code)))
     terminal.error(message, hint)
     sys.exit(code)

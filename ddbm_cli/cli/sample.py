@@ -13,16 +13,16 @@ from ddbm_cli.options.sample import SampleRequest
 
 @signature.takes(SampleRequest, Printed, panels=PANELS)
 def sample(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Make pictures from noise, with a prior; or many draws of each source, with a bridge.
+    """Sample images from noise with a prior, or many draws of each source with a bridge.
 
-    Finished ones are kept: the same command goes on where it was stopped, and a larger -n adds to the folder.
+    Finished images are kept, so the same command resumes an interrupted run, and a larger -n adds to the folder.
 
     \b
     Examples:
       ddbm sample -n 64 -o pictures/ -m runs/prior --sheet sheet.png
       ddbm sample -n 50000 -o pictures/ -m runs/prior --sampler dbim-3 --nfe 12 --npz all.npz
       ddbm sample sketches/ -n 8 -o draws/ --spread --sheet sheet.png
-      ddbm sample sketch.png -n 2 --interpolate 6 -o way/
+      ddbm sample sketch.png -n 2 --interpolate 6 -o between/
     """
     shown, shard = Printed(**printed), signature.shard()
     request = from_options(SampleRequest, {**given, "shard": shard}, command="sample")

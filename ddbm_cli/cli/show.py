@@ -1,47 +1,42 @@
 """`ddbm show`: what a model file or an image says about itself."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
-import typer
-
-from ddbm_cli.cli import terminal
+from ddbm_cli.cli import signature, terminal
 from ddbm_cli.foundation.event_lines import as_record
 from ddbm_cli.foundation.events import Shown
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.groups import Records
+from ddbm_cli.options.weights import ShowOptions
 
 DEEPEST = 8
 """Tables within tables that are shown; records in files are not trusted."""
 
 
-def show(
-    file: Annotated[Path, typer.Argument(help="A model file, or an image that ddbm made.", show_default=False)],
-    command: Annotated[bool, typer.Option("--command", help="Print the command that makes the image again.")] = False,
-    search: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Folder to search for inputs and model, with --command; may be repeated."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON record.")] = False,
-) -> None:
-    """Print a model's card, or how an image was made.
+@signature.takes(ShowOptions, Records)
+def show(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Print a model's card, or the settings that an image was made with.
 
     \b
     Examples:
       ddbm show runs/mine/model.safetensors
       ddbm show pictures/fox.png
-      ddbm show pictures/fox.png --command               the command that makes it again
+      ddbm show pictures/fox.png --command               the command that recreates it
     """
-    if command:
+    asked = from_options(ShowOptions, given, command="show")
+    if asked.command:
         from ddbm_cli.tasks.recreate import recreate
 
-        found = recreate(file, search=search or ())
+        found = recreate(asked.file, search=asked.search)
         for note in found.notes:
             terminal.say(f"Note: {note}")
         terminal.out(found.command)
         return
     from ddbm_cli.tasks import show as task
 
-    facts = task.show(file)
-    if json:
+    facts = task.show(asked.file)
+    if printed.get("json"):
         terminal.emit(as_record(Shown(facts=facts)))
         return
     _write(facts)

@@ -20,20 +20,14 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     is bit-identical to an uninterrupted run. The model for `ddbm translate -m` is RUN/model.safetensors. Another
     training never continues a run: without -o it gets a new folder, with -o it is refused.
 
+    \b
     Examples:
-
       ddbm data edges photos/ pairs/          make pairs: sketches in pairs/A, images in pairs/B
-
       ddbm train pairs/ -o runs/mine --hours 2
-
       ddbm train --resume runs/mine
-
-      ddbm translate sketches/ out/ -m runs/mine/model.safetensors
-
+      ddbm translate sketches/ out/ -m runs/mine
       ddbm train images/ --task prior -o runs/prior
-
       ddbm train pairs/ --objective pix2pix -o runs/pix2pix
-
       ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/mine
 
     With --task prior (or text that begins with "->") the model generates images from noise. It takes a folder of

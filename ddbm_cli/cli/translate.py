@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 @signature.takes(TranslateCommand, Printed, panels=PANELS)
 def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Translate pictures with a diffusion bridge.
+    """Translate images with a diffusion bridge.
 
-    A finished output is kept, so the same command goes on where it was stopped; a broken picture costs only itself.
+    Finished outputs are kept, so the same command resumes an interrupted run. A broken image is skipped and reported.
 
     \b
     Examples:
@@ -35,8 +35,8 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm translate photo.png new.png -m runs/prior --method sdedit --mask mask.png --repeats 2
 
     \b
-    Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some pictures failed,
-    4 no model, 130 interrupted.
+    Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some images failed,
+    4 model not available, 130 interrupted.
     """
     shown = Printed(**printed)
     asked = from_options(TranslateCommand, given, command="translate")

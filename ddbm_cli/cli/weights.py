@@ -1,13 +1,17 @@
 """`ddbm weights`: which models there are, and getting them; options in, events out."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ddbm_cli.cli import console, options, terminal, weights_files
+from ddbm_cli.cli import console, signature, terminal, weights_files
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.groups import PANELS, Brief, Printed, Records
+from ddbm_cli.options.weights import NameOptions, PullOptions, RemoveOptions, VerifyOptions
 
 if TYPE_CHECKING:
     from ddbm_cli.registry import Entry
@@ -16,11 +20,6 @@ HELP = "Get, check, import and share models."
 
 app = typer.Typer(no_args_is_help=True, help=HELP, cls=Group)
 
-Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="Names, or org/repo[@rev][:file].", show_default=False)
-]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or org/repo[@rev][:file].", show_default=False)]
-
 
 @app.callback()
 def group() -> None:
@@ -28,11 +27,12 @@ def group() -> None:
 
 
 @app.command("list", cls=Command)
-def list_models(json: options.Json = False) -> None:
-    """List the models that can be named after -m, and which are here.
+@signature.takes(Records)
+def list_models(printed: Mapping[str, Any]) -> None:
+    """List the models that -m accepts by name, and which are downloaded.
 
-    Your own go into a file of the same form as the package's weights.toml: name it in DDBM_WEIGHTS, or put a
-    weights.toml into the working folder.
+    Add your own in a weights.toml in the working folder, or in the file that DDBM_WEIGHTS names, in the form of the
+    package's weights.toml.
 
     \b
     Examples:
@@ -43,14 +43,15 @@ def list_models(json: options.Json = False) -> None:
     from ddbm_cli.registry import read_registry
 
     registry = read_registry()
-    tables.models(list(registry.values()), json=json)
+    tables.models(list(registry.values()), json=printed.get("json", False))
     for problem in registry.problems:
         console.error(problem.message, problem.hint)
 
 
 @app.command(cls=Command)
-def info(name: Name, json: options.Json = False) -> None:
-    """Tell all that is known of a model: what it does, its limits, licence and source, and what could not be checked.
+@signature.takes(NameOptions, Records)
+def info(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Print a model's description, limits, licence and source, and what could not be verified.
 
     \b
     Examples:
@@ -58,24 +59,16 @@ def info(name: Name, json: options.Json = False) -> None:
     """
     from ddbm_cli.cli import tables
 
-    tables.model(_entry(name), json=json)
+    tables.model(_entry(given["name"]), json=printed.get("json", False))
 
 
 @app.command(cls=Command)
-def pull(
-    names: Names,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much would be fetched, and stop.")] = False,
-    accept_change: Annotated[
-        bool, typer.Option("--accept-change", help="Take the hub's file though the first download was another.")
-    ] = False,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
-    no_progress: options.NoProgress = False,
-) -> None:
-    """Fetch models, check them and make them ready; `-m NAME` does the same when it meets one that is not here.
+@signature.takes(PullOptions, Printed, panels=PANELS)
+def pull(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Download models, verify them and convert them; -m NAME does the same for a model that is not downloaded.
 
-    A download that was stopped goes on where it was. It is used only when its sha256 is right. Files lie in the
-    cache of Hugging Face (HF_HOME), and HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE work as they do elsewhere.
+    An interrupted download resumes. A file is used only if its sha256 matches. Files are stored in the cache of
+    Hugging Face (HF_HOME); HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE have their usual meanings.
 
     \b
     Examples:
@@ -83,15 +76,18 @@ def pull(
       ddbm weights pull edges2handbags-vp-64 diode-vp-256
       ddbm weights pull someone/their-bridge@v1:model.safetensors
     """
+    asked, shown = from_options(PullOptions, given, command="weights pull"), Printed(**printed)
+
     from ddbm_cli.tasks import weights
 
-    events = weights.pull(names, accept_change=accept_change, dry_run=dry_run)
-    raise typer.Exit(console.render(events, quiet=quiet, json=json, progress=not no_progress))
+    events = weights.pull(list(asked.names), accept_change=asked.accept_change, dry_run=asked.dry_run)
+    raise typer.Exit(console.render(events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress))
 
 
 @app.command(cls=Command)
-def path(name: Name) -> None:
-    """Print where a model's file is, without asking the hub; exit code 4 if it is not here.
+@signature.takes(NameOptions)
+def path(given: Mapping[str, Any]) -> None:
+    """Print the path of a model's file, without network access; exit code 4 if it is not downloaded.
 
     \b
     Examples:
@@ -99,19 +95,13 @@ def path(name: Name) -> None:
     """
     from ddbm_cli.tasks import weights
 
-    terminal.out(weights.path(name))
+    terminal.out(weights.path(given["name"]))
 
 
 @app.command(cls=Command)
-def verify(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="All that are here if left out.")
-    ] = None,
-    check: Annotated[bool, typer.Option("--check", help="See too what they make of a known picture.")] = False,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
-) -> None:
-    """Compute the digests of models anew. A damaged file is removed, so that it is not used; pull brings it back.
+@signature.takes(VerifyOptions, Brief)
+def verify(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Compute the sha256 of models again, and report files that are damaged.
 
     \b
     Examples:
@@ -119,36 +109,38 @@ def verify(
       ddbm weights verify edges2handbags-vp-64 --check
 
     \b
-    Exit codes: 0 all good, 3 some damaged, 4 not here.
+    Exit codes: 0 all intact, 3 some damaged, 4 not downloaded.
     """
+    asked, shown = from_options(VerifyOptions, given, command="weights verify"), Brief(**printed)
+
     from ddbm_cli.tasks import weights
 
-    code = console.render(weights.verify(names or [], check=check), quiet=quiet, json=json, progress=False)
+    events = weights.verify(list(asked.names), check=asked.check)
+    code = console.render(events, quiet=shown.quiet, json=shown.json, progress=False)
     raise typer.Exit(console.SOME_FAILED if code else code)
 
 
 @app.command(cls=Command)
-def rm(
-    names: Names,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
-) -> None:
-    """Remove models from the disk; they stay in the list, and pull brings them back.
+@signature.takes(RemoveOptions, Brief)
+def rm(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Remove downloaded models from the disk; `ddbm weights pull` downloads them again.
 
     \b
     Examples:
       ddbm weights rm edges2handbags-vp-64
     """
+    asked, shown = from_options(RemoveOptions, given, command="weights rm"), Brief(**printed)
+
     from ddbm_cli.cli.bars import human
     from ddbm_cli.tasks import weights
 
+    names = list(asked.names)
     total = sum(weights.size(name) for name in names)
-    if not yes:
+    if not asked.yes:
         if not terminal.is_terminal(sys.stdin):
             raise UsageError("cannot ask for confirmation: stdin is not a terminal", hint="pass --yes")
         typer.confirm(f"Remove {', '.join(names)} ({human(total)})?", abort=True, err=True)
-    raise typer.Exit(console.render(weights.remove(names), quiet=quiet, json=json, progress=False))
+    raise typer.Exit(console.render(weights.remove(names), quiet=shown.quiet, json=shown.json, progress=False))
 
 
 def _entry(name: str) -> "Entry":

@@ -1,21 +1,18 @@
 """`ddbm weights import`, `export` and `push`: model files from others and for others; options in, results out."""
 
-from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, TypeVar
 
 import typer
 
-from ddbm_cli.cli import console
+from ddbm_cli.cli import console, signature
 from ddbm_cli.cli.help import Command
 from ddbm_cli.foundation.events import Imported, Uploaded
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.groups import Records
+from ddbm_cli.options.weights import ExportOptions, ImportOptions, PushOptions
 
 T = TypeVar("T")
-
-Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="fp32, fp16 or bf16; as the weights are by default.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="As after -m.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON record on standard output.")]
 
 
 def add(app: typer.Typer) -> None:
@@ -24,31 +21,25 @@ def add(app: typer.Typer) -> None:
         app.command(name, cls=Command)(function)
 
 
-def import_(
-    file: Annotated[
-        Path,
-        typer.Argument(help="A .pt, .ckpt or .safetensors file, or a folder of diffusers.", show_default=False),
-    ],
-    like: Annotated[str | None, typer.Option(metavar="NAME", help="The model that it is: ddbm weights list.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="NAME.safetensors by default.")] = None,
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Make a model file of others' weights.
+@signature.takes(ImportOptions, Records)
+def import_(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Convert weights of other programs to a model file.
 
-    The file is not trusted: no code in it is run, and names and shapes are compared with the model's card. Then a few
-    calls on a known picture show whether it denoises: a wrong schedule or clock leaves noise, or leaves the range.
+    No code in the file is run, and names and shapes are compared with the model's card. Then a few network
+    evaluations on a known image check that the model denoises.
 
+    \b
     Examples:
-
       ddbm weights import e2h_ema_0.9999_420000.pt --like edges2handbags-vp-64
-
       ddbm weights import old.ckpt --like diode-vp-256 -o diode.safetensors --dtype fp16
     """
+    asked = from_options(ImportOptions, given, command="weights import")
+
     from ddbm_cli.tasks.exchange import import_model
 
-    report, found = import_model(file, like=like, output=output, dtype=dtype, overwrite=overwrite)
+    report, found = import_model(
+        asked.file, like=asked.like, output=asked.output, dtype=asked.dtype, overwrite=asked.overwrite
+    )
     imported = Imported(
         output=report.output,
         model=report.card.name,
@@ -60,61 +51,49 @@ def import_(
         faults=found.faults,
         fingerprint=found.fingerprint,
     )
-    raise typer.Exit(console.render([imported], json=json))
+    raise typer.Exit(console.render([imported], json=printed.get("json", False)))
 
 
-def export(
-    model: Model,
-    output: Annotated[Path, typer.Argument(help="A file, or for diffusers a folder.", show_default=False)],
-    format: Annotated[
-        str, typer.Option("-f", "--format", metavar="NAME", help="safetensors, or diffusers: a folder.")
-    ] = "safetensors",
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Write a model for others: one file with its card, or a folder in diffusers' layout.
+@signature.takes(ExportOptions, Records)
+def export(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Write a model as one file with its card, or as a diffusers folder.
 
-    A folder can be imported again, to the same weights and card.
+    `ddbm weights import` reads such a folder with the same weights and card.
 
+    \b
     Examples:
-
       ddbm weights export runs/mine mine.safetensors --dtype fp16
-
       ddbm weights export edges2handbags-vp-64 bags/ --format diffusers
     """
+    asked = from_options(ExportOptions, given, command="weights export")
+
     from ddbm_cli.tasks.exchange import export_model
 
-    steps = export_model(model, output, layout=format, dtype=dtype, overwrite=overwrite)
+    steps = export_model(asked.model, asked.output, layout=asked.format, dtype=asked.dtype, overwrite=asked.overwrite)
     events = _with_result(steps, lambda done: done)
-    raise typer.Exit(console.render(events, json=json))
+    raise typer.Exit(console.render(events, json=printed.get("json", False)))
 
 
-def push(
-    model: Model,
-    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the hub.", show_default=False)],
-    public: Annotated[bool, typer.Option("--public", help="For all to see, if the repository is new.")] = False,
-    dtype: Dtype = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and stop.")] = False,
-    json: Json = False,
-) -> None:
-    """Put a model into a repository of the hub, with a model card made of its own: licence, data, numbers, commands.
+@signature.takes(PushOptions, Records)
+def push(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Upload a model to a repository on the hub, with a README of its licence, data, scores and commands.
 
-    A new repository is private, unless --public. HF_TOKEN, or `hf auth login`, says who you are.
+    A new repository is private, unless --public is passed. Log in with HF_TOKEN or `hf auth login`.
 
+    \b
     Examples:
-
       ddbm weights push runs/mine me/my-bridge --dry-run
-
       ddbm weights push runs/mine me/my-bridge --dtype fp16 --public
     """
+    asked = from_options(PushOptions, given, command="weights push")
+
     from ddbm_cli.tasks.exchange import push_model
 
     events = _with_result(
-        push_model(model, repo, private=not public, dtype=dtype, dry_run=dry_run),
-        lambda done: Uploaded(url=done.url, files=done.files, dry_run=dry_run),
+        push_model(asked.model, asked.repo, private=not asked.public, dtype=asked.dtype, dry_run=asked.dry_run),
+        lambda done: Uploaded(url=done.url, files=done.files, dry_run=asked.dry_run),
     )
-    raise typer.Exit(console.render(events, json=json))
+    raise typer.Exit(console.render(events, json=printed.get("json", False)))
 
 
 def _with_result(steps: Generator[Any, None, T], event: Callable[[T], Any]) -> Iterator[Any]:

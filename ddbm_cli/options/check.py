@@ -120,7 +120,7 @@ def _explained(first: Any, options: Mapping[str, Declared], command: str) -> Usa
     option = options.get(".".join(place[:2])) or options.get(place[0] if place else "")
     hint = f"see ddbm {command} --help"
     if option is None:
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             inner = [name.rpartition(".")[2] for name in options]
             return UsageError(
                 f"unknown setting '{'.'.join(place)}'", hint=f"{suggest(place[-1] if place else '', inner)}{hint}"
@@ -133,7 +133,8 @@ def _explained(first: Any, options: Mapping[str, Declared], command: str) -> Usa
     kind = KINDS.get(option.kind)
     if first["type"] in BOUNDS:
         (bound,) = first["ctx"].values()
-        return UsageError(f"{option.flag} must be {BOUNDS[first['type']]} {bound:,}, not {shown}", hint=hint)
+        limit = f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+        return UsageError(f"{option.flag} must be {BOUNDS[first['type']]} {limit}, not {shown}", hint=hint)
     if kind and first["type"] != "finite_number":
         return UsageError(f"{option.flag} must be {kind}, not '{shown}'", hint=hint)
     return UsageError(f"{option.flag} {shown}: {first['msg'][:1].lower()}{first['msg'][1:]}", hint=hint)

@@ -165,9 +165,21 @@ class ConditionOptions:
 
 
 @settings
-class Printed:
-    """What is printed, and in which form."""
+class Records:
+    """Whether results are printed as JSON."""
+
+    json: Annotated[bool, Field("Print one JSON record per line on standard output.", panel=PRINTED)] = False
+
+
+@settings
+class Brief(Records):
+    """What is printed by a command without progress bars."""
 
     quiet: Annotated[bool, Field("Print results and errors only.", flags=("-q", "--quiet"), panel=PRINTED)] = False
-    json: Annotated[bool, Field("Print one JSON record per line on standard output.", panel=PRINTED)] = False
+
+
+@settings
+class Printed(Brief):
+    """What is printed, and in which form."""
+
     no_progress: Annotated[bool, Field("Print plain lines instead of progress bars.", panel=PRINTED)] = False

@@ -54,7 +54,14 @@ class Recipe:
         float, Field("Weight decay of AdamW.", aliases=("--adam-weight-decay",), ge=0, panel=OPTIMISER)
     ] = 0.01
     beta1: Annotated[
-        float, Field("beta1 of AdamW.", aliases=("--adam-beta1", "--momentum"), ge=0, lt=1, panel=OPTIMISER)
+        float,
+        Field(
+            "Decay of the first moment (beta1) of AdamW.",
+            aliases=("--adam-beta1", "--momentum"),
+            ge=0,
+            lt=1,
+            panel=OPTIMISER,
+        ),
     ] = 0.9
     ema: Annotated[
         float,

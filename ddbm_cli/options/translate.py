@@ -105,7 +105,7 @@ class TranslateRequest(TranslateOptions):
 class TranslateCommand(TranslateOptions):
     """What the command line gives: several strengths, and options in place of arguments."""
 
-    source: Annotated[str | None, Field(SOURCE, argument=True, metavar="[INPUT]")] = None
+    source: Annotated[str | None, Field(SOURCE, argument=True, metavar="[INPUT]", unset="none")] = None
     output: Annotated[str | None, OUTPUT] = None
     strength: Annotated[
         tuple[Share, ...],
@@ -116,7 +116,9 @@ class TranslateCommand(TranslateOptions):
             panel=SAMPLING,
         ),
     ] = ()
-    source_option: Annotated[str | None, Field("Same as INPUT.", flags=("-i", "--input"), hidden=True)] = None
+    source_option: Annotated[
+        str | None, Field("Same as INPUT.", flags=("-i", "--input"), hidden=True, unset="none")
+    ] = None
     output_option: Annotated[
         str | None,
         Field(
