@@ -1,8 +1,6 @@
 """Writing behind the network: results are encoded and saved in threads, within a bounded amount of memory."""
 
-import contextlib
 import json
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +11,7 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
+from ddbm_cli.imaging.memory import Budget
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
 from ddbm_cli.tasks.records import TEXT_KEY, Records
 
@@ -52,7 +51,7 @@ class Saver:
         self._stdout = stdout
         self._quality = quality
         self._overwrite = overwrite
-        self._memory = _Budget(MEMORY)
+        self._memory = Budget(MEMORY)
         self._waiting: deque[tuple[Job, Saving]] = deque()
 
     def submit(self, loaded: Loaded, result: Tensor) -> None:
@@ -70,7 +69,7 @@ class Saver:
     def _save(self, loaded: Loaded, result: Tensor) -> dict[str, Any] | None:
         job = loaded.job
         pixels = loaded.placement.original if self._maker.request.keep_size else loaded.placement.natural
-        with self._memory.held(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
+        with self._memory.hold(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
             image = self._maker.finish(loaded, result)
             record = self._records.of(loaded)
             text = {TEXT_KEY: json.dumps(record)}
@@ -90,24 +89,3 @@ class Saver:
             return None  # another run on the same folder has made it, perhaps with other settings
         write_atomically(job.output, body)
         return record
-
-
-class _Budget:
-    """An amount that threads share; a request for more than all of it gets all of it."""
-
-    def __init__(self, amount: int) -> None:
-        self._all = self._free = amount
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def held(self, amount: int) -> Iterator[None]:
-        amount = min(amount, self._all)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= amount)
-            self._free -= amount
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += amount
-                self._changed.notify_all()

@@ -1,0 +1,104 @@
+"""Methods as units: nothing else of the package knows one by its name or class."""
+
+import ast
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+import ddbm_cli
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.methods import DEFAULT_METHOD, METHODS, method_of, method_of_record
+from ddbm_cli.methods.base import builtin_prior, portable_reference
+from ddbm_cli.options.check import from_options
+from ddbm_cli.options.translate import TranslateOptions, TranslateRequest
+
+ROOT = Path(ddbm_cli.__file__).parent
+ELSEWHERE = [file for file in ROOT.rglob("*.py") if file.relative_to(ROOT).parts[0] not in ("methods", "options")]
+CLASSES = {type(method).__name__ for method in METHODS.values()} | {"DDIB"}
+
+
+def request(**options):
+    return from_options(TranslateRequest, {"source": "in.png", **options}, command="translate")
+
+
+@pytest.mark.parametrize("file", ELSEWHERE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_other_file_asks_which_method_it_is(file):
+    """No comparison with a method's name, and no isinstance of its class or of its model's."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Compare):
+            constants = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+            names = {str(each) for each in constants} & (METHODS.keys() - {DEFAULT_METHOD})
+            assert not names, f"line {node.lineno} compares with {names}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            kinds = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+            assert not kinds & CLASSES, f"line {node.lineno} asks for {kinds & CLASSES}"
+
+
+def test_the_package_and_its_checks_do_not_import_torch():
+    script = (
+        "import sys\n"
+        "from ddbm_cli.methods import METHODS, method_of\n"
+        "from ddbm_cli.options.translate import TranslateRequest\n"
+        "for name in METHODS:\n"
+        "    try:\n        method_of(TranslateRequest(source='x', method=name, strength=0.5))\n"
+        "    except Exception as error:\n        assert type(error).__name__ == 'UsageError', error\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_declared_choices_are_the_methods():
+    assert set(typing.get_args(TranslateOptions.__dataclass_fields__["method"].type.__args__[0])) == METHODS.keys()
+    assert TranslateOptions.__dataclass_fields__["method"].default == DEFAULT_METHOD
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_takes_declared_options_with_their_defaults(name):
+    declared = {each.name: each.default for each in TranslateRequest.__dataclass_fields__.values()}
+    method = METHODS[name]
+    assert method.name == name and method.summary.endswith(".") and method.takes.items() <= declared.items()
+    assert method.bare_number in declared
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_options_of_other_methods_are_refused(name, tmp_path):
+    given = {"strength": 0.5, "repeats": 2, "guide": "blur", "mask": tmp_path, "source_model": "x"}
+    for option, value in given.items():
+        asked = {"method": name, option: value} | ({"source_model": "x"} if name == "ddib" else {})
+        if option in METHODS[name].takes:
+            assert method_of(request(**asked)) is METHODS[name]
+            continue
+        with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is for --method") as caught:
+            method_of(request(**asked))
+        assert "--method" in caught.value.hint
+
+
+def test_an_unknown_method_is_refused_with_the_choices():
+    with pytest.raises(UsageError, match="sdedti"):
+        method_of(request(method="sdedti"))
+
+
+def test_older_records_are_recognised():
+    plain = {"start": {"name": "booted"}}
+    assert method_of_record(plain).name == "bridge"
+    assert method_of_record({"start": {"name": "noised", "strength": 0.5}}).name == "sdedit"
+    assert method_of_record(plain | {"ddib": ["a", "b"]}).name == "ddib"
+    assert all(method_of_record(plain | {"method": name}).name == name for name in METHODS)
+
+
+def test_references_that_are_paths_are_not_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    for path in ("runs", str(tmp_path), "/nowhere/model.safetensors", "diffusers:runs", None):
+        assert portable_reference(path) is None
+    for name in ("sketch-to-3d-64", "owner/repository", "diffusers:owner/repository@main"):
+        assert portable_reference(name) == name
+
+
+def test_priors_are_the_builtin_one_unless_one_is_given():
+    assert builtin_prior(None) == "prior-3d-64" and builtin_prior("mine") == "mine"
+    assert [method.reference(None) for method in METHODS.values()] == [None, "prior-3d-64", "prior-3d-64"]
