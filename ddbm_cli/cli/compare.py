@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, signature
+from ddbm_cli.cli import console, early, signature
 from ddbm_cli.comparison.request import check
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.compare import CompareRequest
@@ -35,6 +35,7 @@ def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     shown = Printed(**printed)
     request = from_options(CompareRequest, given, command="compare")
     check(request)
+    early.compare(request)
 
     from ddbm_cli.tasks.compare import run
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, signature
+from ddbm_cli.cli import console, early, signature
 from ddbm_cli.options.groups import Records
 from ddbm_cli.options.weights import DoctorOptions
 
@@ -22,6 +22,9 @@ def doctor(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     \b
     Exit codes: 0 everything works, perhaps with limits; 1 something does not work.
     """
+    device = str(given.get("device", "auto"))
+    early.device(device)
+
     from ddbm_cli.tasks.doctor import run
 
-    raise typer.Exit(console.render(run(given.get("device", "auto")), json=printed.get("json", False), progress=False))
+    raise typer.Exit(console.render(run(device), json=printed.get("json", False), progress=False))

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, report, signature
+from ddbm_cli.cli import console, early, report, signature
 from ddbm_cli.options import groups
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.evaluate import COMPARED, FIGURES, EvaluateRequest, Form
@@ -27,6 +27,7 @@ def evaluate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     """
     shown = from_options(Form, printed, command="evaluate")
     request = from_options(EvaluateRequest, given, command="evaluate")
+    early.evaluate(request)
 
     from ddbm_cli.tasks.evaluate import run
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, signature
+from ddbm_cli.cli import console, early, signature
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
 from ddbm_cli.options.sample import SampleRequest
@@ -26,6 +26,7 @@ def sample(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     """
     shown, shard = Printed(**printed), signature.shard()
     request = from_options(SampleRequest, {**given, "shard": shard}, command="sample")
+    early.sample(request)
 
     from ddbm_cli.tasks.sample import run
 

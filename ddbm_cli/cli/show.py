@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ddbm_cli.cli import signature, terminal
+from ddbm_cli.cli import early, signature, terminal
 from ddbm_cli.foundation.event_lines import as_record
 from ddbm_cli.foundation.events import Shown
 from ddbm_cli.options.check import from_options
@@ -25,6 +25,7 @@ def show(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm show pictures/fox.png --command               the command that recreates it
     """
     asked = from_options(ShowOptions, given, command="show")
+    early.shown(asked.file, command=asked.command)
     if asked.command:
         from ddbm_cli.tasks.recreate import recreate
 

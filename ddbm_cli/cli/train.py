@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, signature, training
+from ddbm_cli.cli import console, early, signature, training
 from ddbm_cli.options.check import check
 from ddbm_cli.options.groups import PRINTED, Printed
 from ddbm_cli.options.train import PANELS, TrainCommand
@@ -47,6 +47,7 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     config, resume, dry_run = (settings.pop(name, None) for name in ("config", "resume", "dry_run"))
     if settings.pop("blind", False):
         settings["sees_source"] = False
+    early.train(settings, config=config and Path(config), resume=resume and Path(resume))
 
     from ddbm_cli.tasks import train as task
 

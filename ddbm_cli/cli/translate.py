@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from ddbm_cli.cli import console, signature, terminal
+from ddbm_cli.cli import console, early, signature, terminal
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
@@ -58,6 +58,7 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     common |= {"to_folder": output is not None and output.endswith(("/", os.sep))}
     target = None if output is None else Path(output)
     request = TranslateRequest(**common | {"source": source, "output": target, "shard": shard, "strength": first})
+    early.translate(request)
 
     from ddbm_cli.tasks.translate import run, sweep
 

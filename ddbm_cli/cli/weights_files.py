@@ -1,11 +1,12 @@
 """`ddbm weights import`, `export` and `push`: model files from others and for others; options in, results out."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
-from ddbm_cli.cli import console, signature
+from ddbm_cli.cli import console, early, signature
 from ddbm_cli.cli.help import Command
 from ddbm_cli.foundation.events import Imported, Uploaded
 from ddbm_cli.options.check import from_options
@@ -34,6 +35,10 @@ def import_(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm weights import old.ckpt --like diode-vp-256 -o diode.safetensors --dtype fp16
     """
     asked = from_options(ImportOptions, given, command="weights import")
+    early.file(asked.file)
+    early.free(asked.output or Path(f"{asked.like or asked.file.stem}.safetensors"), overwrite=asked.overwrite)
+    if asked.like is not None:
+        early.entry(asked.like)
 
     from ddbm_cli.tasks.exchange import import_model
 
@@ -66,6 +71,8 @@ def export(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm weights export edges2handbags-vp-64 bags/ --format diffusers
     """
     asked = from_options(ExportOptions, given, command="weights export")
+    early.free(asked.output, overwrite=asked.overwrite)
+    early.model(asked.model)
 
     from ddbm_cli.tasks.exchange import export_model
 
@@ -86,6 +93,7 @@ def push(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm weights push runs/mine me/my-bridge --dtype fp16 --public
     """
     asked = from_options(PushOptions, given, command="weights push")
+    early.model(asked.model)
 
     from ddbm_cli.tasks.exchange import push_model
 

@@ -217,9 +217,9 @@ def _removable(name: str) -> Reference:
 
 
 def _pull(name: str, *, accept_change: bool) -> locate.Locating[Pulled]:
+    found = parse(name)
     from ddbm_cli.models import locating
 
-    found = parse(name)
     if isinstance(found, Path):
         return Pulled(name=name, path=found, fresh=False)
     if isinstance(found, Entry) and found.builtin:

@@ -1,0 +1,216 @@
+"""Checks of arguments that need no model: they run before torch is imported, so that a mistake is answered at once.
+
+Each calls what the task itself calls later, where that does without torch. Names, ranges and mutually exclusive options
+are checked by `options.check` before.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ddbm_cli.foundation.errors import ModelError, UsageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+GUIDES = ("blur", "colour")
+
+
+def translate(request: Any) -> None:
+    """Check the method's options, input, output, model and device of a translation."""
+    from ddbm_cli.imaging.files import plan_jobs
+    from ddbm_cli.methods import method_of
+
+    device(request.device)
+    method = method_of(request)
+    plan = plan_jobs(
+        request.source,
+        request.output,
+        recursive=request.recursive,
+        format=request.format,
+        to_folder=request.to_folder,
+    )
+    writable(plan.folder)
+    if request.guide:
+        guide = request.guide.partition(":")[0]
+        if guide not in GUIDES:
+            raise UsageError(f"--guide {guide}: unknown value", hint=f"choose one of: {', '.join(GUIDES)}")
+    if request.mask:
+        exists(request.mask, what="mask")
+    model(method.reference(request.model))
+    model(request.source_model)
+
+
+def sample(request: Any) -> None:
+    """Check the sources, the model and the device of samples."""
+    device(request.device)
+    if request.source is not None:
+        source(request.source, recursive=request.recursive)
+    if request.encode:
+        exists(request.encode, what="--encode")
+    writable(request.output)
+    model(request.model)
+
+
+def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) -> None:
+    """Check folders, files of settings, and the model to begin with, of a training."""
+    from ddbm_cli.foundation.documents import read_json, read_toml
+    from ddbm_cli.foundation.fields import declared
+    from ddbm_cli.options.check import check, from_options
+    from ddbm_cli.options.names import suggest
+    from ddbm_cli.options.train import Recipe, TrainRequest
+
+    body: dict[str, Any] = {}
+    if resume is not None and resume.name != "newest":
+        hint = "pass the folder of a run, the -o of its ddbm train"
+        body |= read_json(resume / "config.json", hint=hint) if resume.exists() else missing(resume, hint=hint)
+    if config is not None:
+        settings = read_toml(config, hint="pass a TOML file of settings")
+        flat = sorted(set(settings) & set(declared(Recipe)) - set(declared(TrainRequest)))
+        if flat:
+            raise UsageError(
+                f"{config}: '{flat[0]}' is a setting of the recipe", hint=f"write it under [recipe]: {flat[0]} = ..."
+            )
+        unknown = sorted(set(settings) - {name.partition(".")[0] for name in declared(TrainRequest)})
+        if unknown:
+            hint = f"{suggest(unknown[0], declared(TrainRequest))}see ddbm train --help"
+            raise UsageError(f"{config}: unknown setting '{unknown[0]}'", hint=hint)
+        check(TrainRequest, settings)
+        body |= settings
+    data = given.get("data") or body.get("data")
+    if not data and resume is None:
+        raise UsageError("no data to train on", hint="pass a folder of pairs: ddbm train DATA")
+    from_options(TrainRequest, {"data": ("",)} | given, command="train")
+    for folder in data if isinstance(data, list | tuple) else ():
+        exists(Path(folder), what="data")
+    device(str(given.get("device", "auto")))
+    model(given.get("start_from"))
+
+
+def compare(request: Any) -> None:
+    """Check the inputs, the models and the device of a comparison, whose options `comparison.request` checks."""
+    device(request.device)
+    if request.source is not None:
+        source(request.source, recursive=request.recursive)
+    model(request.model)
+
+
+def evaluate(request: Any) -> None:
+    """Check the folders, the model and the device of an evaluation."""
+    device(request.device)
+    for path in (request.outputs, request.targets, request.sketches, *request.draws):
+        if path is not None:
+            exists(path, what="images")
+    model(request.prior)
+
+
+def model(reference: str | None) -> None:
+    """Check that a model reference names a registry entry, a local file or folder, or a possible repository.
+
+    Raises:
+        ModelError: it does not.
+    """
+    from ddbm_cli.registry import parse
+    from ddbm_cli.registry.pipelines import is_pipeline
+
+    if reference is not None and not is_pipeline(reference):
+        parse(reference)
+
+
+def device(name: str) -> None:
+    """Check that a device has a name that torch knows.
+
+    Raises:
+        UsageError: it has not.
+    """
+    kind = name.partition(":")[0]
+    if kind not in DEVICES or not re.fullmatch(r"[a-z]+(:\d+)?", name):
+        raise UsageError(f"unknown device '{name}'", hint=f"choose one of: {', '.join(DEVICES)}, or such as cuda:1")
+
+
+def source(path: str, *, recursive: bool) -> None:
+    """Check that there are images to read.
+
+    Raises:
+        UsageError: there are none.
+    """
+    from ddbm_cli.imaging.files import plan_jobs
+
+    plan_jobs(path, None, recursive=recursive)
+
+
+def exists(path: Path, *, what: str) -> None:
+    """Check that a file or folder exists.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        found = path.expanduser().exists()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint="check the path") from None
+    if not found:
+        raise UsageError(f"{path}: no such file or folder ({what})", hint="check the path")
+
+
+def missing(path: Path, *, hint: str) -> dict[str, Any]:
+    """Raise the error for a path that does not exist."""
+    raise UsageError(f"{path}: no such file or folder", hint=hint)
+
+
+def free(output: Path, *, overwrite: bool) -> None:
+    """Check that an output does not exist, unless it may be replaced.
+
+    Raises:
+        UsageError: it exists.
+    """
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already", hint="choose another output, or pass --overwrite")
+
+
+def file(path: Path) -> None:
+    """Check that a model file or folder exists.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not path.exists():
+        raise ModelError(f"{path}: no such file or folder", hint="check the path")
+
+
+def entry(name: str) -> None:
+    """Check that a model is in the registry.
+
+    Raises:
+        UsageError: it is not.
+    """
+    from ddbm_cli.options.names import suggest
+    from ddbm_cli.registry import read_registry
+
+    known = read_registry()
+    if name not in known:
+        raise UsageError(f"no model '{name}' in the registry", hint=f"{suggest(name, known)}See: ddbm weights list")
+
+
+def shown(path: Path, *, command: bool) -> None:
+    """Check the file that `ddbm show` shows.
+
+    Raises:
+        ModelError: it does not exist, and is no other model reference.
+        UsageError: a command is wanted of a model.
+    """
+    from ddbm_cli.imaging.io import format_of
+
+    if not path.exists():
+        model(str(path))
+    if command and not format_of(path):
+        raise UsageError(f"{path}: --command is for images", hint=f"print its card: ddbm show {path}")
+
+
+def writable(folder: Path) -> None:
+    """Check that a folder, which need not exist, can be one.
+
+    Raises:
+        UsageError: a part of its path is a file.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UsageError(f"{folder}: cannot be written ({there} is a file)", hint="choose another output")
