@@ -15,6 +15,11 @@ _LEFTOVER = re.compile(r"\.ddbm-[0-9a-f]{16}\.tmp|\.[a-z]+\.safetensors\.[0-9]+\
 """Names of temporary files; the second form is that of releases before 0.3."""
 
 
+def temporary_name() -> str:
+    """Return a new name for a temporary file; its first eight digits are the number of this process."""
+    return f"{PREFIX}{os.getpid():08x}{secrets.token_hex(4)}{SUFFIX}"
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.
@@ -28,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written or renamed; `filename` is `path`.
     """
-    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+    temporary = path.with_name(temporary_name())
     try:
         yield temporary
         temporary.replace(path)
@@ -64,17 +69,36 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
-def remove_leftovers(folder: Path) -> int:
+def remove_leftovers(folder: Path, *, exclusive: bool = True) -> int:
     """Remove the temporary files that a killed process left in a folder, and return their number.
 
-    Call it only where no other process can be writing, as under the lock of a run. Files of other names, links and
-    folders are never touched.
+    Files of other names, links and folders are never touched.
+
+    Args:
+        exclusive: no other process can be writing, as under the lock of a run. Otherwise the files of running
+            processes are left alone.
     """
     removed = 0
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            if _LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if not _LEFTOVER.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+                continue
+            if exclusive or not _is_running(entry.name):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
                     removed += 1
     return removed
+
+
+def _is_running(name: str) -> bool:
+    """Return whether the process that named a temporary file is running."""
+    digits = name.removeprefix(PREFIX)[:8]
+    if os.name == "nt":
+        return True  # where signal 0 is not a question
+    try:
+        os.kill(int(digits, 16), 0)
+    except PermissionError:
+        return True  # a process of another user
+    except (ValueError, OverflowError, OSError):
+        return False
+    return True

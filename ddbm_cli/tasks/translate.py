@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import BinaryIO
 
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.files import remove_leftovers, temporary_name
 from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import format_of
@@ -129,7 +129,7 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
-        "Input": f"{_count(len(jobs.jobs), 'picture')}{skipped}",
+        "Input": f"{_count(len(jobs.jobs), 'image')}{skipped}",
         **maker.edit.facts(),
         "Output": f"{_where(jobs)}, {'size of the input' if keeps else f'{size} pixels on the longer side'}",
     }
@@ -168,9 +168,11 @@ def check_writable(jobs: Jobs, *, create: bool) -> None:
     try:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".ddbm-{secrets.token_hex(8)}.tmp"
+            probe = folder / temporary_name()
             probe.touch()
             probe.unlink()
+            for place in {job.output.parent for job in jobs.jobs}:
+                remove_leftovers(place, exclusive=False)
             return
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if not there.is_dir():

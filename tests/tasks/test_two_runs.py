@@ -1,11 +1,14 @@
 """Two runs on one folder share the work, and memory stays bounded."""
 
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 
+from ddbm_cli.foundation.files import temporary_name
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.tasks import making, saving
 from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Kept, Planned, Written
@@ -131,3 +134,37 @@ def test_what_a_mask_keeps_is_exact_at_the_size_of_the_input(root, tmp_path):
         )
         kept = np.asarray(mask) == 0
         assert kept.any() and np.array_equal(before[kept], after[kept]) and not np.array_equal(before, after)
+
+
+def test_temporary_files_of_killed_runs_are_removed_and_those_of_running_ones_are_not(root, model):
+    (root / "out").mkdir()
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead = root / "out" / f".ddbm-{int(done.stdout):08x}00000000.tmp"
+    alive = root / "out" / temporary_name()
+    mine = root / "out" / ".ddbm-notes.tmp"
+    for file in (dead, alive, mine):
+        file.write_bytes(b"x")
+    list(run(asked(root, model)))
+    assert not dead.exists() and alive.exists() and mine.exists()
+
+
+def test_a_killed_run_leaves_nothing_and_resumes(root, model):
+    """SIGKILL while images are written: afterwards the folder is as after an undisturbed run, byte for byte."""
+    list(run(asked(root, model, "whole", sampler="sde")))
+    words = ["translate", root / "in", root / "out", "-m", model, "-d", "cpu", "--sampler", "sde", "-q"]
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "real, count = pathlib.Path.replace, [0]\n"
+        "def replace(self, target):\n"
+        "    count[0] += 1\n"
+        "    if count[0] == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(self, target)\n"
+        "pathlib.Path.replace = replace\n"
+        f"sys.argv = ['ddbm', *{[str(word) for word in words]!r}]\n"
+        "from ddbm_cli.cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -9 and any(name.endswith(".tmp") for name in files(root / "out"))
+    list(run(asked(root, model, sampler="sde")))
+    assert files(root / "out") == files(root / "whole")
