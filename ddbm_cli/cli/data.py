@@ -1,4 +1,4 @@
-"""`ddbm data`: make data to train on; options in, events out."""
+"""`ddbm data`: create training data; options in, events out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from ddbm_cli.options import groups
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.data import SKETCH, EdgesRequest
 
-app = typer.Typer(no_args_is_help=True, help="Make data to train on.", cls=Group)
+app = typer.Typer(no_args_is_help=True, help="Create training data.", cls=Group)
 
 
 @app.callback()
 def group() -> None:
-    """Make data to train on."""
+    """Create training data."""
 
 
 @app.command(cls=Command)

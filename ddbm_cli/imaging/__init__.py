@@ -1,1 +1,1 @@
-"""Pixels in, pixels out; knows nothing of diffusion."""
+"""Images: finding, opening, preparing and saving them; nothing here depends on diffusion."""

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures side by side."""
+"""Contact sheets: images side by side."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,12 +11,12 @@ Picture = Image.Image
 
 
 def contact_sheet(sides: Sequence[Tensor], *, columns: int, gap: int = 2) -> Image.Image:
-    """Lay out groups of pictures, `columns` groups to a row.
+    """Lay out groups of images, `columns` groups per row.
 
     Args:
-        sides: tensors (N, 3, H, W) in -1..1; group i is the i-th picture of each, left to right.
+        sides: tensors (N, 3, H, W) in -1..1; group i is the i-th image of each, left to right.
         columns: groups in a row.
-        gap: grey pixels between pictures; between groups twice as many.
+        gap: grey pixels between images; between groups twice as many.
     """
     count, _, height, width = sides[0].shape
     group = len(sides) * (width + gap) + gap
@@ -33,11 +33,11 @@ def contact_sheet(sides: Sequence[Tensor], *, columns: int, gap: int = 2) -> Ima
 def labelled_sheet(
     columns: Mapping[str, Sequence[Image.Image | None]], *, least: int = 128, gap: int = 4
 ) -> Image.Image:
-    """Lay out columns of pictures under their labels, on white; None leaves a place empty.
+    """Lay out columns of images under their labels, on white; None leaves a place empty.
 
     Args:
-        columns: label -> pictures, as many in each.
-        least: pixels of a place's side; smaller pictures are enlarged by whole factors.
+        columns: label -> images, the same number in each.
+        least: side of a place, in pixels; smaller images are enlarged by whole factors.
     """
     pictures = [picture for column in columns.values() for picture in column if picture]
     largest = max((side for picture in pictures for side in picture.size), default=1)
@@ -58,7 +58,7 @@ def labelled_sheet(
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Break a label into lines that fit, between its words."""
+    """Break a label between its words into lines that fit."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

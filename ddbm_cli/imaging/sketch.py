@@ -1,13 +1,13 @@
-"""Line drawings of pictures, close to what a person draws: the outline and the main inner lines, on white paper.
+"""Line drawings of images, similar to what a person draws: the outline and the main inner lines, on white paper.
 
-Lines are found and drawn at a few times the final size; making that smaller smooths them.
+Lines are found and drawn at a few times the final size, and smoothed by the reduction.
 
     1. take the gradient over all channels at once, colour and transparency (Di Zenzo 1986)
-    2. subtract the gradient at a coarser scale: shading is as steep there, the edge of a thing is not
-    3. keep ridges; beside a strong line drop a weak one, which is a rim of light
+    2. subtract the gradient at a coarser scale: shading is as steep there, the edge of an object is not
+    3. keep ridges; next to a strong line drop a weak one, which is a rim of light
     4. grow lines from their strong parts into weak ones (Canny 1986); drop short lines
-    5. what is thin and darker than all around, such as a brow, is one filled stroke, not two lines
-    6. thicken to the pen's width; ink is black, a coloured pencil has the colour of the thing beside the line
+    5. draw what is thin and darker than its surroundings, such as a brow, as one filled stroke, not as two lines
+    6. thicken to the pen's width; ink is black, a coloured pencil has the colour of the object at the line
 """
 
 from typing import Any, Literal, NamedTuple
@@ -43,23 +43,23 @@ class Lines(NamedTuple):
         return (self.rows + steps[:, 0]).clip(0, limit - 1), (self.columns + steps[:, 1]).clip(0, limit - 1)
 
     def where(self, kept: Mask) -> "Lines":
-        """Return those pixels for which `kept` (N,) holds."""
+        """Return those pixels for which `kept` (N,) is true."""
         return Lines(self.rows[kept], self.columns[kept], self.normals[kept])
 
 
 def on_white(picture: Image.Image, size: int) -> Image.Image:
-    """Return the picture on white paper, padded to a square of `size` pixels (RGB)."""
+    """Return the image on white paper, padded to a square of `size` pixels (RGB)."""
     return _square(picture, size).convert("RGB")
 
 
 def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Generator) -> Image.Image:
-    """Return a sketch of the picture, RGB (size, size), in the same place as `on_white` shows it.
+    """Return a sketch of the image, RGB (size, size), in the place where `on_white` puts it.
 
     Args:
-        picture: any mode; transparency tells the outline where the colour does not.
-        size: pixels of a side of the sketch.
+        picture: any mode; transparency gives the outline where the colour does not.
+        size: side of the sketch, in pixels.
         style: "ink" for black lines, "pencil" for lines in the colour of what they outline.
-        rng: decides the pen's width and how much is drawn, a little differently for each picture.
+        rng: varies the pen's width and the amount of detail a little from image to image.
 
     Raises:
         UsageError: an unknown style.
@@ -71,7 +71,7 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
     square = _square(picture, size * zoom)
     strokes = _strokes(square, zoom)
     lines = _lines(square, zoom, threshold=0.020 * detail, avoid=_grow(strokes, 0.6 * zoom) > 0.5)
-    # Larger sketches have a pen that is wider, though not by as much.
+    # The pen of larger sketches is wider, but not in proportion.
     radius = width * (size / 64) ** 0.35 * zoom / 2
     coverage = _pen(lines, strokes, radius - 0.5, zoom)
     if style == "ink":
@@ -84,13 +84,13 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
 
 
 def _square(picture: Image.Image, size: int) -> Image.Image:
-    """Return the picture on white as RGBA (size, size); alpha still says where it was."""
+    """Return the image on white as RGBA (size, size); alpha is still that of the image."""
     rgba = picture.convert("RGBA")
     scale = size / max(rgba.size)
     shape = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).resize(shape, Image.Resampling.LANCZOS)
     flat.putalpha(rgba.getchannel("A").resize(shape, Image.Resampling.LANCZOS))
-    # Bars beside a photo that has no transparency are white and not empty: else its frame would be an outline.
+    # Bars next to a photograph without transparency are opaque white: otherwise its frame would be an outline.
     paper = 0 if _cut_out(rgba) else 255
     square = Image.new("RGBA", (size, size), (255, 255, 255, paper))
     square.paste(flat, ((size - shape[0]) // 2, (size - shape[1]) // 2))
@@ -102,7 +102,7 @@ def _cut_out(picture: Image.Image) -> bool:
 
 
 def _strokes(square: Image.Image, zoom: int) -> Mask:
-    """Return where something thin is darker than all around it, within about one final pixel."""
+    """Return where something thin is darker than its surroundings, within about one final pixel."""
     small = np.asarray(square.convert("L").reduce(2), dtype=np.float32)
     closed = _extreme(_extreme(small, zoom // 2, np.maximum), zoom // 2, np.minimum)
     light, lack = _enlarge(small, square.width), _enlarge(closed - small, square.width)
@@ -110,7 +110,7 @@ def _strokes(square: Image.Image, zoom: int) -> Mask:
     rows, columns = np.nonzero(mask)
     label = _connected(rows, columns, mask.shape)
     area = np.bincount(label, minlength=1)
-    # The tip of a large dark area is not a stroke: there the dark goes on where the stroke ends.
+    # The tip of a large dark area is not a stroke: the dark continues where the stroke ends.
     dark = light[rows, columns] + 0.5 * lack[rows, columns]
     going_on = np.zeros(len(rows))
     for y, x in NEIGHBOURS:
@@ -135,8 +135,8 @@ def _enlarge(values: Floats, size: int) -> Floats:
 
 
 def _lines(square: Image.Image, zoom: int, *, threshold: float, avoid: Mask) -> Lines:
-    """Return the lines of the picture, but none where `avoid` (H, W) holds."""
-    # What is cut out of its background ends at the paper's edge; a whole photo goes on beyond it.
+    """Return the lines of the image, but none where `avoid` (H, W) is true."""
+    # A cut-out object ends at the paper's edge; a photograph continues beyond it.
     margin = COARSE if _cut_out(square) else 0
     limit = square.width - 1
     square = ImageOps.expand(square, margin, (255, 255, 255, 0))
@@ -176,7 +176,7 @@ def _gradient(channels: Floats) -> tuple[Floats, Floats, Floats]:
     down, across = np.zeros_like(channels), np.zeros_like(channels)
     down[:, 1:-1] = (channels[:, 2:] - channels[:, :-2]) / 2
     across[:, :, 1:-1] = (channels[:, :, 2:] - channels[:, :, :-2]) / 2
-    # At the border the slope goes on, so that no ridge arises there.
+    # The slope continues at the border, so that there is no ridge.
     for slope in (down.swapaxes(1, 0), across.transpose(2, 0, 1)):
         slope[0], slope[-1] = slope[1], slope[-2]
     yy, xx, yx = ((one * other).sum(axis=0) for one, other in ((down, down), (across, across), (down, across)))
@@ -223,11 +223,11 @@ def _grow(mask: Mask, radius: float) -> Floats:
 
 
 def _pencil(square: Image.Image, lines: Lines, strokes: Mask, zoom: int) -> Floats:
-    """Return the colour (size, size, 3) of the pencil, true at and near lines: that of the side less like paper."""
+    """Return the colour (size, size, 3) of the pencil at and near lines: of the side that differs more from paper."""
     half = np.asarray(square.reduce(2), dtype=np.float32).transpose(2, 0, 1) / 255
     solid = half[3:] ** 2 + 1e-4
     colour = _blur(half[:3] * solid, 0.25 * zoom) / _blur(solid, 0.25 * zoom)
-    # The thing itself is preferred to what lies behind it, and what shows on paper to what does not.
+    # The object is preferred to its background, and what is visible on paper to what is not.
     presence = 2 * (half[3] > 0.5) + np.sqrt(((1 - colour) ** 2).sum(axis=0))
     one, other = ((y // 2, x // 2) for y, x in (lines.aside(sign * 1.5 * zoom, square.width) for sign in (-1, 1)))
     y, x = np.where(presence[one] > presence[other], one, other)
@@ -241,7 +241,7 @@ def _pencil(square: Image.Image, lines: Lines, strokes: Mask, zoom: int) -> Floa
 
 
 def _visible(colour: Floats) -> Floats:
-    """Return colours (3, H, W) more vivid, and dark enough to be seen on white."""
+    """Return colours (3, H, W) with more saturation, and dark enough to be visible on white."""
     light = np.tensordot(LIGHTNESS, colour, 1)
     vivid = (light + 1.25 * (colour - light)).clip(0, 1)
     limit = 0.55 + 0.15 * (vivid.max(axis=0) - vivid.min(axis=0))

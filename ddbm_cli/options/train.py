@@ -208,8 +208,20 @@ class TrainRequest:
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: Annotated[
-        int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, le=8192, panel=MODEL)
+        int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, le=4096, panel=MODEL)
     ] = 64
+    fit: Annotated[
+        Literal["pad", "crop", "stretch"] | None,
+        Field(
+            "How images that are not square become square: crop uses the middle, pad adds white borders.",
+            metavar="HOW",
+            unset="crop; pad for drawings on white",
+            panel=DATA,
+        ),
+    ] = None
+    check: Annotated[
+        bool, Field("Decode every image before the first step, also of data above 256 MiB.", panel=DATA)
+    ] = False
     augment: Annotated[
         tuple[Literal["flip", "shift"], ...],
         Field("Augmentations, separated by commas, or none.", metavar="NAME[,NAME]", none="none", panel=DATA),

@@ -113,7 +113,7 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         | ({"classes": len(classes)} if classes else {}),
         path=describe(path),
         prediction=_prediction(request, path, batches),
-        preprocess=Preprocess(size=request.size),
+        preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
         kind=request.kind,
         concat_source=sees_source,
         class_names=classes,

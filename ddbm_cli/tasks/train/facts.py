@@ -9,14 +9,11 @@ import torch
 
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.events import Trained
-from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.models import ModelCard
 from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.tasks.train.data import Data
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.training import Budget, Fit
-
-MOST_NAMED = 5
-"""Files that are named in one line of the header, at most."""
 
 
 def trained(request: TrainRequest, folder: RunFolder, fit: Fit) -> Trained:
@@ -42,7 +39,7 @@ def trained(request: TrainRequest, folder: RunFolder, fit: Fit) -> Trained:
 
 def facts_of(
     request: TrainRequest,
-    pairs: PairSplit,
+    data: Data,
     card: ModelCard,
     denoiser: Denoiser,
     device: torch.device,
@@ -64,17 +61,9 @@ def facts_of(
     """
     weights = sum(parameter.numel() for parameter in denoiser.parameters())
     recipe = request.recipe
-    what = "images" if request.is_prior else "pairs"
-    kinds = f" of {len(card.class_names)} classes" if card.class_names else ""
-    unpaired = "" if request.is_prior else f", {len(pairs.unpaired)} unpaired"
-    left_out = [str(pairs.skipped)] if pairs.skipped else []
-    left_out += [problem.message for problem in pairs.broken[:MOST_NAMED]]
-    left_out += [f"{len(pairs.broken) - MOST_NAMED} more missing files"] if len(pairs.broken) > MOST_NAMED else []
     about = [f"{elsewhere}, so this is a new run"] if elsewhere else []
     facts = {
-        "Data": f"{len(pairs.train)} {what}{kinds} for training, {len(pairs.val)} held out{unpaired}",
-        "Folders": "; ".join(pairs.folders),
-        "Left out": "; ".join(left_out),
+        **data.facts(),
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
         "Begins": ", but ".join([f"with {request.start_from}", *notes]) if request.start_from else "",
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
@@ -84,7 +73,7 @@ def facts_of(
         "Run": str(folder.path),
         "Resumes": f"at step {step} of {recipe.steps}" if step else "",
         "Changes": "; ".join(changes),
-        "Note": "; ".join([*about, *pairs.notes]),
+        "Note": "; ".join([*about, *data.pairs.notes]),
     }
     return {name: fact for name, fact in facts.items() if fact}
 

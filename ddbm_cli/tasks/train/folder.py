@@ -22,7 +22,7 @@ from ddbm_cli.tasks.train.request import SETTINGS, from_stored
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
 
 DEFAULT = Path("runs/train")
-LOOSE = ("output", "resume", "hours", "device", "recipe", "data", "sampling")
+LOOSE = ("output", "resume", "check", "hours", "device", "recipe", "data", "sampling")
 """Fields that a resumed run may change, and with them"""
 
 CARD = ("name", "task", "licence", "data_note", "limits")
@@ -100,7 +100,7 @@ class RunFolder:
 def dump(request: TrainRequest) -> dict[str, Any]:
     """Return the JSON form of a request."""
     body: dict[str, Any] = adapter(TrainRequest).dump_python(request, mode="json")
-    del body["resume"]
+    del body["resume"], body["check"]
     return body
 
 

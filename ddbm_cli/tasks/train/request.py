@@ -38,6 +38,9 @@ PIX2PIX = {
 }
 """Defaults of pix2pix where they differ from those of `TrainRequest`: the paper's settings."""
 
+FORMERLY: dict[str, Any] = {"fit": "pad"}
+"""Settings of runs that are older than these settings, where they differ from the defaults."""
+
 DROP = 0.05
 """InstructPix2Pix's fraction (arXiv:2211.09800)."""
 
@@ -57,6 +60,7 @@ def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Pat
         body = read_stored(resume)
         from_stored(body, resume)
         body.pop(IMAGES, None)
+        body = FORMERLY | body
         given = {**given, "output": resume, "resume": resume}
     if config is not None:
         body = _merge(body, _known(read_settings(config), config))
@@ -73,7 +77,7 @@ def from_stored(body: Mapping[str, Any], run: Path) -> TrainRequest:
         UsageError: it is damaged.
     """
     try:
-        own = {name: value for name, value in body.items() if name != IMAGES}
+        own = FORMERLY | {name: value for name, value in body.items() if name != IMAGES}
         stored = from_options(TrainRequest, _completed(own, begins=False), command="train")
         for name, kinds in SETTINGS.items():
             build(kinds, getattr(stored, name), what=name)
@@ -146,6 +150,7 @@ def _settings_of(file: Path) -> dict[str, Any]:
         "path": spell(build(PATHS, card.path, what="path")),
         "prediction": spell(build(PREDICTIONS, card.prediction, what="prediction")),
         "size": card.preprocess.size,
+        "fit": card.preprocess.fit,
     }
 
 

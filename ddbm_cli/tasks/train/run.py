@@ -3,9 +3,8 @@
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,10 +12,8 @@ from torch import Tensor
 
 from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.foundation.events import Trained
+from ddbm_cli.foundation.events import Noticed, Trained
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
-from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import assemble, locate, write_model
 from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import read_card
@@ -26,15 +23,16 @@ from ddbm_cli.models.start_from import start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
-from ddbm_cli.tasks.train.card import card_of, classes_of
+from ddbm_cli.tasks.train.card import card_of
+from ddbm_cli.tasks.train.data import files_of, load_data
 from ddbm_cli.tasks.train.facts import facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.tasks.train.validation import Validation
-from ddbm_cli.training import Batches, Budget, Fit, Saved, Stepped, Validated
+from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
 
-TrainEvent = Planned | Stepped | Validated | Saved | Trained
+TrainEvent = Planned | Stepped | Validated | Saved | Noticed | Trained
 
 
 def run(
@@ -55,20 +53,13 @@ def run(
     device = choose_device(request.device)
     loss = build(OBJECTIVES, request.objective, what="objective")
     distribution = build(TIME_DISTRIBUTIONS, request.times, what="time distribution")
-    pairs = find_pairs(
-        request.data,
-        val_share=request.val_share,
-        targets_only=request.is_prior,
-        exclude=(request.resume or request.output or DEFAULT,),
-    )
-    splits = remember(_files(pairs.train), _files(pairs.val))
+    data = load_data(request, exclude=(request.resume or request.output or DEFAULT,))
+    request, pairs, batches = data.request, data.pairs, data.batches
+    splits = remember(files_of(pairs.train), files_of(pairs.val))
     images = images_of(pairs, splits)
     folder, elsewhere = place(request, images)
     differs = changes(folder, request, images) if request.resume else []
-    preprocess = Preprocess(size=request.size)
-    classes = classes_of(pairs) if request.classes else ()
-    batches = _batches(request, pairs, preprocess, classes)
-    card = card_of(request, batches, classes, folder=folder.path)
+    card = card_of(request, batches, data.classes, folder=folder.path)
     check_memory(outline(card), device)
     with ExitStack() as held:
         if not dry_run:
@@ -92,7 +83,7 @@ def run(
         budget = _budget(request, fit, began)
         facts = facts_of(
             request,
-            pairs,
+            data,
             card,
             denoiser,
             device,
@@ -109,9 +100,8 @@ def run(
         fit.notes["seen"] = joined(_seen(fit, folder), splits)
         card = dataclasses.replace(card, splits=fit.notes["seen"])
         results = Results(folder.results, step=fit.step)
-        held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed, classes=classes)
-        validation = Validation(request, card, held_out, results=results, samples=folder.samples, stop=stop)
-        if len(held_out):
+        validation = Validation(request, card, data.held_out, results=results, samples=folder.samples, stop=stop)
+        if len(data.held_out):
             fit.validate, fit.validation_size = validation, validation.size
         write_config(folder, request, images)
         yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
@@ -121,28 +111,14 @@ def run(
             if isinstance(event, Saved):
                 write_model(folder.model, validation.card(fit), _weights(fit))
             yield event
+            for error in batches.new_failures():
+                yield Noticed(message=f"{error.message}; another pair is used instead", hint=error.hint)
         yield trained(request, folder, fit)
-
-
-def _batches(request: TrainRequest, pairs: PairSplit, preprocess: Preprocess, classes: Sequence[str]) -> Batches:
-    return Batches(
-        pairs.train,
-        preprocess,
-        size=request.recipe.batch_size,
-        seed=request.recipe.seed,
-        augment=request.augment,
-        classes=classes,
-        drop=request.drop,
-    )
 
 
 def _check_size(request: TrainRequest, multiple: int) -> None:
     if request.size % multiple:
         raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
-
-
-def _files(pairs: Sequence[Pair]) -> Iterator[Path]:
-    return (file for pair in pairs for file in (pair.source, pair.target) if file)
 
 
 def _weights(fit: Fit) -> dict[str, Tensor]:

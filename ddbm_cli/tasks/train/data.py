@@ -1,0 +1,118 @@
+"""The data of a run: pairs on the disk become batches, and what cannot be used is found before the first step."""
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
+from ddbm_cli.imaging.prepare import fit_of
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.tasks.train.card import classes_of
+from ddbm_cli.training import Batches
+
+DECODED_BYTES = 2**28
+"""Size of all files up to which every image is decoded before the first step; of more only the headers are read."""
+
+MOST_NAMED = 5
+"""Files that are named in one line of the header, at most."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run is trained and validated on.
+
+    request: with the fit that was chosen. failures: pairs that cannot be used.
+    """
+
+    request: TrainRequest
+    pairs: PairSplit
+    batches: Batches
+    held_out: Batches
+    classes: tuple[str, ...]
+    failures: list[ImageError]
+
+    def facts(self) -> dict[str, str]:
+        """Return what the header says of it; "" for nothing."""
+        request, pairs = self.request, self.pairs
+        what = "images" if request.is_prior else "pairs"
+        kinds = f" of {len(self.classes)} classes" if self.classes else ""
+        unpaired = f", {len(pairs.unpaired)} unpaired" if not request.is_prior else ""
+        unusable = f", {len(self.failures)} unusable" if self.failures else ""
+        left_out = [str(pairs.skipped)] if pairs.skipped else []
+        left_out += named([problem.message for problem in pairs.broken])
+        return {
+            "Data": f"{len(pairs.train)} {what}{kinds} for training, {len(pairs.val)} held out{unpaired}{unusable}",
+            "Folders": "; ".join(pairs.folders),
+            "Images": f"{request.size}x{request.size} pixels, fit {request.fit}: {FITS[request.fit or 'pad']}",
+            "Left out": "; ".join(left_out),
+            "Unusable": "; ".join(named([error.message for error in self.failures])),
+        }
+
+
+FITS = {
+    "pad": "images that are not square get white borders",
+    "crop": "of images that are not square the middle is used",
+    "stretch": "images that are not square are stretched",
+}
+
+
+def named(messages: Sequence[str]) -> list[str]:
+    """Return the first messages, and how many more there are."""
+    more = len(messages) - MOST_NAMED
+    return [*messages[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
+
+
+def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
+    """Find the pairs of a request, and check that they can be used.
+
+    Args:
+        request: what to train.
+        exclude: folders that are not data, such as the run's.
+
+    Raises:
+        UsageError: there are none, or their layout is unknown.
+        DdbmError: most of them cannot be used.
+    """
+    pairs = find_pairs(request.data, val_share=request.val_share, targets_only=request.is_prior, exclude=exclude)
+    if request.fit is None:
+        request = dataclasses.replace(request, fit=fit_of(pairs.train))
+    assert request.fit
+    preprocess = Preprocess(size=request.size, fit=request.fit)
+    decode = request.check or _bytes([*pairs.train, *pairs.val]) <= DECODED_BYTES
+    classes = classes_of(pairs) if request.classes else ()
+    batches = Batches(
+        pairs.train,
+        preprocess,
+        size=request.recipe.batch_size,
+        seed=request.recipe.seed,
+        augment=request.augment,
+        classes=classes,
+        drop=request.drop,
+    )
+    held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed, classes=classes)
+    for each in (batches, held_out):
+        each.check(decode=decode)
+    batches.require()
+    failures = batches.new_failures() + held_out.new_failures()
+    if held_out.failures:
+        good = [pair for index, pair in enumerate(pairs.val) if index not in held_out.failures]
+        pairs = dataclasses.replace(pairs, val=good)
+        held_out = Batches(good, preprocess, size=1, seed=request.recipe.seed, classes=classes)
+    return Data(request, pairs, batches, held_out, classes, failures)
+
+
+def files_of(pairs: Sequence[Pair]) -> list[Path]:
+    """Return the files of pairs, each once."""
+    return list(dict.fromkeys(file for pair in pairs for file in (pair.source, pair.target) if file))
+
+
+def _bytes(pairs: Sequence[Pair]) -> int:
+    total = 0
+    for file in files_of(pairs):
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
