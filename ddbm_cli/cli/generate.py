@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from ddbm_cli.cli import schema
 from ddbm_cli.cli.main import build
 from ddbm_cli.cli.manual import FOLDER
 from ddbm_cli.foundation.settings import adapter
@@ -136,6 +137,8 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield FILE, json.dumps(names_table(), indent=1) + "\n"
     yield FOLDER / "reference.md", reference()
     yield FOLDER / "names.md", names_page()
+    yield schema.FILE, json.dumps(schema.schema(), indent=1) + "\n"
+    yield schema.MANUAL, schema.manual()
 
 
 def main() -> None:
