@@ -1,7 +1,9 @@
 """The Python interface: objects in, objects out, and the bytes of the command."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,3 +183,17 @@ def test_a_missing_file_is_an_image_error(model, tmp_path):
         model(tmp_path / "none.png")
     with pytest.raises(ddbm.ModelError):
         ddbm.load_model(str(tmp_path / "none.safetensors"))
+
+
+def test_the_examples_of_the_manual_run(tmp_path, monkeypatch):
+    """All blocks of the page on Python, in order, in one session."""
+    page = (Path(ddbm.__file__).parent / "manual" / "python.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "sketches").mkdir()
+    for place in ("sketch.png", "other.png", "sketches/a.png"):
+        picture(1, 64).save(tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    session: dict[str, object] = {}
+    for block in blocks:
+        exec(block, session)
+    assert len(blocks) == 5 and (tmp_path / "images" / "a.png").exists()

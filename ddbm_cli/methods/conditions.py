@@ -43,7 +43,7 @@ def conditioned(request: ConditionOptions, model: TranslationModel) -> Translati
     """
     label = class_of(request, model)
     labels = None if not model.classes else torch.tensor([NO_LABEL if label is None else label])
-    return model.told(labels, guidance_of(request, model))
+    return model.with_conditions(labels, guidance_of(request, model))
 
 
 def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Guidance:

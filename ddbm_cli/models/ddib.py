@@ -80,10 +80,10 @@ class DDIB(TranslationModel):
         """The two priors, that of the sources first."""
         return self._encoder, self._decoder
 
-    def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
-        """As `TranslationModel.told`, for the targets."""
-        other = super().told(label, guidance)
-        other._decoder = self._decoder.told(label, guidance)
+    def with_conditions(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
+        """As `TranslationModel.with_conditions`, for the targets."""
+        other = super().with_conditions(label, guidance)
+        other._decoder = self._decoder.with_conditions(label, guidance)
         return other
 
     def plan(

@@ -79,7 +79,7 @@ class TranslationModel:
             return None
         return self.card.class_names[label] if self.card.class_names else str(label)
 
-    def told(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
+    def with_conditions(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
         """Return the same model, told the classes of a batch, and how much conditions are to be exaggerated.
 
         Args:

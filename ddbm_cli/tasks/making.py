@@ -118,7 +118,7 @@ class Maker:
     def conditioned(self, batch: Sequence[Loaded]) -> TranslationModel:
         """Return the model with the classes of a batch."""
         labels = [self.label(loaded.job) for loaded in batch]
-        return self.model.told(torch.tensor(labels) if self.model.classes else None, self._guidance)
+        return self.model.with_conditions(torch.tensor(labels) if self.model.classes else None, self._guidance)
 
     def label(self, job: Job) -> int:
         """Return the label of an image's class, -1 for none."""

@@ -132,7 +132,7 @@ class Validation:
             part = sources[first : first + AT_ONCE]
             noise = NoiseSource(0, [f"validation {first + index}" for index in range(len(part))])
             label = None if self._label is None else self._label[first : first + len(part)]
-            results.append(finish(model.told(label).translate(part, noise, plan)))
+            results.append(finish(model.with_conditions(label).translate(part, noise, plan)))
         return torch.cat(results).clamp(-1, 1)
 
     def _check(self) -> None:
