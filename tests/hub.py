@@ -1,4 +1,4 @@
-"""A hub on loopback that the hub's own library talks to: repositories in memory, and faults on demand.
+"""A hub on loopback for the hub's own library: repositories in memory, and faults on demand.
 
     with Hub() as hub:
         hub.add("org/repo", {"model.safetensors": body})
@@ -51,6 +51,21 @@ def wrong_bytes():
     return Fault("wrong")
 
 
+def endless():
+    """Bytes without a stated length that never end."""
+    return Fault("endless")
+
+
+def stalled(after, seconds):
+    """So many bytes, then none for so many seconds."""
+    return Fault("stalled", after=after, seconds=seconds)
+
+
+def dripping(seconds):
+    """A byte now and then, for so many seconds."""
+    return Fault("dripping", seconds=seconds)
+
+
 def slow(seconds):
     """The server waits before it answers."""
     return Fault("slow", method="HEAD", seconds=seconds)
@@ -92,6 +107,8 @@ class Hub:
         self.requests = []
         self.ranges = True
         self.etag_of = {}
+        self.api = None
+        self.stop = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -101,6 +118,7 @@ class Hub:
         return self
 
     def __exit__(self, *error):
+        self.stop.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -262,6 +280,8 @@ def _handler(hub):
                 return self._error(fault.status, "trouble", **fault.headers)
             if first >= len(body):
                 return self._error(416, "no such range")
+            if fault and fault.name in ("endless", "stalled", "dripping"):
+                return self._odd_body(fault, body[first:], first, len(body))
             part, whole = body[first:], "Range" not in self.headers or not hub.ranges
             if fault and fault.name == "wrong":
                 part = bytes(value ^ 0xFF for value in part)
@@ -277,8 +297,29 @@ def _handler(hub):
                 self.close_connection = True
             return None
 
+        def _odd_body(self, fault, part, first, size):
+            self.send_response(206 if first else 200)
+            if first:
+                self.send_header("Content-Range", f"bytes {first}-{size - 1}/{size}")
+            if fault.name != "endless":
+                self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            self.close_connection = True
+            if fault.name == "endless":
+                while not hub.stop.is_set():
+                    self.wfile.write(bytes(1 << 16))
+            elif fault.name == "stalled":
+                self.wfile.write(part[: fault.after])
+                hub.stop.wait(fault.seconds)
+            else:
+                for value in part[: int(fault.seconds / 0.05)]:
+                    self.wfile.write(bytes([value]))
+                    hub.stop.wait(0.05)
+
         def _api(self, rest):
             self._note("GET", 0)
+            if hub.api is not None:
+                return self._send(200, {"Content-Type": "text/html"}, hub.api)
             match = re.fullmatch(r"([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?(?:/.*)?", rest)
             repo = self._repo(match[1])
             if repo is None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.files import replacing
 from ddbm_cli.models.card import AGAIN, ModelCard, read_card
-from ddbm_cli.registry.header import LONGEST_HEADER
+from ddbm_cli.registry.header import LONGEST_HEADER, wrong_kind
 
 __all__ = ["read_header", "read_model", "write_model", "write_tensors"]
 
@@ -103,16 +103,6 @@ def open_tensors(path: Path) -> Iterator[Any]:
     except (SafetensorError, OSError) as error:
         gist = " ".join(str(error).split())[:120]
         raise ModelError(f"{path}: not a readable safetensors file ({gist})", hint=AGAIN) from None
-
-
-def wrong_kind(begin: bytes) -> tuple[str, str] | None:
-    """Return what a file is by its first bytes, where that is no file of weights, and what to do about it."""
-    text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer: the file itself was not downloaded", "run: git lfs pull"
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
-        return "a web page (HTML), not a model file", "download the file itself: use its raw or direct link"
-    return None
 
 
 def read_header(path: Path) -> dict[str, str]:

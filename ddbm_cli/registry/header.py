@@ -38,3 +38,13 @@ def read_card_body(path: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: no model card in the file's header", hint="import it first: ddbm weights import --help"
         ) from None
+
+
+def wrong_kind(begin: bytes) -> tuple[str, str] | None:
+    """Return what a file is by its first bytes, where that is no file of weights, and what to do about it."""
+    text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: the file itself was not downloaded", "run: git lfs pull"
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "a web page (HTML), not a model file", "download the file itself: use its raw or direct link"
+    return None

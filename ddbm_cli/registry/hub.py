@@ -13,8 +13,11 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from filelock import Timeout
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import WeakFileLock, validate_repo_id  # type: ignore[attr-defined]
@@ -24,11 +27,12 @@ from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entry import HubFile
-from ddbm_cli.registry.events import Pulling
-from ddbm_cli.registry.hub_errors import AGAIN, explained
+from ddbm_cli.registry.events import Noticed, Pulling
+from ddbm_cli.registry.header import wrong_kind
+from ddbm_cli.registry.hub_errors import AGAIN, OTHER, explained
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import MAIN_FILE, SUFFIX, HubRepo, is_commit, pick
-from ddbm_cli.registry.transfer import PASSING, HTTPError, download, held, patiently
+from ddbm_cli.registry.transfer import PASSING, HTTPError, NotJSON, download, held, patiently, read_json
 
 SHA256 = "[0-9a-f]{64}"
 
@@ -42,7 +46,7 @@ class Announced:
     size: int | None
 
 
-def pull(file: HubFile, *, accept_change: bool = False) -> Generator[Pulling, None, Record]:
+def pull(file: HubFile, *, accept_change: bool = False) -> Generator[Pulling | Noticed, None, Record]:
     """Fetch a file unless it is here; return the record of the good file, whose `path` is in the hub's cache.
 
     A fixed file that is here costs no request; one of a branch costs one, and is used as it is where the hub is out of
@@ -166,8 +170,18 @@ def model_file(repo: HubRepo) -> HubFile:
         ModelError: the hub is out of reach, or there is no such file, or several.
     """
     with explained(str(repo), repo.repo):
-        names = patiently(lambda: HfApi().list_repo_files(repo.repo, revision=repo.revision))
+        url = f"{constants.ENDPOINT}/api/models/{repo.repo}/revision/{quote(repo.revision, safe='')}"
+        names = _names(patiently(lambda: read_json(url)))
     return HubFile(repo.repo, pick(names, where=str(repo)), repo.revision, fixed=is_commit(repo.revision))
+
+
+def _names(answer: dict[str, Any]) -> list[str]:
+    """Return the names of a repository's files from the hub's answer."""
+    listed = answer.get("siblings")
+    if not isinstance(listed, list):
+        raise NotJSON("answers without a list of files")
+    names = [each.get("rfilename") for each in listed if isinstance(each, dict)]
+    return [name for name in names if isinstance(name, str)]
 
 
 def remove(file: HubFile) -> int:
@@ -194,13 +208,11 @@ def _ask(file: HubFile) -> Announced:
     found = patiently(lambda: get_hf_file_metadata(url))
     # Both become names of files here, so a server may not choose them freely.
     if not is_commit(found.commit_hash or "") or not re.fullmatch(r"\w[\w.-]{0,127}", found.etag or ""):
-        raise ModelError(
-            f"{file}: {constants.ENDPOINT} does not answer as the hub does", hint="check HF_ENDPOINT, and the proxy"
-        )
+        raise ModelError(f"{file}: {constants.ENDPOINT} does not answer as the hub does", hint=OTHER)
     return Announced(commit=str(found.commit_hash), etag=str(found.etag), size=found.size)
 
 
-def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
+def _fetch(file: HubFile, found: Announced) -> Generator[Pulling | Noticed, None, Record]:
     """Bring a file into the cache; the order of steps is what keeps a bad one out of it."""
     folder = _folder(file)
     blob = folder / "blobs" / found.etag
@@ -209,7 +221,12 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
         each.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.parent / ".locks" / folder.name / f"{found.etag}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(lock):
+    with contextlib.ExitStack() as locked:
+        try:
+            locked.enter_context(WeakFileLock(lock, timeout=0.1))
+        except Timeout:
+            yield Noticed(message=f"waiting for another process that downloads {file}")
+            locked.enter_context(WeakFileLock(lock))
         fresh = not blob.exists() or not _is_good(file, blob, found.etag)
         if fresh:
             partial = _partial(file, found)
@@ -219,7 +236,7 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling, None, Record]:
     _point(folder / "refs", file.revision, found.commit)
     here = records.look(file.key, pointer, commit=found.commit, etag=found.etag)
     if here is None:
-        raise ModelError(f"{file}: gone as soon as it was here", hint=AGAIN)
+        raise ModelError(f"{file}: disappeared after the download", hint=AGAIN)
     want = expected(file)
     if want and here.sha256 != want:  # an etag that is no digest could not tell before
         if fresh:
@@ -237,7 +254,7 @@ def _complete(file: HubFile, found: Announced, partial: Path) -> Generator[Pulli
     if missing > free:
         raise ModelError(
             f"{file}: {missing:,} bytes to fetch, and {free:,} are free in {partial.parent.parent.parent}",
-            hint="free some space, or name another disk in HF_HOME",
+            hint="free some space, or set HF_HOME to another disk",
         )
     # What lay here may be of a bad download; so a second try begins with nothing.
     for _ in range(2):
@@ -245,10 +262,12 @@ def _complete(file: HubFile, found: Announced, partial: Path) -> Generator[Pulli
             yield Pulling(file=str(file), done=done, total=found.size)
         if held(partial) == (found.size or held(partial)) and _agrees(partial, sha256_of_file(partial), found.etag):
             return
+        begin = partial.open("rb").read(512) if partial.exists() else b""
         partial.unlink(missing_ok=True)
+        kind = wrong_kind(begin)
+    what = kind[0] if kind else "their digest is not the one that the hub announced"
     raise ModelError(
-        f"{file}: wrong bytes: their digest is not the one that the hub announced; they were removed",
-        hint="try again later, or another mirror in HF_ENDPOINT",
+        f"{file}: wrong bytes: {what}; they were removed", hint="try again later, or set HF_ENDPOINT to another mirror"
     )
 
 

@@ -1,4 +1,4 @@
-"""The hub's errors in two lines: what is wrong, and what to do about it."""
+"""Errors of the hub, the network and the disk as a message and a hint."""
 
 import errno
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ from huggingface_hub.errors import (
 )
 
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.registry.transfer import HTTPError
+from ddbm_cli.registry.transfer import HTTPError, InvalidURL, NotJSON
 
 LOG_IN = "set HF_TOKEN, or: hf auth login"
-AGAIN = "give the same command again: what has come is kept"
+AGAIN = "repeat the command: the bytes so far are kept"
+OTHER = "check HF_ENDPOINT, the proxy, and whether the network asks for a login"
 
 
 @contextmanager
@@ -28,35 +29,41 @@ def explained(what: str, repo: str) -> Iterator[None]:
     try:
         yield
     except HFValidationError:
-        raise ModelError(f"{what}: no name of a repository", hint="write it as org/repo") from None
+        raise ModelError(f"{what}: not the name of a repository", hint="write it as org/repo") from None
     except GatedRepoError:
         raise ModelError(
-            f"{what}: its owner lets in only those who asked", hint=f"ask at {constants.ENDPOINT}/{repo}, then {LOG_IN}"
+            f"{what}: a gated repository", hint=f"request access at {constants.ENDPOINT}/{repo}, then {LOG_IN}"
         ) from None
     except RepositoryNotFoundError:
         raise _not_found(what, repo) from None
     except RevisionNotFoundError:
-        raise ModelError(f"{what}: no such revision there", hint="leave out @revision, or check it") from None
+        raise ModelError(
+            f"{what}: the repository has no such revision", hint="check @revision, or leave it out"
+        ) from None
     except RemoteEntryNotFoundError:
         raise ModelError(
-            f"{what}: the repository has no such file", hint=f"see its files at {constants.ENDPOINT}/{repo}/tree/main"
+            f"{what}: the repository has no such file", hint=f"list its files at {constants.ENDPOINT}/{repo}/tree/main"
         ) from None
     except OfflineModeIsEnabled:
         raise ModelError(
-            f"{what}: not here, and HF_HUB_OFFLINE forbids to fetch it", hint="unset HF_HUB_OFFLINE, and pull it once"
+            f"{what}: not downloaded, and HF_HUB_OFFLINE is set", hint="unset HF_HUB_OFFLINE, and pull it once"
         ) from None
     except HfHubHTTPError as error:
         raise _refused(what, repo, error.response.status_code) from None
     except HTTPError as error:
         raise ModelError(
-            f"{what}: {constants.ENDPOINT} is out of reach ({type(error).__name__})",
-            hint=f"check the network, or name a mirror in HF_ENDPOINT; {AGAIN}",
+            f"{what}: {constants.ENDPOINT} cannot be reached ({type(error).__name__})",
+            hint=f"check the network, or set HF_ENDPOINT to a mirror; {AGAIN}",
         ) from None
+    except NotJSON as error:
+        raise ModelError(f"{what}: {constants.ENDPOINT} {error}", hint=OTHER) from None
+    except (InvalidURL, ValueError, TypeError, LookupError, AttributeError):  # what odd answers do to the hub's library
+        raise ModelError(f"{what}: {constants.ENDPOINT} does not answer as the hub does", hint=OTHER) from None
     except ConnectionError as error:
         raise ModelError(f"{what}: {error}", hint=AGAIN) from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = f"free some space, or name another disk in HF_HOME; {AGAIN}" if full else "check HF_HOME and DDBM_HOME"
+        hint = f"free some space, or set HF_HOME to another disk; {AGAIN}" if full else "check HF_HOME and DDBM_HOME"
         reason = "the disk is full" if full else f"cannot be written ({error.strerror or error})"
         raise ModelError(f"{what}: {reason}", hint=hint) from None
 
@@ -69,12 +76,12 @@ def _not_found(what: str, repo: str) -> ModelError:
 
 
 def _refused(what: str, repo: str, status: int) -> ModelError:
-    if status == 401 and not get_token():  # so it says to strangers, of what is private or is not
+    if status == 401 and not get_token():  # the answer to strangers, also about what does not exist
         return _not_found(what, repo)
     if status == 401:
         return ModelError(f"{what}: the hub does not accept the token", hint=f"get a new one, then {LOG_IN}")
     if status == 403:
         return ModelError(f"{what}: the token does not allow this", hint=f"get one with the right to it, then {LOG_IN}")
     if status == 429:
-        return ModelError(f"{what}: the hub has had too many requests", hint=f"wait some minutes; {AGAIN}")
+        return ModelError(f"{what}: too many requests to the hub", hint=f"wait some minutes; {AGAIN}")
     return ModelError(f"{what}: {constants.ENDPOINT} answers {status}", hint=f"wait a while; {AGAIN}")

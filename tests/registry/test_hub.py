@@ -234,7 +234,7 @@ CASES = {
     "no file": (HubFile(NAME, "none.safetensors"), {}, "no such file", "tree/main"),
     "no revision": (HubFile(NAME, FILE.file, "v9"), {}, "no such revision", "@revision"),
     "private": (FILE, {"private": True}, "or it is private", "HF_TOKEN"),
-    "gated": (FILE, {"gated": True}, "only those who asked", "ask at"),
+    "gated": (FILE, {"gated": True}, "a gated repository", "request access at"),
 }
 
 
@@ -259,7 +259,7 @@ def test_answers_are_explained(hub, commit, status, message, method, monkeypatch
 
 def test_no_network_and_offline_are_explained(hub, commit, monkeypatch):
     hub.__exit__()
-    with pytest.raises(ModelError, match="out of reach") as caught:
+    with pytest.raises(ModelError, match="cannot be reached") as caught:
         pull()
     assert "HF_ENDPOINT" in caught.value.hint
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -303,7 +303,7 @@ def test_paths_out_of_a_repository_are_refused(hub, path):
 
 
 def test_a_repository_with_an_impossible_name_is_refused(hub):
-    with pytest.raises(ModelError, match="no name of a repository"):
+    with pytest.raises(ModelError, match="not the name of a repository"):
         pull(HubFile("a--b/c", "m.safetensors"))
 
 

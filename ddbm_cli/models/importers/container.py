@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.card import AGAIN
-from ddbm_cli.models.checkpoint import open_tensors, wrong_kind
+from ddbm_cli.models.checkpoint import open_tensors
 from ddbm_cli.models.importers.archive import read_archive
+from ddbm_cli.registry.header import wrong_kind
 
 DEEPEST = 4
 """Levels of containers, such as {"ema": {"model": {"name": tensor}}}."""
