@@ -1,11 +1,15 @@
 """What tests share."""
 
+import io
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ddbm_cli.cli.main import main
 from tests.hub import Hub
 
 HERE = Path(__file__).parent
@@ -51,3 +55,27 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setenv("DDBM_HOME", str(tmp_path / "home"))
         yield server
+
+
+@pytest.fixture
+def ddbm(monkeypatch):
+    """Run the command; return (exit code, standard output as bytes, standard error as text)."""
+
+    def run(*arguments, stdin=b"", **environment):
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["ddbm", *map(str, arguments)])
+            patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin), isatty=lambda: False))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            patch.setattr("warnings.simplefilter", lambda *given, **named: None)
+            patch.setenv("COLUMNS", "200")
+            patch.setenv("DDBM_DEBUG", "0")
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as stop:
+                main()
+            out.flush(), err.flush()
+            return stop.value.code or 0, out.buffer.getvalue(), err.buffer.getvalue().decode(errors="replace")
+
+    return run

@@ -18,7 +18,7 @@ from ddbm_cli.objectives.objective import Loss, Objective
 
 @settings
 class Adversarial(Objective):
-    """A critic of patches is trained beside the network, a step of each in turn.
+    """The network is trained with a discriminator of patches, one step of each in turn (pix2pix).
 
     l1: weight of the distance to the target. rate: the critic's learning rate, of Adam with beta_1 0.5.
     channels, layers: the critic's width and depth; 3 layers look at patches of 70 pixels, 2 of 34.

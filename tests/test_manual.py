@@ -1,0 +1,187 @@
+"""The manual: its pages are found and shown, and every command in them runs."""
+
+import re
+import shlex
+import shutil
+import sys
+
+import pytest
+from PIL import Image
+
+from ddbm_cli.cli import manual
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.options.names import aliases, fields, names
+from tests.tiny import picture, write_pairs, write_tiny
+
+PAGES = manual.pages()
+BLOCK = re.compile(r"^```console( network)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+
+TOPICS = (
+    *("index", "translate", "sample", "train", "compare", "evaluate", "weights", "data", "samplers"),
+    *("priors-and-sdedit", "model-card", "python", "json", "architecture", "built-in-models", "reference", "names"),
+    *("adding-a-path", "adding-a-sampler", "adding-an-importer", "adding-a-metric"),
+)
+
+
+def commands(page, *, network=False):
+    """The commands of a page's console blocks, those that need the network or the others."""
+    blocks = [body for mark, body in BLOCK.findall(page.read_text()) if bool(mark) == network]
+    return [line.removeprefix("$ ") for body in blocks for line in body.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    """A folder with what the pages' commands read."""
+    root = tmp_path_factory.mktemp("manual")
+    folders = ("sketches", "pictures", "truth", "photos", "strokes", "cats", "dogs", "drawings", "outlines")
+    for folder in (*folders, "draws/0", "draws/1"):
+        (root / folder).mkdir(parents=True)
+        for index in range(2):
+            shift = 3 if folder in ("truth", "draws/1") else 0
+            size = 24 if folder == "photos" else 16
+            end = ".jpg" if folder == "drawings" else ".png"
+            picture(index + shift, size).save(root / folder / f"{index}{end}")
+    for file in ("sketch.png", "photo.png"):
+        picture(5, 20).save(root / file)
+    mask = Image.new("L", (20, 20), 0)
+    mask.paste(255, (5, 5, 15, 15))
+    mask.save(root / "mask.png")
+    write_pairs(root / "pairs", 6)
+    for label in ("cat", "dog"):
+        write_pairs(root / "made" / label, 4)
+        for side in "AB":
+            shutil.copytree(root / "made" / label / side, root / "classes" / side / label)
+    write_tiny(root / "runs" / "mine" / "model.safetensors")
+    prior = {"kind": "prior", "path": {"name": "ve"}, "concat_source": False}
+    prior["network"] = {**tiny_network(), "in_channels": 3}
+    prior["defaults"] = {"sampler": {"name": "heun", "churn": 0.0}, "grid": {"name": "karras"}, "steps": 2}
+    prior["defaults"] |= {"start": {"name": "prior"}}
+    for run in ("prior", "cats", "dogs"):
+        write_tiny(root / "runs" / run / "model.safetensors", **prior)
+    told = {**tiny_network(), "classes": 2}
+    write_tiny(
+        root / "runs" / "animals" / "model.safetensors",
+        network=told,
+        class_names=("cat", "dog"),
+        condition_dropout=0.05,
+    )
+    return root
+
+
+def tiny_network():
+    from tests.tiny import NETWORK as network
+
+    return network
+
+
+def shortened(words):
+    """A training is run for two steps, with a tiny network; everything else as it is written."""
+    if words[:2] != ["ddbm", "train"]:
+        return words
+    if "--resume" in words:
+        return [*words, "--steps", "3"]
+    more = ["--validate-every", "2", "--device", "cpu"]
+    if "--max_train_steps" not in words:
+        more += ["--steps", "2", "--batch-size", "2"]
+    if not {"--from", "--objective"} & set(words):
+        more += ["--network", NETWORK]
+    if not {"--from", "--size", "--resolution"} & set(words):
+        more += ["--size", "16"]
+    return [*words, *more]
+
+
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if commands(page)])
+def test_the_commands_of_a_page_run(name, sandbox, tmp_path, monkeypatch, ddbm):
+    folder = tmp_path / "work"
+    shutil.copytree(sandbox, folder)
+    monkeypatch.chdir(folder)
+    if name == "weights":
+        ddbm("weights", "export", "runs/mine", "folder", "--format", "diffusers")
+    for line in commands(PAGES[name]):
+        words = shlex.split(line)
+        if words[0] == "cp":
+            shutil.copytree(words[-2], words[-1], dirs_exist_ok=True)
+            continue
+        assert words[0] == "ddbm", line
+        code, _, err = ddbm(*shortened(words)[1:])
+        assert code in ((0, 3) if "edge-f1" in line else (0,)), (line, err)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("line", [line for page in PAGES.values() for line in commands(page, network=True)])
+def test_the_commands_that_need_the_network_run(line, tmp_path, monkeypatch, ddbm):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = ddbm(*shlex.split(line)[1:])
+    assert code == 0, err
+
+
+def test_every_topic_has_a_page_with_a_title():
+    assert set(TOPICS) <= set(PAGES)
+    for page in PAGES.values():
+        assert page.read_text().startswith("# ") and manual.title(page)
+
+
+def test_topics_are_listed_and_pages_are_plain_in_a_pipe(ddbm):
+    code, out, err = ddbm("manual")
+    assert code == 0 and err == "" and all(f"{name} " in out.decode() for name in PAGES)
+    code, out, _ = ddbm("manual", "samplers")
+    assert code == 0 and out.decode().splitlines() == PAGES["samplers"].read_text().splitlines()
+
+
+@pytest.mark.parametrize(("word", "topic"), [("sdedit", "priors-and-sdedit"), ("adding_a_path", "adding-a-path")])
+def test_a_part_of_a_name_is_enough(word, topic):
+    assert manual.find(word) == PAGES[topic]
+
+
+@pytest.mark.parametrize(("word", "hint"), [("sampels", "did you mean 'sampl"), ("adding", "adding-a-path"), ("", "")])
+def test_an_unknown_topic_gets_a_suggestion(word, hint):
+    with pytest.raises(UsageError) as caught:
+        manual.find(word)
+    assert hint in caught.value.hint
+
+
+def test_a_page_is_rendered_on_a_terminal(monkeypatch, capsys):
+    from ddbm_cli.cli import terminal
+
+    monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("LINES", "2000")
+    monkeypatch.setenv("COLUMNS", "80")
+    manual.manual(topic="samplers")
+    text = capsys.readouterr().out
+    assert "Which one" in text and "## Which one" not in text and max(map(len, text.splitlines())) <= 100
+
+
+def test_every_sampler_and_grid_is_in_the_manual():
+    text = PAGES["samplers"].read_text()
+    for name in (*names("samplers"), *aliases("samplers"), *names("grids")):
+        assert f"`{name}" in text, name
+    listed = PAGES["names"].read_text()
+    for name in names("samplers"):
+        assert all(f"`{field}`" in listed for field in fields("samplers", name))
+
+
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if "```python" in page.read_text()])
+def test_the_python_of_a_page_runs(name):
+    for code in re.findall(r"```python\n(.*?)```", PAGES[name].read_text(), re.DOTALL):
+        exec(code, {"__name__": sys.__name__})
+
+
+BANNED = (
+    *(r"\banew\b", "costs only itself", "goes on", "to be had", r"\bbeside\b", r"\baught\b", r"\bwhence\b"),
+    *(
+        r"\bthereby\b",
+        "two ways to say",
+        "fills holes",
+        "nobody to ask",
+        "stains",
+        "not made of finite",
+        r"a picture\b",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_manual_is_in_plain_english(name):
+    for words in BANNED:
+        assert not re.search(words, PAGES[name].read_text()), words
