@@ -50,10 +50,15 @@ def check(kind: type[Any], given: Mapping[str, Any]) -> None:
 def read(option: Declared, text: str) -> Any:
     """Return the value that a text on the command line stands for; None for the default.
 
-    Lists are split at their commas; numbers and paths are left for the check to convert.
+    Lists are split at their commas. A text that is not the number it should be is left for the check to explain.
     """
     if text == option.field.unset == AUTO and option.default is None:
         return None
+    if option.kind in (int, float) and not option.many:
+        try:
+            return option.kind(text)
+        except ValueError:
+            return text
     if not option.many or option.field.repeat:
         return text
     if option.field.none and text == option.field.none:

@@ -93,6 +93,7 @@ def test_a_right_value_becomes_its_type():
     assert asked == Asked(count=3, kinds=("shift",), inner=Inner(rate=0.25))
     options = declared(Asked)
     assert read(options["count"], "auto") is None and read(options["time"], "none") == "none"
+    assert read(options["count"], "3") == 3 and read(options["count"], "x") == "x"
     assert read(options["kinds"], "shift, flip,shift") == ("shift", "flip") and read(options["kinds"], "none") == ()
 
 
@@ -159,4 +160,4 @@ def test_spellings_of_diffusers_are_accepted(spelling):
     context = command.make_context(
         "translate", ["in.png", spelling, "4"], token_normalize_func=lambda text: text.replace("_", "-")
     )
-    assert _given(TranslateCommand, context.params) == {"source": "in.png", "steps": "4"}
+    assert _given(TranslateCommand, context.params) == {"source": "in.png", "steps": 4}
