@@ -131,6 +131,15 @@ class SamplingOptions:
     sampler: Sampler = None
     grid: Grid = None
     seed: Seed = 0
+    metadata: Annotated[
+        Literal["full", "basic", "none"],
+        Field(
+            "What each output stores of how it was made. basic leaves out file names and paths. "
+            "Without full, `ddbm show --command` cannot recreate the image.",
+            metavar="LEVEL",
+            panel=FILES,
+        ),
+    ] = "full"
 
 
 @settings

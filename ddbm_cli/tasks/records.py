@@ -49,6 +49,13 @@ class Records:
         }
         return {name: value for name, value in record.items() if value is not None}
 
+    def texts(self, record: dict[str, Any]) -> dict[str, str]:
+        """Return what an output stores of its record, as --metadata sets."""
+        level = self._maker.request.metadata
+        if level == "none":
+            return {}
+        return {TEXT_KEY: json.dumps(record if level == "full" else without_names(record))}
+
     def difference(self, job: Job, read: Callable[[], bytes]) -> str:
         """Return how an existing output differs from what would be made now, "" if it does not.
 
@@ -75,3 +82,9 @@ class Records:
             return "" if self._maker.reads(found, job, read) else "another source image"
         except ImageError:
             return "its source cannot be read"
+
+
+def without_names(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record without the names of files; the number of an image from noise is no such name."""
+    names = {*NAMES_ONLY, "noise_name", *(("source",) if record.get("source_sha256") else ())}
+    return {name: value for name, value in record.items() if name not in names}

@@ -61,7 +61,13 @@ def recreate(file: Path, *, search: Sequence[Path] = ()) -> Recreation:
     """
     if not format_of(file):
         raise UsageError(f"{file}: --command is for images", hint=f"show the model card with: ddbm show {file}")
-    return _recreation(file, image_record(file), _Searched(Search(file, search)))
+    record = image_record(file)
+    if "source" not in record:
+        raise ImageError(
+            f"{file}: does not store the name that seeds its noise (--metadata basic)",
+            hint="translate with --metadata full, the default, to recreate images",
+        )
+    return _recreation(file, record, _Searched(Search(file, search)))
 
 
 def command(file: Path, *, source: Path, models: Mapping[str, str | None]) -> str:

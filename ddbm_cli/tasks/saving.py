@@ -1,6 +1,5 @@
 """Writing behind the network: results are encoded and saved in threads, within a bounded amount of memory."""
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
 from ddbm_cli.imaging.memory import Budget
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
-from ddbm_cli.tasks.records import TEXT_KEY, Records
+from ddbm_cli.tasks.records import Records
 
 MEMORY = 1 << 30
 """Bytes that images being encoded may take together; one larger image is encoded alone."""
@@ -72,7 +71,7 @@ class Saver:
         with self._memory.hold(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
             image = self._maker.finish(loaded, result)
             record = self._records.of(loaded)
-            text = {TEXT_KEY: json.dumps(record)}
+            text = self._records.texts(record)
             body = encode_picture(image, self._records.format(job), quality=self._quality, text=text)
         if is_pipe(job.output):
             if self._stdout:
