@@ -1,11 +1,4 @@
-"""The Python interface: load a model, call it on images, or run the commands on folders.
-
-    import ddbm_cli as ddbm
-    model = ddbm.load_model("sketch-to-3d-64")
-    image = model("sketch.png", nfe=8, seed=7)
-
-An image gets the same pixels as from `ddbm translate`, for the same file name, seed and options.
-"""
+"""A loaded model that is called on images."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -15,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddbm_cli.api.settings import GridLike, SamplerLike, spelled, with_spelled
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.objects import Form, ImageLike, as_form, read_objects
 from ddbm_cli.methods import method_of
@@ -26,30 +19,21 @@ from ddbm_cli.options.check import from_options
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.registry.locate import finish as located
 from ddbm_cli.samplers import (
-    ALIASES,
     GRIDS,
-    SAMPLERS,
     Evaluation,
     Noise,
     NoiseSource,
     Plan,
-    Sampler,
     Start,
-    TimeGrid,
     finish,
 )
 from ddbm_cli.tasks import sample as sample_task
-from ddbm_cli.tasks import translate as translate_task
-from ddbm_cli.tasks.events import Event, Finished
 from ddbm_cli.tasks.making import Loaded, Maker
 from ddbm_cli.tasks.request import TranslateRequest
 from ddbm_cli.tasks.work import auto_batch_size
 
 Progress = Callable[[int, int], None]
 """Called after every network evaluation of a batch, with the number of those done and of all."""
-
-SamplerLike = str | Mapping[str, Any] | Sampler
-GridLike = str | Mapping[str, Any] | TimeGrid
 
 THIS = "this model"
 SOURCES = "the model of the sources"
@@ -65,6 +49,16 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<ddbm model '{self.name}': {self.card.task}, on {self.device}>"
+
+    @property
+    def reference(self) -> str | None:
+        """What the model was loaded by, None for the built-in model."""
+        return self._reference
+
+    @property
+    def translation_model(self) -> TranslationModel:
+        """The model that tasks use."""
+        return self._model
 
     @property
     def name(self) -> str:
@@ -150,7 +144,9 @@ class Model:
         Raises:
             UsageError: the model is a bridge, or an option cannot be used.
         """
-        request = sample_task.request(**_request(options, self), number=number, start=start, output=Path())
+        request = sample_task.request(
+            **with_spelled(options), model=self._reference, number=number, start=start, output=Path()
+        )
         maker = sample_task.noise_maker(request, self._model)
         size = request.batch_size or auto_batch_size(self._model)
         loaded = [maker.load(job, bytes) for job in sample_task.numbered(request).jobs]
@@ -213,12 +209,12 @@ class Model:
         known = {field.name for field in fields(TranslateRequest)}
         for name in options:
             if name not in known - {"source", "output", "model", "prompt", "device", "dtype", "noise_name"}:
-                raise UsageError(f"unknown option '{name}'", hint="see: help(ddbm_cli.api.Model.__call__)")
+                raise UsageError(f"unknown option '{name}'", hint="see: help(ddbm_cli.Model.__call__)")
         given = dict(options) | {
             "source": THIS,
             "model": THIS,
-            "sampler": _spelled(sampler),
-            "grid": _spelled(grid, GRIDS),
+            "sampler": spelled(sampler),
+            "grid": spelled(grid, GRIDS),
         }
         given["source_model"] = SOURCES if isinstance(source_model, Model) else source_model
         request = from_options(TranslateRequest, given, command="translate")
@@ -262,82 +258,6 @@ def load_model(
     return Model(loaded, reference=None if reference is None else str(reference))
 
 
-def translate(
-    source: str | Path,
-    output: str | Path | None = None,
-    *,
-    model: Model | str | Path | None = None,
-    progress: Callable[[Event], None] | None = None,
-    **options: Any,
-) -> Finished:
-    """Do what `ddbm translate` does: translate a file, a folder or a pattern, and write the results.
-
-    Args:
-        source, output: as on the command line.
-        model: a loaded model, or a reference.
-        progress: called with every event (`Planned`, `Evaluated`, `Written`, `Failed` and so on).
-        options: as on the command line, with underscores: nfe, seed, sampler, recursive, overwrite and so on.
-
-    Returns:
-        How many images were written, kept and failed. Images that fail are reported as events and skipped.
-
-    Raises:
-        UsageError: an option cannot be used, or there is nothing to do.
-        ModelError: the model is not available.
-    """
-    request = translate_task.request(
-        **_request(options, model), source=str(source), output=Path(output) if output is not None else None
-    )
-    return _drive(translate_task.run(request, model=_loaded(model)), progress)
-
-
-def sample(
-    output: str | Path,
-    source: str | Path | None = None,
-    *,
-    model: Model | str | Path | None = None,
-    progress: Callable[[Event], None] | None = None,
-    **options: Any,
-) -> Finished:
-    """Do what `ddbm sample` does: write images from noise, or several draws of each source, into a folder.
-
-    Args:
-        output: the folder.
-        source: a file, folder or pattern, for a bridge; None for images from noise, with a prior.
-        model, progress, options: as of `translate`; number, start, interpolate, sheet, npz and so on.
-
-    Returns, Raises: as `translate`.
-    """
-    request = sample_task.request(
-        **_request(options, model), output=Path(output), source=str(source) if source is not None else None
-    )
-    return _drive(sample_task.run(request, model=_loaded(model)), progress)
-
-
-def _request(options: Mapping[str, Any], model: Model | str | Path | None) -> dict[str, Any]:
-    """Return the options of a request, with objects spelled as on the command line."""
-    reference = model._reference if isinstance(model, Model) else None if model is None else str(model)
-    given = {**options, "model": reference}
-    if given.get("sampler") is not None:
-        given["sampler"] = _spelled(given["sampler"])
-    if given.get("grid") is not None:
-        given["grid"] = _spelled(given["grid"], GRIDS)
-    return given
-
-
-def _loaded(model: object) -> TranslationModel | None:
-    return model._model if isinstance(model, Model) else None
-
-
-def _spelled(setting: Any, kinds: Mapping[str, type[Any]] = SAMPLERS) -> str | None:
-    """Return a sampler or grid as on the command line."""
-    if setting is None or isinstance(setting, str):
-        return setting
-    if isinstance(setting, Mapping) and setting.get("name") in ALIASES:
-        raise UsageError(f"'{setting['name']}' is not a registry name", hint="write it as text: " + setting["name"])
-    return spell(build(kinds, setting, what="sampler" if kinds is SAMPLERS else "grid"))
-
-
 def _make(maker: Maker, batches: Sequence[Sequence[Loaded]], progress: Progress | None) -> Iterator[Any]:
     """Yield the images of all batches."""
     total, done = sum(maker.nfe(batch) for batch in batches), 0
@@ -360,14 +280,3 @@ def _reported(
         if progress:
             progress(done + call.nfe, total)
         yield call
-
-
-def _drive(events: Iterator[Event], progress: Callable[[Event], None] | None) -> Finished:
-    """Run a task to its end, and return its last event."""
-    last: Event | None = None
-    for last in events:
-        if progress:
-            progress(last)
-    if not isinstance(last, Finished):  # a dry run
-        return Finished(written=0, kept=0, failed=0, seconds=0.0)
-    return last
