@@ -127,8 +127,18 @@ def main() -> NoReturn:
 
 def _asked() -> str:
     """Return the first word of the command line, or of the one that is being completed; "" for none."""
-    words = os.environ.get("COMP_WORDS", "").split()[1:-1] if COMPLETION in os.environ else sys.argv[1:]
+    words = _completed_words() if COMPLETION in os.environ else sys.argv[1:]
     return next((word for word in words if not word.startswith("-")), "")
+
+
+def _completed_words() -> list[str]:
+    """Return the words before the one that a shell asks completions for, as bash and as other shells give them."""
+    if "COMP_CWORD" in os.environ:
+        number = os.environ["COMP_CWORD"]
+        return os.environ.get("COMP_WORDS", "").split()[1 : int(number) if number.isdecimal() else None]
+    line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = line.split()[1:]
+    return words if line.endswith(" ") else words[:-1]
 
 
 def _usage(error: typer.TyperException) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ddbm_cli.cli.completion import completer
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import Declared, declared
 
@@ -56,12 +57,13 @@ def _parameters(option: Declared) -> list[Parameter]:
     annotation: Any = (list[str] if option.many and field.repeat else kind) | None
     default: Any = Parameter.empty if option.required else None
     shared: dict[str, Any] = {"metavar": _metavar(option), "help": words(option), "show_default": False}
+    shared["autocompletion"] = completer(option)
     if field.argument:
         info: Any = typer.Argument(**shared)
         return [Parameter(option.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, info])]
     shared |= {"hidden": field.hidden, "rich_help_panel": field.panel or None}
     if kind is bool:
-        shared.pop("metavar")
+        shared.pop("metavar"), shared.pop("autocompletion")
     first = Annotated[annotation, typer.Option(*option.flags, **shared)]
     found = [Parameter(_python(option.name), Parameter.KEYWORD_ONLY, default=default, annotation=first)]
     if field.aliases:
