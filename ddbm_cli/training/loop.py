@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.devices import is_finite
 from ddbm_cli.foundation.events import Saved, Stepped, Validated
 from ddbm_cli.objectives import Loss, TimeDistribution, noise_source
@@ -26,18 +26,24 @@ from ddbm_cli.training.batches import Batch, Batches, generator
 from ddbm_cli.training.budget import Budget
 from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state, save_state
 
+EXPLODED = 1000.0
+"""Factor of the first loss of a session from which a run has diverged, though all of its numbers are finite. A state
+with such weights could never be trained on."""
+
+LEAST_LOSS = 0.1
+"""What counts as the first loss where that is smaller, as of a model that is trained already."""
+
 
 class Diverged(Exception):
-    """The loss, the gradient or the weights contain NaN or infinity.
+    """The loss, the gradient or the weights contain NaN or infinity, or the loss has exploded.
 
     Args:
-        step: the first step that cannot be done, counted from 1.
-        what: "loss", "gradient", "validation loss" or "weights".
+        step: the step that failed, counted from 1.
+        what: what was found.
     """
 
     def __init__(self, step: int, what: str) -> None:
-        super().__init__(f"the {what} contains NaN or infinity at step {step}")
-        self.step = step
+        super().__init__(f"{what} at step {step}")
 
 
 class Interrupted(Exception):
@@ -98,6 +104,7 @@ class Fit:
         self.validation_size = validation_size
         self.spent = False
         """Whether the time budget ended the run."""
+        self._first_loss = 0.0
         self._step_seconds = self._validation_seconds = self._save_seconds = 0.0
         if state.exists():
             facts = load_state(state, *self._parts())
@@ -120,7 +127,7 @@ class Fit:
             budget: limits the time, the last validation and checkpoint included. At least one step is done.
 
         Raises:
-            Diverged: the loss, the gradient or the weights contain NaN or infinity; the state on disk is kept.
+            Diverged: the run diverged; the state on disk is kept.
             OSError: a file cannot be written.
         """
         began, first = time.monotonic() - self.seconds, self.step
@@ -165,16 +172,22 @@ class Fit:
         times = self.time_distribution.times(self.denoiser.path, batch.u).to(self.device)
         self.denoiser.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            loss = self.loss(self.denoiser, target, source, times, eps, batch.conditions.to(self.device)).mean()
+            loss = self._loss_of(target, source, times, eps, batch.conditions.to(self.device)).mean()
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise Diverged(self.step + 1, "loss")
+            raise Diverged(self.step + 1, "the loss contains NaN or infinity")
+        self._first_loss = self._first_loss or max(value, LEAST_LOSS)
+        if value > EXPLODED * self._first_loss:
+            raise Diverged(self.step + 1, f"the loss rose from {self._first_loss:.2g} to {value:.2g}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip_norm)
         if not math.isfinite(float(norm)):
-            raise Diverged(self.step + 1, "gradient")
+            raise Diverged(self.step + 1, "the gradient contains NaN or infinity")
         return value
+
+    def _loss_of(self, target: Tensor, source: Tensor, times: Tensor, eps: Tensor, conditions: Conditions) -> Tensor:
+        return self.loss(self.denoiser, target, source, times, eps, conditions)
 
     def _update(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -195,7 +208,7 @@ class Fit:
         except Interrupted:
             return
         if not math.isfinite(scores["loss"]):
-            raise Diverged(self.step, "validation loss")
+            raise Diverged(self.step, "the validation loss contains NaN or infinity")
         self.validated = self.step
         self._validation_seconds = time.monotonic() - started
         best = scores["loss"] < self.best
@@ -208,7 +221,7 @@ class Fit:
         own = collect(self.loss.modules, self.loss.optimizers)
         tensors |= {name: tensor.clone() for name, tensor in own.items()}
         if not all(is_finite(tensor) for tensor in tensors.values() if tensor.is_floating_point()):
-            raise Diverged(self.step, "weights")
+            raise Diverged(self.step, "the weights contain NaN or infinity")
         facts: Facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "validated": self.validated}
         return tensors, {**facts, "notes": dict(self.notes)}
 

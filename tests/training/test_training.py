@@ -28,9 +28,15 @@ from tests.tiny import write_pairs
 NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
 
-def tiny_request(root: Path, output: str = "run", **changes) -> TrainRequest:
+def tiny_request(root: Path, output: str | None = "run", **changes) -> TrainRequest:
     recipe = {"steps": 12, "batch_size": 4, "save_every": 5, "validate_every": 6, "warmup": 2}
-    body = {"data": [root / "pairs"], "output": root / output, "network": NETWORK, "size": 16, "val_share": 0.3}
+    body = {
+        "data": [root / "pairs"],
+        "output": output and root / output,
+        "network": NETWORK,
+        "size": 16,
+        "val_share": 0.3,
+    }
     body |= {key: value for key, value in changes.items() if key not in Recipe.__dataclass_fields__}
     recipe |= {key: value for key, value in changes.items() if key in Recipe.__dataclass_fields__}
     return request({**body, "device": "cpu", "recipe": recipe})

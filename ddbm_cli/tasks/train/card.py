@@ -123,7 +123,7 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         data=request.data_note,
         limits=request.limits,
     )
-    if card.defaults["start"]["name"] == "booted" and request.sampling.grid is None and not can_sample(card):
+    if card.defaults["start"]["name"] == "booted" and not can_sample(card):
         card = replace(card, defaults=_defaults(request.sampling, BELOW_SOURCE))
     check_trainable(card, times=request.times, timeless=at_once)
     return card

@@ -1,6 +1,7 @@
 """What to train, as asked: options over a file of settings over the run that is resumed."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = {**PRIOR, "kind": "prior", **body, "task": PRIOR_TASK if task in ("", "prior") else task}
     if str(body.get("objective", "")).startswith(Adversarial.name):
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
+        body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
     if body.get("classes"):
         body = {"drop": DROP} | body
     if body.get("start_from") and begins:
@@ -111,6 +113,26 @@ def _halvings(size: Any) -> int:
     if not isinstance(size, int) or size < 1:
         return 8  # what is wrong with the size is said when the request is checked
     return min((size & -size).bit_length() - 1, 8)
+
+
+def _critic(objective: str, size: Any) -> str:
+    """Return pix2pix's objective with a critic that fits the size: 3 layers, fewer below 32 pixels.
+
+    Raises:
+        UsageError: the number of layers is given, and is too large.
+    """
+    if not isinstance(size, int) or size < 8:
+        return objective
+    most = max(1, min(int(math.log2(size / 3)), 6))
+    if "layers" not in objective:
+        return f"{objective}{',' if ':' in objective else ':'}layers={min(3, most)}"
+    given = build(OBJECTIVES, objective, what="objective")
+    if isinstance(given, Adversarial) and given.layers > most:
+        raise UsageError(
+            f"a critic of {given.layers} layers does not fit images of {size}x{size}",
+            hint=f"use --objective pix2pix:layers={most}, or a larger --size",
+        )
+    return objective
 
 
 def _absolute(data: Any) -> list[Any]:

@@ -61,16 +61,16 @@ def run(
     differs = changes(folder, request, images) if request.resume else []
     card = card_of(request, batches, data.classes, folder=folder.path)
     check_memory(outline(card), device)
+    _check_size(request, cast(int, outline(card).network.size_multiple))
     with ExitStack() as held:
-        if not dry_run:
-            folder = held.enter_context(claimed(request, images))
         held.enter_context(explained(request, folder))
         torch.manual_seed(request.recipe.seed)
         denoiser = assemble(card).to(device)
         notes: list[str] = []
         if request.start_from is not None and not folder.state.exists():
             notes = start_from(denoiser.network, locate(request.start_from))
-        _check_size(request, cast(int, denoiser.network.size_multiple))
+        if not dry_run:
+            folder = held.enter_context(claimed(request, images))
         fit = Fit(
             denoiser,
             batches,

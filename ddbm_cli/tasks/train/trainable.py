@@ -4,8 +4,6 @@ A model is trainable when the numbers of its prediction are finite at all traini
 varies with the time, and when a trajectory of its default sampling stays finite.
 """
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +44,10 @@ def can_sample(card: ModelCard) -> bool:
     return True
 
 
+def _distinct(values: Tensor) -> int:
+    return len(set(values.tolist()))
+
+
 def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> None:
     """Refuse settings that cannot be trained, or can be trained but never sampled.
 
@@ -59,13 +61,18 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
     """
     path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
     distribution = build(TIME_DISTRIBUTIONS, times, what="time distribution")
-    scalings = prediction.scalings(path, distribution.times(path, (torch.arange(TIMES) + 0.5) / TIMES))
+    at = distribution.times(path, (torch.arange(TIMES) + 0.5) / TIMES)
+    if _distinct(at) < LEAST_DISTINCT:
+        raise UsageError(
+            f"times '{distribution.name}' are nearly all the same on path '{path.name}'",
+            hint="choose --times uniform or arcsine",
+        )
+    scalings = prediction.scalings(path, at)
     what = f"prediction '{prediction.name}' on path '{path.name}'"
     others = "choose --prediction preconditioned, x0 or residual, or another --path"
     if not all(number.isfinite().all() for number in scalings) or not (scalings.out != 0).all():
         raise UsageError(f"{what} is not finite at all training times", hint=others)
-    inputs = scalings.time.float().sort().values
-    if not timeless and 1 + sum(float(later > earlier) for earlier, later in pairwise(inputs)) < LEAST_DISTINCT:
+    if not timeless and _distinct(scalings.time.float()) < LEAST_DISTINCT:
         raise UsageError(
             f"{what} gives the network the same time embedding input at nearly all times",
             hint="choose --prediction preconditioned:c_noise=log-time, velocity or x0",
