@@ -16,6 +16,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.events import Figure as Figure
 
 Need = Literal["targets", "sketches", "draws", "prior"]
+Side = Literal["outputs", "targets"]
 EXTRA = 'pip install "ddbm-cli[eval]"'
 
 
@@ -69,14 +70,19 @@ class PictureMetric(Metric):
 
 
 class SetMetric(Metric):
-    """A metric of a set of pictures."""
+    """A metric of two sets of images, the outputs and the targets; the sets may differ in size."""
 
     def update(self, batch: Batch) -> None:
-        """Take in a batch."""
+        """Add the outputs and the targets of a batch of pairs."""
+        self.add("outputs", batch.index, batch.outputs)
+        self.add("targets", batch.index, batch.wanted)
+
+    def add(self, side: Side, index: Tensor, images: Tensor) -> None:
+        """Add images, uint8 (N, 3, H, W), to one of the two sets; index (N,) is their place in the list of all."""
         raise NotImplementedError
 
     def figures(self) -> list[Figure]:
-        """Return the figures of all that was taken in."""
+        """Return the figures of all images that were added."""
         raise NotImplementedError
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddbm_cli.metrics.base import Batch, Figure, SetMetric, need_libraries
+from ddbm_cli.metrics.base import Figure, SetMetric, Side, need_libraries
 from ddbm_cli.metrics.cache import FeatureCache
 from ddbm_cli.metrics.sample import Sample
 from ddbm_cli.metrics.weights import MissingWeightsError, tensors_alone
@@ -41,15 +41,16 @@ class CMMD(SetMetric):
         super().__init__(device, seed=seed)
         self._embed = _Encoder(device)
         file = cache_folder() / "features" / f"{ENCODER.rpartition('/')[2]}-{device.type}.sqlite"
-        self._of_targets = FeatureCache(self._embed, file)
-        self._embeddings = Sample(MOST)
+        self._of_targets = FeatureCache(self._embed, file, width=self._embed.width)
+        self._embeddings: dict[Side, Sample] = {"outputs": Sample(MOST), "targets": Sample(MOST)}
 
-    def update(self, batch: Batch) -> None:
-        self._embeddings.add(batch.index, self._embed(batch.outputs), self._of_targets(batch.wanted))
+    def add(self, side: Side, index: Tensor, images: Tensor) -> None:
+        self._embeddings[side].add(index, (self._embed if side == "outputs" else self._of_targets)(images))
 
     def figures(self) -> list[Figure]:
-        count = len(self._embeddings)
-        value = discrepancy(*self._embeddings.parts) if count else None
+        outputs, targets = self._embeddings.values()
+        count = len(outputs)
+        value = discrepancy(outputs.parts[0], targets.parts[0]) if count and len(targets) else None
         return [
             Figure(
                 name=self.name, label=self.label, value=value, count=count, higher_is_better=False, recipe=self.recipe
@@ -74,6 +75,7 @@ class _Encoder:
         self._network = network.to(device)
         self._device = device
         self._size = network.config.image_size
+        self.width: int = network.config.projection_dim
 
     def __call__(self, pictures: Tensor) -> Tensor:
         shape = (1, 3, 1, 1)

@@ -54,12 +54,18 @@ class _Read:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What pictures of a batch have in common."""
-        return self.output.shape, None if self.sketch is None else self.sketch.shape
+        """What the images of a batch have in common."""
+        others = (self.sketch, self.draws)
+        return self.output.shape, *(None if each is None else each.shape for each in others)
 
 
 def feed(
-    items: Sequence[Item], *, batch_size: int, device: torch.device, resize: Resize | None = None
+    items: Sequence[Item],
+    *,
+    batch_size: int,
+    device: torch.device,
+    resize: Resize | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[Batch | Unread]:
     """Yield the pictures in batches of equal size, and those that cannot be read.
 
@@ -67,7 +73,8 @@ def feed(
         items: what to read; `Batch.index` counts them.
         batch_size: pictures in a batch, at most.
         device: where the batches go.
-        resize: which of output and target is brought to the size of the other where they differ; else that is an error.
+        resize: which of output and target is resized to the other where they differ; by default that is an error.
+        size: (width, height) that outputs without a target are resized to; by default they keep their own.
     """
     groups: dict[object, list[_Read]] = {}
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="read")
@@ -76,7 +83,7 @@ def feed(
     try:
         while True:
             for place in places:
-                coming.append(pool.submit(_read, items[place], place, resize))
+                coming.append(pool.submit(_read, items[place], place, resize, size))
                 if len(coming) >= AHEAD * batch_size:
                     break
             if not coming:
@@ -98,7 +105,7 @@ def feed(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(item: Item, index: int, resize: Resize | None) -> _Read | Unread:
+def _read(item: Item, index: int, resize: Resize | None, size: tuple[int, int] | None = None) -> _Read | Unread:
     try:
         output = open_picture(item.output)
         target = open_picture(item.target) if item.target else None
@@ -107,7 +114,7 @@ def _read(item: Item, index: int, resize: Resize | None) -> _Read | Unread:
                 f"{item.output}: {_size(output.size)} pixels, but its target has {_size(target.size)}",
                 hint="bring one to the other's size: --resize outputs, or --resize targets",
             )
-        pixels = to_pixels(output, size=target.size if target and resize == "outputs" else None)
+        pixels = to_pixels(output, size=target.size if target and resize == "outputs" else size)
         draws = [to_pixels(open_picture(path)) for path in item.draws]
         for path, draw in zip(item.draws, draws, strict=True):
             if draw.shape != pixels.shape:

@@ -1,12 +1,13 @@
 """Distances of two sets of pictures by the features of Inception: network and sums are torch-fidelity's."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddbm_cli.metrics.base import Batch, Figure, PictureMetric, SetMetric, need_libraries
+from ddbm_cli.metrics.base import Batch, Figure, PictureMetric, SetMetric, Side, need_libraries
 from ddbm_cli.metrics.cache import FeatureCache
 from ddbm_cli.metrics.diversity import pairwise
 from ddbm_cli.metrics.sample import Sample
@@ -22,6 +23,7 @@ MOST_FEATURES = 10_000
 MOST_LOGITS = 50_000
 """Pictures whose logits are kept, for IS."""
 
+FEW = "biased: fewer images than features"
 NEIGHBOURS = 3
 SUBSET = 1000
 SPLITS = 10
@@ -86,22 +88,34 @@ class FID(SetMetric):
         super().__init__(device, seed=seed)
         self._network = Network(device, clean=self.clean, what=self.label)
         name = f"inception-{INCEPTION.head}{'-clean' if self.clean else ''}-{device.type}.sqlite"
-        self._of_targets = FeatureCache(lambda pictures: self._network(pictures)[0], cache_folder() / "features" / name)
+        self._of_targets = FeatureCache(
+            lambda images: self._network(images)[0], cache_folder() / "features" / name, width=FEATURES
+        )
+        self._statistics: Mapping[str, object] | None = None
         self._moments = Moments(), Moments()
         self._features = Sample(MOST_FEATURES), Sample(MOST_FEATURES)
         self._logits = Sample(MOST_LOGITS)
 
-    def update(self, batch: Batch) -> None:
-        features, logits = (each.cpu() for each in self._network(batch.outputs))
-        self._logits.add(batch.index, logits)
-        for side, found in enumerate((features, self._of_targets(batch.wanted))):
-            self._moments[side].add(found)
-            self._features[side].add(batch.index, found)
+    def add(self, side: Side, index: Tensor, images: Tensor) -> None:
+        if side == "outputs":
+            features, logits = (each.cpu() for each in self._network(images))
+            self._logits.add(index, logits)
+        else:
+            features = self._of_targets(images)
+        place = 0 if side == "outputs" else 1
+        self._moments[place].add(features)
+        self._features[place].add(index, features)
+
+    def compare_with(self, statistics: Mapping[str, object]) -> None:
+        """Take {"mu", "sigma"} of a file as the targets; see `metrics.statistics`."""
+        self._statistics = statistics
 
     def figures(self) -> list[Figure]:
         count = self._moments[0].count
-        if count <= NEIGHBOURS:
-            return [self._figure(self.name, self.label, None, 0, note=f"needs more than {NEIGHBOURS} pictures")]
+        if min(count, count if self._statistics else self._moments[1].count) <= NEIGHBOURS:
+            return [self._figure(self.name, self.label, None, 0, note=f"needs more than {NEIGHBOURS} images")]
+        if self._statistics:
+            return [self._of_statistics(self._statistics, count)]
         from torch_fidelity.metric_fid import fid_statistics_to_metric
         from torch_fidelity.metric_isc import isc_features_to_metric
         from torch_fidelity.metric_kid import kid_features_to_metric
@@ -110,7 +124,8 @@ class FID(SetMetric):
         first, second = (moments.statistics() for moments in self._moments)
         fid = fid_statistics_to_metric(first, second, False)["frechet_inception_distance"]
         outputs, targets = (sample.parts[0] for sample in self._features)
-        subset, few = min(SUBSET, len(outputs)), count < FEATURES
+        least = min(count, self._moments[1].count)
+        subset, few = min(SUBSET, len(outputs), len(targets)), least < FEATURES
         kid = kid_features_to_metric(outputs, targets, kid_subset_size=subset, verbose=False)
         parts = min(SPLITS, len(self._logits))
         score = isc_features_to_metric(self._logits.parts[0], splits=parts)
@@ -120,7 +135,7 @@ class FID(SetMetric):
         kid_note = f"100 subsets of {subset}, standard deviation {kid['kernel_inception_distance_std']:.2g}"
         score_note = f"{parts} splits, standard deviation {score['inception_score_std']:.2g}"
         return [
-            self._figure(self.name, self.label, fid, count, note="biased: fewer pictures than features" * few),
+            self._figure(self.name, self.label, fid, count, note=FEW * few),
             self._figure(f"kid{suffix}", "KID", kid["kernel_inception_distance_mean"], kept, note=kid_note),
             self._figure(f"is{suffix}", "IS", score["inception_score_mean"], len(self._logits), True, score_note),
             self._figure(
@@ -128,6 +143,12 @@ class FID(SetMetric):
             ),
             self._figure(f"recall{suffix}", "Recall", near["recall"], kept, True, "3 neighbours, Inception's features"),
         ]
+
+    def _of_statistics(self, statistics: Mapping[str, object], count: int) -> Figure:
+        from torch_fidelity.metric_fid import fid_statistics_to_metric
+
+        fid = fid_statistics_to_metric(self._moments[0].statistics(), statistics, False)["frechet_inception_distance"]
+        return self._figure(self.name, self.label, fid, count, note=FEW * (count < FEATURES))
 
     def _figure(
         self, name: str, label: str, value: float | None, count: int, higher: bool = False, note: str = ""

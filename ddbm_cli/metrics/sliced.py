@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddbm_cli.metrics.base import Batch, Figure, SetMetric, signed
+from ddbm_cli.metrics.base import Figure, SetMetric, Side, signed
 from ddbm_cli.metrics.sample import Sample
 
 SIDE = 8
@@ -44,20 +44,21 @@ class SlicedWasserstein(SetMetric):
         random = torch.Generator().manual_seed(0)
         directions = torch.randn(3 * SIDE**2, DIRECTIONS, generator=random)
         self._directions = (directions / directions.norm(dim=0)).to(device)
-        self._points = Sample(MOST_PICTURES)
+        self._points: dict[Side, Sample] = {"outputs": Sample(MOST_PICTURES), "targets": Sample(MOST_PICTURES)}
 
-    def update(self, batch: Batch) -> None:
-        """Take in a batch; pictures of less than 16 pixels have no patches, and are left out."""
-        if min(batch.outputs.shape[-2:]) < 2 * SIDE:
+    def add(self, side: Side, index: Tensor, images: Tensor) -> None:
+        """Add images to a set. Images of less than 16 pixels have no patches, and are left out."""
+        if min(images.shape[-2:]) < 2 * SIDE:
             return
-        index = batch.index.to(self.device)
-        sides = (_patches(signed(pictures), index) for pictures in (batch.outputs, batch.wanted))
-        self._points.add(batch.index, *(part @ self._directions for side in sides for part in side))
+        patches = _patches(signed(images), index.to(self.device))
+        self._points[side].add(index, *(part @ self._directions for part in patches))
 
     def figures(self) -> list[Figure]:
-        count, parts = len(self._points), self._points.parts
-        scales = [_distance(*pair) for pair in zip(parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True)]
-        value = sum(scales) / len(scales) if count > 1 else None
+        outputs, targets = self._points.values()
+        count, value = len(outputs), None
+        if min(count, len(targets)) > 1:
+            scales = [_distance(*pair) for pair in zip(outputs.parts, targets.parts, strict=True)]
+            value = sum(scales) / len(scales)
         figure = Figure(
             name=self.name,
             label=self.label,

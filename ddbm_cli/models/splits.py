@@ -46,7 +46,11 @@ def joined(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
 
 def split_of(seen: Mapping[str, str], file: Path) -> str:
     """Return which set a file is in: "training", "held out", or "unknown"."""
-    digest = _digest(file)
+    return split_of_digest(seen, _digest(file))
+
+
+def split_of_digest(seen: Mapping[str, str], digest: bytes) -> str:
+    """Return which set a file with a SHA-256 is in: "training", "held out", or "unknown"."""
     return next((name for name in (TRAINING, HELD_OUT) if name in seen and _contains(seen[name], digest)), UNKNOWN)
 
 
@@ -75,8 +79,11 @@ def _contains(text: str, digest: bytes) -> bool:
 
 
 def _is_in(text: str, digest: bytes) -> bool:
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8))
-    return bool(bits[_places(digest, len(bits))].all())
+    try:
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8))
+    except ValueError:  # a damaged filter contains nothing
+        return False
+    return len(bits) > 0 and bool(bits[_places(digest, len(bits))].all())
 
 
 def _places(digest: bytes, length: int) -> list[int]:

@@ -23,7 +23,12 @@ class EvaluateRequest:
     ]
     targets: Annotated[
         Path | None,
-        Field("True images, with the same file names.", argument=True, metavar="[TARGETS]", unset="none"),
+        Field(
+            "Target images with the same file names, any set of images, or a statistics file (.npz) for FID.",
+            argument=True,
+            metavar="[TARGETS]",
+            unset="none",
+        ),
     ] = None
     sketches: Annotated[
         Path | None,
@@ -58,6 +63,10 @@ class EvaluateRequest:
             panel=COMPARED,
         ),
     ] = None
+    unpaired: Annotated[
+        bool,
+        Field("Compare outputs and targets as two sets: file names and numbers may differ.", panel=COMPARED),
+    ] = False
     metrics: Annotated[
         tuple[str, ...] | None,
         Field(
@@ -76,6 +85,7 @@ class EvaluateRequest:
         Path | None,
         Field("Write a table with one row per image.", metavar="FILE.csv", unset="none", panel=FIGURES),
     ] = None
+    overwrite: Annotated[bool, Field("Overwrite the table of --per-image.", panel=FIGURES)] = False
     batch_size: Annotated[
         int,
         Field(

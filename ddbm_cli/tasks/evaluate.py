@@ -1,99 +1,88 @@
-"""Measure outputs: against their targets, their sketches, or each other; one pass over the files, in flat memory."""
+"""Measure outputs against targets, sketches, a prior, or each other: one pass over the files, in bounded memory."""
 
 import csv
 import io
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ddbm_cli.foundation.devices import choose_device
-from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.foundation.events import Measured, Noticed, Reported
-from ddbm_cli.imaging.io import write_atomically
-from ddbm_cli.imaging.walk import TWIN, Problem, Skipped, list_images, stem_key
+from ddbm_cli.imaging.io import open_picture, write_atomically
+from ddbm_cli.imaging.walk import TWIN
 from ddbm_cli.metrics import METRICS, UNAVAILABLE, Metric, PictureMetric, SetMetric, summarise
 from ddbm_cli.metrics.base import Need
 from ddbm_cli.metrics.feed import Item, Unread, feed
+from ddbm_cli.metrics.inception import FEATURES, FID
+from ddbm_cli.metrics.statistics import read_statistics
 from ddbm_cli.models import load_model, locating
 from ddbm_cli.options.evaluate import EvaluateRequest
+from ddbm_cli.tasks import familiar
 from ddbm_cli.tasks.events import Failed, Planned
+from ddbm_cli.tasks.matching import Found, find
 
 LIKELIHOOD_BATCH = 8
-"""Of pictures whose likelihood is measured, at most: it takes long, and the bar should move."""
+"""Largest batch when the likelihood is measured: it takes long, and the bar should move."""
 
 NEEDS: dict[Need, str] = {
-    "targets": "name their folder after that of the outputs",
-    "sketches": "give --sketches FOLDER",
-    "draws": "give --draws FOLDER",
-    "prior": "name one with -m",
+    "targets": "pass the folder of targets after that of the outputs",
+    "sketches": "pass --sketches FOLDER",
+    "draws": "pass --draws FOLDER, or a folder that ddbm sample wrote",
+    "prior": "pass a prior with -m",
 }
-"""What a metric may need, and how to give it."""
+"""What a metric may need, and how to specify it."""
 
+OF_STATISTICS = ("fid", "fid-clean")
+"""Metrics that a statistics file is enough for."""
+
+TABLE = "name,"
+"""How a table of this program begins."""
 
 EvaluateEvent = Planned | Noticed | Failed | Measured | Reported
 
 
-@dataclass(frozen=True)
-class _Found:
-    items: list[Item]
-    missing: list[str]
-    odd: list[str]
-    skipped: Skipped
-    problems: list[Problem]
-
-
 def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
-    """Measure all outputs; yields what happens. A bad file, or a metric that cannot be had, costs only itself.
+    """Measure all outputs; yield what happens. An unreadable file, or a metric that is not available, is reported.
 
     Raises:
-        UsageError: nothing to measure, an unknown metric, or one that needs what is not given.
-        ModelError: the prior, or none of the metrics, can be had.
+        UsageError: nothing to measure, an unknown metric, or one that needs what was not given.
+        ModelError: the prior, or every metric, is not available.
         ImageError: the table cannot be written.
     """
     began = time.monotonic()
-    names = _chosen(request)
-    found = _find(request)
+    _check_table(request)
+    asked = request.metrics
+    found = find(request, sets_only=asked is None or not any(_needs_pairs(name) for name in asked))
+    names = _chosen(request, found)
     device = choose_device(request.device)
+    statistics = None if found.statistics is None else read_statistics(found.statistics, FEATURES)
     prior = (yield from _prior(request)) if request.prior else {}
     metrics, lacking = _make(names, device, request, prior)
-    yield Planned(total=len(found.items), facts=_facts(request, found, metrics, device.type))
+    for metric in metrics.values():
+        if statistics is not None and isinstance(metric, FID):
+            metric.compare_with(statistics)
+    yield Planned(total=len(found.items) + len(found.others), facts=_facts(request, found, metrics, device.type))
     yield from lacking
     yield from _notices(found)
+    yield from familiar.notices(found.items, request.prior)
     for problem in found.problems:
         yield Failed(source=problem.path, message=problem.message, hint=problem.hint)
-    values = {
-        name: np.full(len(found.items), np.nan) for name, metric in metrics.items() if isinstance(metric, PictureMetric)
-    }
-    read = np.zeros(len(found.items), dtype=bool)
-    batch_size = min(request.batch_size, LIKELIHOOD_BATCH) if "bpd" in metrics else request.batch_size
-    for batch in feed(found.items, batch_size=batch_size, device=device, resize=request.resize):
-        if isinstance(batch, Unread):
-            yield Failed(source=batch.item.output, message=batch.error.message, hint=batch.error.hint)
-            continue
-        places = batch.index.numpy()
-        read[places] = True
-        for name, metric in metrics.items():
-            if isinstance(metric, PictureMetric):
-                values[name][places] = metric(batch).double().cpu().numpy()
-            elif isinstance(metric, SetMetric):
-                metric.update(batch)
-        yield Measured(images=len(places))
-    figures = []
-    for name, metric in metrics.items():
-        if isinstance(metric, PictureMetric):
-            figures.append(summarise(metric, values[name][read], seed=request.seed))
-        elif isinstance(metric, SetMetric) and read.any():
-            figures += metric.figures()
+    measuring = _Measuring(metrics, found, request, device)
+    yield from measuring.outputs()
+    yield from measuring.others()
+    read = measuring.read
+    figures = measuring.figures() if read.any() else []
     if request.per_image:
-        _write_table(request.per_image, [found.items[place].name for place in np.flatnonzero(read)], values, read)
+        _write_table(request.per_image, [item.name for item in found.items], measuring.values, read)
     yield Reported(
         figures=figures,
         pictures=int(read.sum()),
-        failed=len(found.problems) + len(read) - int(read.sum()),
+        failed=len(found.problems) + measuring.failed,
         missing=len(found.missing),
         odd=len(found.odd),
         unavailable=[name for notice in lacking for name in notice.names],
@@ -101,20 +90,112 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
     )
 
 
-def _chosen(request: EvaluateRequest) -> list[str]:
-    given = {need: getattr(request, need) for need in NEEDS}
+class _Measuring:
+    """One pass over the files of an evaluation."""
+
+    def __init__(
+        self, metrics: dict[str, Metric], found: Found, request: EvaluateRequest, device: torch.device
+    ) -> None:
+        self._found = found
+        self._device = device
+        self._resize = request.resize
+        self._seed = request.seed
+        self._metrics = metrics
+        self._batch_size = min(request.batch_size, LIKELIHOOD_BATCH) if "bpd" in metrics else request.batch_size
+        per_image = (name for name, metric in metrics.items() if isinstance(metric, PictureMetric))
+        self.values = {name: np.full(len(found.items), np.nan) for name in per_image}
+        self.read = np.zeros(len(found.items), dtype=bool)
+        self.failed = 0
+
+    def outputs(self) -> Iterator[EvaluateEvent]:
+        """Measure the outputs, with their partners."""
+        items, unpaired = self._found.items, self._found.is_unpaired
+        size = _first_size(self._found.others) if unpaired and self._resize == "outputs" else None
+        resize = None if unpaired else self._resize
+        for batch in feed(items, batch_size=self._batch_size, device=self._device, resize=resize, size=size):
+            if isinstance(batch, Unread):
+                yield self._unread(batch)
+                continue
+            places = batch.index.numpy()
+            self.read[places] = True
+            for name, metric in self._metrics.items():
+                if isinstance(metric, PictureMetric):
+                    self.values[name][places] = metric(batch).double().cpu().numpy()
+                elif isinstance(metric, SetMetric) and unpaired:
+                    metric.add("outputs", batch.index, batch.outputs)
+                elif isinstance(metric, SetMetric):
+                    metric.update(batch)
+            yield Measured(images=len(places))
+
+    def others(self) -> Iterator[EvaluateEvent]:
+        """Add the targets of an unpaired comparison to the metrics of sets."""
+        others = self._found.others
+        size = _first_size(self._found.items) if others and self._resize == "targets" else None
+        for batch in feed(others, batch_size=self._batch_size, device=self._device, size=size):
+            if isinstance(batch, Unread):
+                yield self._unread(batch)
+                continue
+            for metric in self._metrics.values():
+                if isinstance(metric, SetMetric):
+                    metric.add("targets", batch.index, batch.outputs)
+            yield Measured(images=len(batch.index))
+
+    def _unread(self, batch: Unread) -> Failed:
+        self.failed += 1
+        return Failed(source=batch.item.output, message=batch.error.message, hint=batch.error.hint)
+
+    def figures(self) -> list[Any]:
+        """Return the figures of all metrics."""
+        figures = []
+        for name, metric in self._metrics.items():
+            if isinstance(metric, PictureMetric):
+                figures.append(summarise(metric, self.values[name][self.read], seed=self._seed))
+            elif isinstance(metric, SetMetric):
+                figures += metric.figures()
+        return figures
+
+
+def _first_size(items: list[Item]) -> tuple[int, int] | None:
+    """Return the size of the first image that can be read."""
+    for item in items:
+        try:
+            return open_picture(item.output).size
+        except ImageError:
+            continue
+    return None
+
+
+def _needs_pairs(name: str) -> bool:
+    kind = METRICS.get(name)
+    return kind is not None and "targets" in kind.needs and not issubclass(kind, SetMetric)
+
+
+def _chosen(request: EvaluateRequest, found: Found) -> list[str]:
+    """Return the names of the metrics to compute: those asked for, or all that fit what is given."""
+    given = {need: getattr(request, need) for need in NEEDS} | {"draws": found.has_draws}
 
     def lacks(name: str) -> list[Need]:
         return [need for need in METRICS[name].needs if not given[need]]
 
+    def fits(name: str) -> bool:
+        if "targets" not in METRICS[name].needs:
+            return True
+        return name in OF_STATISTICS if found.statistics else not (found.is_unpaired and _needs_pairs(name))
+
     if request.metrics is None:
-        return [name for name in METRICS if not lacks(name)]
+        return [name for name in METRICS if not lacks(name) and fits(name)]
     for name in request.metrics:
         if name not in METRICS:
             raise UsageError(f"unknown metric '{name}'", hint=f"choose from: {', '.join(METRICS)}")
         if lacks(name):
             need = lacks(name)[0]
             raise UsageError(f"metric '{name}' needs {need}", hint=NEEDS[need])
+        if not fits(name) and found.statistics:
+            hint = f"use --metrics {OF_STATISTICS[0]}, or pass the folder of targets"
+            raise UsageError(f"metric '{name}' needs the targets, not their statistics", hint=hint)
+        if not fits(name):
+            sets = [each for each in METRICS if fits(each) and "targets" in METRICS[each].needs]
+            raise UsageError(f"metric '{name}' needs pairs of images", hint=f"use --metrics {','.join(sets)}")
     return list(dict.fromkeys(request.metrics))
 
 
@@ -123,7 +204,7 @@ def _prior(request: EvaluateRequest) -> Generator[Any, None, dict[str, Any]]:
     file = yield from locating(request.prior)
     model = load_model(file, device=request.device, dtype="fp32")
     if not model.is_prior:
-        raise UsageError(f"model '{model.name}' is a bridge, and has no likelihood", hint="name a prior with -m")
+        raise UsageError(f"model '{model.name}' is a bridge, and has no likelihood", hint="pass a prior with -m")
     path, preprocess = model.denoiser.path, model.card.preprocess
     return {"denoise": model.denoiser, "path": path, "preprocess": preprocess, "steps": request.steps}
 
@@ -131,7 +212,7 @@ def _prior(request: EvaluateRequest) -> Generator[Any, None, dict[str, Any]]:
 def _make(
     names: list[str], device: object, request: EvaluateRequest, prior: dict[str, Any]
 ) -> tuple[dict[str, Metric], list[Noticed]]:
-    """Make the metrics; those that cannot be had become notices, unless that leaves none."""
+    """Make the metrics. Those that are not available become notices, unless that leaves none."""
     made: dict[str, Metric] = {}
     lacking: dict[tuple[str, str], Noticed] = {}
     last: DdbmError | None = None
@@ -148,97 +229,67 @@ def _make(
         if last:
             raise last
         raise UsageError(
-            "nothing to measure with the outputs alone", hint="name the folder of their targets, or a prior: -m"
+            "nothing to measure with the outputs alone", hint="pass the folder of their targets, or a prior with -m"
         )
     return made, list(lacking.values())
 
 
-def _find(request: EvaluateRequest) -> _Found:
-    skipped, problems = Skipped(), list[Problem]()
-    outputs = _named(request.outputs, skipped, problems)
-    others = {"targets": request.targets, "sketches": request.sketches}
-    others |= {str(folder): folder for folder in request.draws}
-    partners: list[dict[str, Path]] = []
-    for path in filter(None, others.values()):
-        files = _named(path, skipped, problems)
-        if len(files) == len(outputs) == 1 and path.is_file() and request.outputs.is_file():
-            files = dict(zip(outputs, files.values(), strict=True))  # two files are a pair, whatever their names
-        partners.append(files)
-    paired = [name for name in outputs if all(name in files for files in partners)]
-    if not paired:
-        where = ", ".join(str(path) for path in others.values() if path)
-        raise UsageError(
-            f"no output in {request.outputs} has a partner in {where}",
-            hint="what belongs together has the same file name, but for the extension, in the same sub-folder",
-        )
-    targets = _take(partners, request.targets)
-    sketches = _take(partners, request.sketches)
-    items = [
-        Item(
-            name=name,
-            output=outputs[name],
-            target=targets.get(name),
-            sketch=sketches.get(name),
-            draws=tuple(files[name] for files in partners),
-        )
-        for name in paired
-    ]
-    missing = [str(path) for name, path in targets.items() if name not in outputs]
-    odd = [str(outputs[name]) for name in outputs if name not in set(paired)]
-    return _Found(items, missing, odd, skipped, problems)
-
-
-def _take(partners: list[dict[str, Path]], given: Path | None) -> dict[str, Path]:
-    """Return the next partners of the list, if they were given."""
-    return partners.pop(0) if given else {}
-
-
-def _named(path: Path, skipped: Skipped, problems: list[Problem]) -> dict[str, Path]:
-    """Return the images of a folder, or one, by their keys; add what was left out to `skipped` and `problems`."""
-    if path.is_file():
-        return {stem_key(path.name): path}
-    if not path.is_dir():
-        raise UsageError(f"{path}: no such file or folder", hint="check the path")
-    listing = list_images(path)
-    named = listing.stems()
-    skipped.update(listing.skipped)
-    problems.extend(listing.problems)
-    if not named:
-        left = f"; left out: {listing.skipped}" if listing.skipped else ""
-        raise UsageError(f"{path}: no images in it{left}", hint="pass a folder with images in it")
-    return named
-
-
-def _notices(found: _Found) -> Iterator[Noticed]:
+def _notices(found: Found) -> Iterator[Noticed]:
+    if found.unmatched:
+        yield Noticed(message="no output has the name of a target: both are compared as sets, without pairs")
     if found.missing:
         yield Noticed(message=f"{len(found.missing)} targets have no output", names=found.missing)
     if found.odd:
-        yield Noticed(message=f"{len(found.odd)} outputs have no partner, and are left out", names=found.odd)
+        yield Noticed(message=f"{len(found.odd)} outputs have no partner and are left out", names=found.odd)
     if found.skipped:
         yield Noticed(message=f"left out: {found.skipped}", names=found.skipped.names(TWIN))
 
 
-def _facts(request: EvaluateRequest, found: _Found, metrics: dict[str, Metric], device: str) -> dict[str, str]:
+def _facts(request: EvaluateRequest, found: Found, metrics: dict[str, Metric], device: str) -> dict[str, str]:
     facts = {"Outputs": f"{request.outputs}, {len(found.items)} to measure"}
     if request.targets:
-        brought = f"; {request.resize} are brought to the size of the other" if request.resize else ""
-        facts["Targets"] = f"{request.targets}{brought}"
+        kind = "statistics" if found.statistics else f"a set of {len(found.others)}" if found.others else "pairs"
+        resized = f"; {request.resize} are resized where they differ" if request.resize else ""
+        facts["Targets"] = f"{request.targets}, {kind}{resized}"
     if request.sketches:
         facts["Sketches"] = str(request.sketches)
     if request.prior:
         facts["Prior"] = f"{request.prior}"
-    if request.draws:
-        facts["Draws"] = f"{len(request.draws) + 1} of each source"
+    if found.has_draws:
+        counts = sorted({len(item.draws) + 1 for item in found.items})
+        facts["Draws"] = f"{' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} of each source"
     return facts | {"Metrics": f"{', '.join(metrics)} ({device})"}
 
 
+def _check_table(request: EvaluateRequest) -> None:
+    """Check before any work that the table can be written, and overwrites no other file."""
+    path = request.per_image
+    if path is None:
+        return
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "it is a folder" if path.is_dir() else "its folder does not exist"
+        raise ImageError(f"{path}: cannot be written ({what})", hint="choose another file for --per-image")
+    if path.exists() and not request.overwrite and not _is_ours(path):
+        raise UsageError(f"{path} already exists", hint="choose another file for --per-image, or pass --overwrite")
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file is a table of this program, or empty."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(TABLE)) in (b"", TABLE.encode())
+    except OSError:
+        return False
+
+
 def _write_table(path: Path, names: list[str], values: dict[str, np.ndarray], read: np.ndarray) -> None:
-    columns = [column[read] for column in values.values()]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["name", *values])
-    for place, name in enumerate(names):
-        table.writerow([name, *(_cell(column[place]) for column in columns)])
+    for place in np.flatnonzero(read):
+        table.writerow([names[place], *(_cell(column[place]) for column in values.values())])
     write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 

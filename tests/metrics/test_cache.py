@@ -1,5 +1,9 @@
 """Features of targets are computed once, and found again by content alone."""
 
+import sqlite3
+from contextlib import closing
+
+import numpy as np
 import pytest
 import torch
 
@@ -72,3 +76,20 @@ def test_without_a_usable_file_everything_is_computed(network, some, tmp_path, f
     for _ in range(2):
         assert torch.equal(cached(some), Network()(some))
     assert network.seen == 12
+
+
+@pytest.mark.parametrize(
+    "features", ["text", 7, None, b"", b"odd", b"\0" * 40, b"\0" * 2**20, np.full(3, np.nan, np.float32).tobytes()]
+)
+def test_damaged_rows_are_computed_again(tmp_path, features):
+    file = tmp_path / "features.sqlite"
+    images = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4)
+    cache = FeatureCache(lambda batch: batch.float().mean((2, 3)), file, width=3)
+    wanted = cache(images)
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("CREATE TABLE other (digest BLOB PRIMARY KEY, features)")
+        database.execute("INSERT INTO other SELECT digest, ? FROM seen", [features])
+        database.execute("DROP TABLE seen")
+        database.execute("ALTER TABLE other RENAME TO seen")
+    assert torch.equal(cache(images), wanted)
+    assert torch.equal(cache(torch.cat([images, images + 1]))[:2], wanted)

@@ -42,3 +42,9 @@ def test_too_many_are_not_remembered(files, monkeypatch):
 
 def test_nothing_is_known_of_a_model_that_says_nothing(files):
     assert split_of({}, files[0]) == UNKNOWN
+
+
+@pytest.mark.parametrize("damaged", ["", "?", "a", ",", "AAAA,???", "=" * 9])
+def test_a_damaged_filter_contains_nothing(tmp_path, damaged):
+    (tmp_path / "x").write_text("x")
+    assert split_of({TRAINING: damaged}, tmp_path / "x") == UNKNOWN

@@ -1,16 +1,25 @@
-"""Laws of `ddbm evaluate`: pairing, counting, and what a bad file costs."""
+"""`ddbm evaluate`: pairs, sets, draws and statistics; counting; and what a broken file or record costs."""
 
 import csv
+import io
+import sys
+import zipfile
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.metrics import feed as feed_module
+from ddbm_cli.metrics import inception
 from ddbm_cli.metrics.feed import Item, Unread, feed
+from ddbm_cli.metrics.statistics import read_statistics
+from ddbm_cli.models.splits import remember
+from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.evaluate import EvaluateRequest, Noticed, Reported, run
 from ddbm_cli.tasks.events import Failed
-from tests.tiny import picture
+from tests.tiny import picture, write_tiny
 
 BARE = ("mse", "l1", "psnr")
 
@@ -154,3 +163,217 @@ def test_pictures_of_many_sizes_do_not_pile_up(tmp_path):
     assert sorted(int(place) for batch in seen for place in batch.index) == list(range(60))
     first = [int(batch.index[0]) for batch in seen]
     assert first[0] < 12
+
+
+def sets(root, outputs=6, targets=9):
+    """Two folders whose names and numbers differ."""
+    for side, count, start in (("samples", outputs, 0), ("photos", targets, 40)):
+        (root / side).mkdir()
+        for index in range(count):
+            picture(index + start, 24).save(root / side / f"{side}-{index}.png")
+    return root
+
+
+def test_sets_of_unequal_names_and_numbers_are_compared(tmp_path):
+    root = sets(tmp_path)
+    report, events = evaluate(root, "samples", "photos", metrics=None)
+    assert [figure.name for figure in report.figures] == ["swd"]
+    assert report.pictures == 6 and report.figures[0].value > 0 and report.figures[0].count == 6
+    assert any("compared as sets" in notice.message for notice in of(events, Noticed))
+    same, _ = evaluate(root, "photos", "photos", metrics=("swd",), unpaired=True)
+    assert value(same, "swd") == pytest.approx(0, abs=1e-6)
+
+
+def test_sets_do_not_depend_on_names(tmp_path):
+    root = sets(tmp_path)
+    first = value(evaluate(root, "samples", "photos", metrics=("swd",))[0], "swd")
+    for index in range(6):
+        (root / "samples" / f"samples-{index}.png").rename(root / "samples" / f"photos-{index}.png")
+    paired = value(evaluate(root, "samples", "photos", metrics=("swd",))[0], "swd")
+    again = value(evaluate(root, "samples", "photos", metrics=("swd",), unpaired=True)[0], "swd")
+    assert again == first and paired != first
+
+
+def test_a_metric_of_pairs_is_not_computed_from_sets(tmp_path):
+    root = sets(tmp_path)
+    with pytest.raises(UsageError, match="has a partner"):
+        evaluate(root, "samples", "photos", metrics=("mse", "swd"))
+    with pytest.raises(UsageError, match="metric 'mse' needs pairs"):
+        evaluate(root, "samples", "photos", metrics=("mse",), unpaired=True)
+
+
+def test_sets_of_two_sizes_are_resized_on_request(tmp_path):
+    root = sets(tmp_path)
+    for index in range(9):
+        picture(index + 40, 48).save(root / "photos" / f"photos-{index}.png")
+    small = value(evaluate(root, "samples", "photos", metrics=("swd",), resize="targets")[0], "swd")
+    large = value(evaluate(root, "samples", "photos", metrics=("swd",), resize="outputs")[0], "swd")
+    assert small != large
+
+
+def test_a_broken_target_of_a_set_is_reported(tmp_path):
+    root = sets(tmp_path)
+    (root / "photos" / "photos-3.png").write_bytes(b"no image")
+    report, events = evaluate(root, "samples", "photos", metrics=("swd",))
+    assert report.failed == 1 and report.pictures == 6
+    assert [event.source.name for event in of(events, Failed)] == ["photos-3.png"]
+
+
+class FakeNetwork:
+    """Features without a network: the pixels' mean in the first place."""
+
+    def __init__(self, *given, **named):
+        pass
+
+    def __call__(self, images):
+        features = torch.zeros(len(images), inception.FEATURES)
+        features[:, 0] = images.float().mean((1, 2, 3))
+        return features, torch.zeros(len(images), 1008)
+
+
+@pytest.fixture
+def fid(monkeypatch):
+    """FID without its network; the distance is that of the means alone."""
+    module = ModuleType("torch_fidelity.metric_fid")
+    module.fid_statistics_to_metric = lambda one, other, verbose: {
+        "frechet_inception_distance": float(np.square(one["mu"] - other["mu"]).sum())
+    }
+    monkeypatch.setitem(sys.modules, "torch_fidelity", ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, "torch_fidelity.metric_fid", module)
+    monkeypatch.setattr(inception, "Network", FakeNetwork)
+
+
+def statistics(path, **changes):
+    size = inception.FEATURES
+    np.savez(path, **({"mu": np.zeros(size), "sigma": np.eye(size, dtype=np.float32)} | changes))
+    return path
+
+
+def test_fid_against_a_statistics_file(tmp_path, fid):
+    root = sets(tmp_path)
+    statistics(root / "reference.npz")
+    mean = np.mean([np.asarray(picture(index, 24)).mean() for index in range(6)])
+    for metrics in (("fid",), None):
+        report, _ = evaluate(root, "samples", "reference.npz", metrics=metrics)
+        assert report.figures[0].name == "fid" and report.figures[0].value == pytest.approx(mean**2, rel=1e-5)
+        assert report.pictures == 6
+    with pytest.raises(UsageError, match="needs the targets, not their statistics"):
+        evaluate(root, "samples", "reference.npz", metrics=("swd",))
+
+
+def pickled(path):
+    np.savez(path, mu=np.array([print], dtype=object), sigma=np.zeros((2, 2)))
+
+
+def claims(path):
+    """A header that declares the right array for the wrong number of bytes, and a huge one."""
+    body = io.BytesIO()
+    np.lib.format.write_array_header_1_0(body, {"descr": "<f8", "fortran_order": False, "shape": (inception.FEATURES,)})
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mu.npy", body.getvalue() if path.stem == "short" else huge.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "reason"),
+    [
+        ("text", lambda path: path.write_text("no archive"), "not a zip file"),
+        ("empty", lambda path: path.write_bytes(b""), "not a zip file"),
+        ("other", lambda path: np.savez(path, arr_0=np.zeros(3)), "no array 'mu'"),
+        ("shape", lambda path: statistics(path, mu=np.zeros(7)), "shape"),
+        ("words", lambda path: statistics(path, mu=np.full(inception.FEATURES, "x")), "shape"),
+        ("nan", lambda path: statistics(path, mu=np.full(inception.FEATURES, np.nan)), "NaN"),
+        ("pickle", pickled, "object"),
+        ("short", claims, "cut off"),
+        ("huge", claims, "shape"),
+        ("cut", lambda path: path.write_bytes(statistics(path).read_bytes()[:5000]), "not a zip file"),
+    ],
+)
+def test_a_damaged_statistics_file_is_one_line(tmp_path, name, write, reason):
+    path = tmp_path / f"{name}.npz"
+    write(path)
+    with pytest.raises(UsageError, match="no statistics of a set of images") as error:
+        read_statistics(path, inception.FEATURES)
+    assert reason in error.value.message and "\n" not in error.value.message
+
+
+def test_a_missing_statistics_file_is_an_error(folders):
+    with pytest.raises(UsageError, match=r"none\.npz"):
+        evaluate(folders, targets="none.npz", metrics=("fid",))
+
+
+def test_draws_in_the_layout_of_sample_are_understood(tmp_path):
+    for source in ("a", "b"):
+        (tmp_path / "draws" / source).mkdir(parents=True)
+        for number in range(3 if source == "a" else 2):
+            picture(number + 7 * (source == "b"), 24).save(tmp_path / "draws" / source / f"{number:03d}.png")
+    (tmp_path / "truth").mkdir()
+    for source in ("a", "b"):
+        picture(0, 24).save(tmp_path / "truth" / f"{source}.png")
+    request = EvaluateRequest(outputs=tmp_path / "draws", metrics=("diversity",), device="cpu")
+    report = list(run(request))[-1]
+    assert report.pictures == 2 and report.figures[0].value > 0
+    report, _ = evaluate(tmp_path, "draws", "truth", metrics=("mse", "diversity"))
+    assert report.pictures == 2 and value(report, "mse") >= 0 and value(report, "diversity") > 0
+
+
+def test_numbered_images_of_classes_are_pairs_and_not_draws(tmp_path):
+    for side, shift in (("out", 1), ("truth", 0)):
+        for folder in ("cat", "dog"):
+            (tmp_path / side / folder).mkdir(parents=True)
+            for number in range(2):
+                picture(number + shift, 24).save(tmp_path / side / folder / f"{number:03d}.png")
+    report, _ = evaluate(tmp_path, metrics=("mse",))
+    assert report.pictures == 4
+
+
+def test_training_images_are_named(tmp_path):
+    for side in ("in", "truth"):
+        (tmp_path / side).mkdir()
+        for index in range(3):
+            picture(index + 5 * (side == "truth"), 16).save(tmp_path / side / f"{index}.png")
+    files = [tmp_path / "in" / "0.png", tmp_path / "truth" / "0.png", tmp_path / "truth" / "1.png"]
+    model = write_tiny(tmp_path / "tiny.safetensors", splits=remember(files, []))
+    request = translate.request(
+        source=str(tmp_path / "in"), output=tmp_path / "out", model=str(model), device="cpu", nfe=2
+    )
+    list(translate.run(request))
+    _, events = evaluate(tmp_path, metrics=("mse",))
+    said = [(notice.message, [name.rsplit("/", 1)[1] for name in notice.names]) for notice in of(events, Noticed)]
+    assert said == [
+        ("1 outputs are of training images of model 'tiny': their scores are too good", ["0.png"]),
+        ("2 targets are training images of model 'tiny': their scores are too good", ["0.png", "1.png"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"sampler": {"name": 1}, "grid": {"name": 2}, "model": [], "model_sha256": {}, "source_sha256": 5}',
+        '{"sampler": {"name": "a"}, "grid": {"name": "b"}, "model": "tiny", "model_sha256": "../../x"}',
+        "[" * 50_000,
+        "null",
+        "{}",
+        '{"sampler": 1}',
+    ],
+)
+def test_damaged_records_cost_nothing(folders, record):
+    from PIL.PngImagePlugin import PngInfo
+
+    facts = PngInfo()
+    facts.add_itxt("ddbm", record)
+    picture(1, 16).save(folders / "out" / "0.png", pnginfo=facts)
+    report, _ = evaluate(folders)
+    assert (report.pictures, report.failed) == (4, 0)
+
+
+def test_a_table_of_somebody_else_is_not_overwritten(folders):
+    table = folders / "scores.csv"
+    table.write_text("date,price\n")
+    with pytest.raises(UsageError, match="already exists"):
+        evaluate(folders, per_image=table)
+    assert table.read_text() == "date,price\n"
+    evaluate(folders, per_image=table, overwrite=True)
+    evaluate(folders, per_image=table)
+    assert table.read_text().startswith("name,mse")
