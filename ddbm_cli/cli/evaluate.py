@@ -22,6 +22,9 @@ def evaluate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm evaluate pictures/ truth/
       ddbm evaluate pictures/ photos/ --resize targets --json
       ddbm evaluate pictures/ truth/ --sketches sketches/ --per-image scores.csv
+      ddbm evaluate samples/ photos/ --unpaired          two sets of any names and numbers
+      ddbm evaluate samples/ statistics.npz --metrics fid
+      ddbm evaluate draws/                               draws as ddbm sample writes them
       ddbm evaluate draws/0 --draws draws/1 --draws draws/2
       ddbm evaluate pictures/ -m runs/prior              bits per dimension
     """
