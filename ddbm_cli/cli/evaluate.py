@@ -13,20 +13,21 @@ from ddbm_cli.options.evaluate import COMPARED, FIGURES, EvaluateRequest, Form
 
 @signature.takes(EvaluateRequest, Form, panels=("", COMPARED, FIGURES, *groups.PANELS))
 def evaluate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Measure outputs against targets, sketches or a prior, or how much draws differ.
+    """Measure outputs against targets, sketches or a prior, or how much draws of one source differ.
 
-    Each figure is reported with its definition, the number of images and a 95 % bootstrap confidence interval.
+    Outputs and targets are pairs if they have the same file names, and two sets otherwise (FID, sliced Wasserstein).
+    Each figure is printed with its definition, the number of images, and a 95 % bootstrap confidence interval.
 
     \b
     Examples:
-      ddbm evaluate pictures/ truth/
-      ddbm evaluate pictures/ photos/ --resize targets --json
-      ddbm evaluate pictures/ truth/ --sketches sketches/ --per-image scores.csv
+      ddbm evaluate images/ truth/
+      ddbm evaluate images/ photos/ --resize targets --json
+      ddbm evaluate images/ truth/ --sketches sketches/ --per-image scores.csv
       ddbm evaluate samples/ photos/ --unpaired          two sets of any names and numbers
       ddbm evaluate samples/ statistics.npz --metrics fid
       ddbm evaluate draws/                               draws as ddbm sample writes them
       ddbm evaluate draws/0 --draws draws/1 --draws draws/2
-      ddbm evaluate pictures/ -m runs/prior              bits per dimension
+      ddbm evaluate images/ -m runs/prior              bits per dimension
     """
     shown = from_options(Form, printed, command="evaluate")
     request = from_options(EvaluateRequest, given, command="evaluate")
