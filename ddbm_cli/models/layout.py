@@ -19,6 +19,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.documents import decode, parse_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import AGAIN, ModelCard, describe_card, read_card
@@ -250,8 +251,8 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ModelError(f"{path}: more than {LARGEST_JSON:,} bytes", hint=AGAIN)
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable ({error})", hint=AGAIN) from None
 
 
@@ -262,8 +263,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: it is missing, too large, or something else.
     """
     try:
-        body = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
+        body = parse_json(_text(path))
+    except ValueError as error:
         raise ModelError(f"{path}: not readable ({str(error)[:100]})", hint=AGAIN) from None
     if not isinstance(body, dict):
         raise ModelError(f"{path}: not a JSON object", hint=AGAIN)

@@ -6,11 +6,11 @@ are checked when they are read, the package's by a test, so that listing models 
 """
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.foundation.documents import parse_toml
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.registry.entry import FILE_NAME, PACKAGE, Entry
 
@@ -110,8 +110,8 @@ def _tables(path: Path, remedy: str) -> dict[str, Any]:
             raise OSError("no such file")
         if path.stat().st_size > LARGEST:
             raise ValueError(f"more than {LARGEST:,} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_toml(path.read_bytes())
+    except (OSError, ValueError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UsageError(f"{path}: not a readable registry ({reason})", hint=remedy) from None
 

@@ -1,6 +1,5 @@
 """Create pairs for training from images: OUT/B gets the image on white, OUT/A its sketch, under the same name."""
 
-import csv
 import hashlib
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddbm_cli.foundation.documents import read_table
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import opened, reduced, save_picture
 from ddbm_cli.imaging.sketch import Style, draw, on_white
@@ -102,14 +102,8 @@ def _find(request: EdgesRequest) -> Listing:
 
 def _read_splits(table: Path) -> dict[str, str]:
     """Return the split of each file in a table whose columns are separated by tabs or commas."""
-    try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{table}: not readable ({error})", hint="pass a text file with the columns file and split"
-        ) from None
-    rows = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
-    missing = [column for column in ("file", "split") if column not in (rows.fieldnames or ())]
+    rows = read_table(table, hint="pass a text file with the columns file and split")
+    missing = [column for column in ("file", "split") if column not in (rows[0] if rows else ())]
     if missing:
         raise UsageError(
             f"{table}: no column '{missing[0]}'", hint="its first line must contain the column names file and split"
