@@ -28,13 +28,14 @@ class Jobs:
     """All images to make.
 
     folder: where the outputs go. skipped: entries of the input that are no inputs, counted by reason; its text is for
-    the header. problems: inputs that cannot be reached, to be reported as failures.
+    the header. problems: inputs that cannot be reached, to be reported as failures. links: linked folders followed.
     """
 
     jobs: list[Job]
     folder: Path
     skipped: Skipped = field(default_factory=Skipped)
     problems: tuple[Problem, ...] = ()
+    links: int = 0
 
     def share(self, shard: tuple[int, int]) -> list[Job]:
         """Return what process i of n does, shard = (i, n): every n-th job, whatever is done already."""
@@ -133,7 +134,7 @@ def _folder_jobs(
         hint = "add -r to search its sub-folders" if deeper else "pass a folder with images in it"
         left = f"; left out: {found.skipped}" if found.skipped else ""
         raise UsageError(f"{root}: no images in this folder{left}", hint=hint)
-    return Jobs(_jobs(found.names, root, output, format), output, found.skipped, found.problems)
+    return Jobs(_jobs(found.names, root, output, format), output, found.skipped, found.problems, found.links)
 
 
 def _pattern_jobs(

@@ -29,7 +29,7 @@ with contextlib.suppress(ImportError):  # HEIC, where its plug-in is installed
 
     register_heif_opener()
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `MOST_PIXELS` is an error, not a warning
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files it warns; what matters is an error here
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF"}
 """What can be written: the name users give, and Pillow's."""

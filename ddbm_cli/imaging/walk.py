@@ -94,7 +94,7 @@ class Listing:
     """The images of a folder.
 
     root: the folder. names: paths below it, sorted. skipped: what was left out.
-    closed: sub-folders that cannot be opened. broken: links to missing images.
+    closed: sub-folders that cannot be opened. broken: links to missing images. links: linked sub-folders followed.
     """
 
     root: Path
@@ -102,6 +102,7 @@ class Listing:
     skipped: Skipped = field(default_factory=Skipped)
     closed: tuple[Problem, ...] = ()
     broken: tuple[Problem, ...] = ()
+    links: int = 0
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -143,7 +144,7 @@ def list_images(root: Path, *, recursive: bool = True, exclude: Iterable[Path] =
         raise UsageError(f"{root}: cannot open this folder ({error.strerror})", hint="check the path") from None
     walk.run()
     names = tuple(sorted(walk.names, key=lambda name: name.parts))
-    return Listing(root, names, walk.skipped, tuple(walk.closed), tuple(walk.broken))
+    return Listing(root, names, walk.skipped, tuple(walk.closed), tuple(walk.broken), walk.links)
 
 
 def left_out(path: Path) -> str:
@@ -171,6 +172,7 @@ class _Walk:
         self.skipped = Skipped()
         self.closed: list[Problem] = []
         self.broken: list[Problem] = []
+        self.links = 0
         self._root = root
         self._recursive = recursive
         self._own = {identity(path) for path in exclude} - {None}
@@ -186,6 +188,7 @@ class _Walk:
                 continue
             link = self._links.popleft()
             if self._is_new(link):
+                self.links += 1
                 self._enter(link)
 
     def _is_new(self, name: Path) -> bool:

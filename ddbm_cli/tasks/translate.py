@@ -124,7 +124,8 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     """Return the resolved settings, for the header."""
     model, size = maker.model, maker.preprocess.size
     words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
-    skipped = f"; left out: {jobs.skipped}" if jobs.skipped else ""
+    skipped = f", {_count(jobs.links, 'linked folder')} followed" if jobs.links else ""
+    skipped += f"; left out: {jobs.skipped}" if jobs.skipped else ""
     keeps = maker.request.keep_size
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",

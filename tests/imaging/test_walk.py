@@ -104,7 +104,7 @@ def test_linked_folders_are_followed_once(root, tmp_path):
     (root / "one").symlink_to(tmp_path / "disk")
     (root / "two").symlink_to(tmp_path / "disk")
     listing = list_images(root)
-    assert names(listing) == ["a.png", "one/c.png", "one/deep/d.png", "sub/b.jpg"]
+    assert names(listing) == ["a.png", "one/c.png", "one/deep/d.png", "sub/b.jpg"] and listing.links == 1
     assert str(listing.skipped) == f"1 folder reached twice ({root / 'two'})"
 
 
