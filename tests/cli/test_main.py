@@ -326,7 +326,7 @@ def test_edges_then_train(ddbm, tmp_path):
     code, out, _ = ddbm("data", "edges", tmp_path / "pictures", tmp_path / "pairs", "--size", 16)
     assert code == 0 and len(out.splitlines()) == 3
     code, _, err = ddbm("train", tmp_path / "pairs", "-o", tmp_path / "run", "--dry-run", "--size", 16)
-    assert code == 0 and "3 pairs for training" in err and not (tmp_path / "run").exists()
+    assert code == 0 and "3 pairs to train on" in err and not (tmp_path / "run").exists()
 
 
 def test_the_module_is_the_command(folder):

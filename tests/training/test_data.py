@@ -53,7 +53,7 @@ def test_broken_pairs_are_named_before_the_first_step_and_skipped(root):
     cut(root / "pairs" / "A" / "007.png")
     events = list(run(asked(root, val_share=0)))
     facts = next(event for event in events if isinstance(event, Planned)).facts
-    assert "12 pairs for training" in facts["Data"] and "2 unusable" in facts["Data"]
+    assert "12 pairs to train on" in facts["Data"] and "2 unusable" in facts["Data"]
     assert "B/003.png: damaged image" in facts["Unusable"] and "A/007.png" in facts["Unusable"]
     assert events[-1].step == 6
 

@@ -45,7 +45,7 @@ class Data:
         left_out = [str(pairs.skipped)] if pairs.skipped else []
         left_out += named([problem.message for problem in pairs.broken])
         return {
-            "Data": f"{len(pairs.train)} {what}{kinds} for training, {len(pairs.val)} held out{unpaired}{unusable}",
+            "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}{unusable}",
             "Folders": "; ".join(pairs.folders),
             "Images": f"{request.size}x{request.size} pixels, fit {request.fit}: {FITS[request.fit or 'pad']}",
             "Left out": "; ".join(left_out),
