@@ -10,7 +10,7 @@ imported unless it is asked for by name. The name of the entry point is the name
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 
@@ -47,7 +47,7 @@ def _entry(kind: str, name: str) -> "EntryPoint | None":
 def _load(entry: "EntryPoint", name: str) -> type[Any]:
     package = entry.dist.name if entry.dist else entry.value
     try:
-        found = entry.load()
+        found: Any = entry.load()
     except DdbmError:
         raise
     except Exception as error:  # whatever a foreign package does wrong at import
@@ -55,9 +55,10 @@ def _load(entry: "EntryPoint", name: str) -> type[Any]:
             f"'{name}' of the package {package} cannot be imported ({type(error).__name__}: {error})",
             hint=f"update or remove it: pip uninstall {package}",
         ) from None
-    if not isinstance(found, type) or getattr(found, "name", None) != name:
+    complete = isinstance(found, type) and getattr(found, "name", None) == name
+    if not complete or (entry.group != "ddbm_cli.metrics" and not hasattr(found, "__dataclass_fields__")):
         raise UsageError(
-            f"'{name}' of the package {package} is not a class with name = '{name}'",
+            f"'{name}' of the package {package} is not a settings class with name = '{name}'",
             hint=f"update or remove it: pip uninstall {package}",
         )
-    return found
+    return cast(type[Any], found)

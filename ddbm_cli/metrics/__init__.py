@@ -3,6 +3,7 @@
 Torch and NumPy alone give the errors; torchmetrics and torch-fidelity (the extra `eval`) whatever they have.
 """
 
+from ddbm_cli.foundation import plugins
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.metrics.base import Batch, Figure, Metric, MissingExtraError, PictureMetric, SetMetric
 from ddbm_cli.metrics.cmmd import CMMD
@@ -36,7 +37,19 @@ _ALL = (
     EdgeF1,
     Likelihood,
 )
-METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in _ALL}
+
+
+class _Metrics(dict[str, type[Metric]]):
+    """Metrics by name; a name that is missing is looked up among installed packages."""
+
+    def __missing__(self, name: str) -> type[Metric]:
+        found = plugins.find("metrics", name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
+METRICS: dict[str, type[Metric]] = _Metrics({metric.name: metric for metric in _ALL})
 
 __all__ = [
     "METRICS",

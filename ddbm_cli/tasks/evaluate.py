@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ddbm_cli.foundation import plugins
 from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
 from ddbm_cli.foundation.events import Measured, Noticed, Reported
@@ -185,7 +186,7 @@ def _chosen(request: EvaluateRequest, found: Found) -> list[str]:
     if request.metrics is None:
         return [name for name in METRICS if not lacks(name) and fits(name)]
     for name in request.metrics:
-        if name not in METRICS:
+        if name not in METRICS and not plugins.exists("metrics", name):
             raise UsageError(f"unknown metric '{name}'", hint=f"choose from: {', '.join(METRICS)}")
         if lacks(name):
             need = lacks(name)[0]
