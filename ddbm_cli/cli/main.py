@@ -19,7 +19,7 @@ COMMANDS = {
     "sample": "Sample images from noise with a prior, or many draws of each source with a bridge.",
     "train": "Train a bridge on pairs of images, or a prior on images alone.",
     "compare": "Compare methods on the same images: one page with images, a table and trajectories.",
-    "evaluate": "Measure outputs against targets, sketches or a prior, or how much draws differ.",
+    "evaluate": "Measure outputs against targets, sketches or a prior, or how much draws of one source differ.",
     "show": "Print a model's card, or the settings that an image was made with.",
     "doctor": "Check this machine: device, number types, speed, cache, network, models.",
     "manual": "Read the manual.",
