@@ -83,7 +83,10 @@ def load_state(path: Path, modules: Modules, optimizers: Optimizers) -> Facts:
                 raise _unfit(path, f"'{name}' is {shapes[name]}, the network has {tuple(tensor.shape)}")
         with torch.no_grad():
             for name, tensor in wanted.items():
-                tensor.copy_(_read(path, file, name))
+                read = _read(path, file, name)
+                if read.dtype != tensor.dtype:
+                    raise _unfit(path, f"'{name}' is {read.dtype}, the network has {tensor.dtype}")
+                tensor.copy_(read)
         for part, optimizer in optimizers.items():
             _fill(path, file, optimizer, moments[part])
     return facts

@@ -1,9 +1,9 @@
 """Make the built-in prior: pictures, training, held-out numbers, the file that ships and the README's picture.
 
-    python -m tests.recipes.prior_3d PICTURES RUN [any option of `ddbm train`]
+    python -m tests.recipes.prior_3d IMAGES RUN [any option of `ddbm train`]
 
-PICTURES is a folder with an `index.tsv` that gives each file's split, as for `tests.recipes.sketch_to_3d`, whose pairs
-beside RUN are used where they are there. Interrupted, the same command goes on; `--hours 2` stops it in time.
+IMAGES is a folder with an `index.tsv` that gives each file's split, as for `tests.recipes.sketch_to_3d`, whose pairs
+next to RUN are used if they exist. If it is interrupted, the same command resumes; `--hours 2` limits the time of the run.
 """
 
 from tests.recipes import ship_prior

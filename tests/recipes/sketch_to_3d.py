@@ -1,8 +1,8 @@
 """Make the built-in model: pairs, training, held-out numbers, the file that ships and the README's picture.
 
-    python -m tests.recipes.sketch_to_3d PICTURES RUN [any option of `ddbm train`]
+    python -m tests.recipes.sketch_to_3d IMAGES RUN [any option of `ddbm train`]
 
-PICTURES is a folder with an `index.tsv` that gives each file's split. Interrupted, the same command goes on. On a GPU:
+IMAGES is a folder with an `index.tsv` that gives each file's split. If it is interrupted, the same command resumes. On a GPU:
 `--device cuda --precision bf16 --batch-size 128 --hours 0.4`.
 """
 
@@ -25,7 +25,7 @@ def ddbm(*arguments: str) -> None:
 
 
 def arguments(description: str | None) -> tuple[argparse.Namespace, list[str]]:
-    """Return PICTURES and RUN of a recipe's command line, and the options for `ddbm train`."""
+    """Return IMAGES and RUN of a recipe's command line, and the options for `ddbm train`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("run", type=Path)
@@ -33,14 +33,14 @@ def arguments(description: str | None) -> tuple[argparse.Namespace, list[str]]:
 
 
 def train(data: list[Path], config: Path, run: Path, options: list[str]) -> None:
-    """Begin a run by its recipe, or go on with it."""
+    """Begin a run with its recipe, or resume it."""
     begun = (run / "config.json").exists()
     which = ["--resume", run] if begun else [*data, "--config", config, "-o", run]
     ddbm("train", *map(str, which), *options)
 
 
 def is_finished(run: Path) -> bool:
-    """Return whether a run has made all of its steps, the last of which is validated."""
+    """Return whether a run has done all of its steps; the last one is validated."""
     steps = json.loads((run / "config.json").read_text())["recipe"]["steps"]
     return (run / "results.csv").read_text().splitlines()[-1].split(",")[0] == str(steps)
 

@@ -30,7 +30,7 @@ class Results:
             return
         for row in _read(file):
             number = str(row.get("step"))
-            if number.isascii() and number.isdecimal() and int(number) <= step:
+            if number.isascii() and number.isdecimal() and len(number) < 20 and int(number) <= step:
                 self._rows[int(number)] = row  # of rows for one step, the last
         self._write()
 

@@ -1,6 +1,7 @@
 """A training run in its folder: begun, resumed, or only planned."""
 
 import dataclasses
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +133,8 @@ def _budget(request: TrainRequest, fit: Fit, began: float) -> Budget | None:
     if request.hours is None:
         return None
     seconds, before = 3600 * request.hours, fit.notes.get("budget", {})
-    if not isinstance(before, dict) or not all(isinstance(before.get(key, 0), int | float) for key in before):
+    numbers = [before.get(key, 0.0) for key in ("seconds", "used")] if isinstance(before, dict) else ["damaged"]
+    if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
         raise unreadable(fit.state)
     same = before.get("seconds") == seconds and not before.get("done")
     return Budget(seconds, before.get("used", 0.0) if same else 0.0, began)

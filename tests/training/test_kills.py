@@ -1,0 +1,101 @@
+"""SIGKILL at any moment, also inside a save: the resumed run is bit-identical to an uninterrupted one."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ddbm_cli.tasks.train import request, run
+from tests.tiny import write_pairs
+from tests.training.test_training import same, tiny_request, weights
+
+SCRIPT = """
+import os, signal, sys, threading, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from ddbm_cli.models import checkpoint
+from ddbm_cli.tasks.train import request, run
+
+folder, kind, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+writes = 0
+if kind == "write":  # while a file is written: after its header, before its last tensor, before it is renamed
+    original = checkpoint.os.fsync
+    def fsync(descriptor):
+        global writes
+        writes += 1
+        if writes == number:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            kill()
+        original(descriptor)
+    checkpoint.os.fsync = fsync
+for count, event in enumerate(run(request({}, resume=folder)), start=1):
+    if kind == "event" and count == number:
+        kill()
+    if kind == "time" and count == 2:
+        threading.Timer(number / 1000, kill).start()
+"""
+
+
+def interrupted(root, kills):
+    """Run to the end in spite of kills, each (kind, number); return how many took effect."""
+    asked = tiny_request(root, "killed", steps=24, save_every=4, validate_every=6)
+    list(run(asked, stop=lambda: True))
+    effective = 0
+    for kind, number in kills:
+        command = [sys.executable, "-c", SCRIPT, str(root / "killed"), kind, str(number)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        effective += done.returncode != 0
+    list(run(request({}, resume=root / "killed")))
+    return effective
+
+
+def check(root):
+    names = sorted(file.name for file in (root / "killed").rglob("*") if not file.name.startswith(".ddbm-lock"))
+    assert names == sorted(file.name for file in (root / "whole").rglob("*") if not file.name.startswith(".ddbm-lock"))
+    assert same(weights(root / "whole"), weights(root / "killed"))
+    tables = [(root / name / "results.csv").read_text() for name in ("whole", "killed")]
+    assert tables[0] == tables[1]
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_pairs(tmp_path / "pairs", 12)
+    list(run(tiny_request(tmp_path, "whole", steps=24, save_every=4, validate_every=6)))
+    return tmp_path
+
+
+def test_kills_between_and_inside_saves_change_nothing(root):
+    assert interrupted(root, [("event", 7), ("write", 1), ("write", 4), ("time", 40)]) >= 3
+    check(root)
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(root):
+    dice = random.Random(0)
+    kinds = {"event": 16, "write": 5, "time": 400}
+    kills = [(kind, dice.randint(1, kinds[kind])) for kind in dice.choices(list(kinds), k=20)]
+    interrupted(root, kills)
+    check(root)
+
+
+def test_a_kill_of_the_command_is_resumed(root):
+    """By the command line, as a user would."""
+    asked = tiny_request(root, "killed", steps=24, save_every=4, validate_every=6)
+    list(run(asked, stop=lambda: True))
+    command = [sys.executable, "-m", "ddbm_cli", "train", "--resume", str(root / "killed"), "-d", "cpu", "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    for line in process.stdout:
+        if '"step": 9,' in line:
+            break
+    time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert subprocess.run(command, capture_output=True, env=environment, check=False).returncode == 0
+    check(root)
