@@ -3,7 +3,7 @@
     python -m tests.recipes.prior_3d IMAGES RUN [any option of `ddbm train`]
 
 IMAGES is a folder with an `index.tsv` that gives each file's split, as for `tests.recipes.sketch_to_3d`, whose pairs
-next to RUN are used if they exist. If it is interrupted, the same command resumes; `--hours 2` limits the time of the run.
+next to RUN are used if they exist. If it is interrupted, the same command resumes. `--hours 2` limits the time.
 """
 
 from tests.recipes import ship_prior

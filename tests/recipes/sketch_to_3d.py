@@ -2,7 +2,8 @@
 
     python -m tests.recipes.sketch_to_3d IMAGES RUN [any option of `ddbm train`]
 
-IMAGES is a folder with an `index.tsv` that gives each file's split. If it is interrupted, the same command resumes. On a GPU:
+IMAGES is a folder with an `index.tsv` that gives each file's split. If it is interrupted, the same command resumes.
+On a GPU:
 `--device cuda --precision bf16 --batch-size 128 --hours 0.4`.
 """
 
