@@ -63,8 +63,11 @@ class Bar:
             return False
         from rich.text import Text
 
-        line = Text.assemble((printable(name), "bold"), " " if name else "", printable(text))
-        self._progress.console.print(line, soft_wrap=True)
+        first, *more = terminal.wrapped(text, terminal.raw(sys.stderr), indent=len(name) + bool(name))
+        lines = [Text.assemble((printable(name), "bold"), " " if name else "", first)]
+        lines += [Text(" " * (len(name) + bool(name)) + line) for line in more]
+        for line in lines:
+            self._progress.console.print(line, soft_wrap=True)
         return True
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ def _words(entry: "Entry") -> dict[str, str]:
     words["Limits"] = card.get("limits", "not stated")
     size = card.get("preprocess", {}).get("size")
     if size:
-        words["Pictures"] = f"{size}x{size} pixels: larger ones are brought to this, --keep-size enlarges the results"
+        words["Images"] = f"{size}x{size} pixels; inputs are resized, --keep-size restores their size"
     for name in ("network", "path", "prediction"):
         if card.get(name):
             words[name.title()] = _spelled(card[name])
@@ -96,8 +96,8 @@ def _words(entry: "Entry") -> dict[str, str]:
     )
     words["Digest"] = f"sha256 {entry.sha256}" if entry.sha256 else "none published: the first download is recorded"
     if entry.note:
-        words["Unchecked"] = entry.note
-    words["Here"] = _here(entry)
+        words["Note"] = entry.note
+    words["On disk"] = _on_disk(entry)
     words["Registry"] = str(entry.origin)
     is_prior = card.get("kind") == "prior"
     file = entry.name if entry.repo or entry.builtin else "THE.safetensors"
@@ -107,17 +107,17 @@ def _words(entry: "Entry") -> dict[str, str]:
     return words
 
 
-def _here(entry: "Entry") -> str:
+def _on_disk(entry: "Entry") -> str:
     if entry.builtin:
         return str(entry.builtin_file)
     if not entry.repo:
-        return f"on no hub: download it, and: ddbm weights import {entry.file} --like {entry.name}"
+        return f"no: download it by hand, then run: ddbm weights import {entry.file} --like {entry.name}"
     glance = at_a_glance(entry)
     if glance:
-        return {"yes": "yes", "to convert": "downloaded, to be converted at first use"}[glance]
+        return {"yes": "yes", "to convert": "downloaded; converted at first use"}[glance]
     size = f"{'' if entry.size else 'about '}{human(entry.about_bytes)}" if entry.about_bytes else "it"
-    after = " and convert it once, to as much again" if entry.importer else ""
-    return f"no: ddbm weights pull {entry.name} would fetch {size}{after}"
+    after = " and converts it once, to a file of the same size" if entry.importer else ""
+    return f"no: ddbm weights pull {entry.name} downloads {size}{after}"
 
 
 def _spelled(setting: dict[str, Any]) -> str:

@@ -56,12 +56,7 @@ def out(text: object, *, is_heading: bool = False) -> None:
 
 def pair(name: str, text: object, *, width: int) -> None:
     """Write a name, bold on a terminal, in a column of that width, and a text next to it that wraps in its own."""
-    import shutil
-    import textwrap
-
-    safe = printable(text)
-    room = max(20, shutil.get_terminal_size().columns - width - 2) if is_terminal(sys.stdout) else None
-    lines = (textwrap.wrap(safe, room, break_on_hyphens=False) if room else [safe]) or [""]
+    lines = wrapped(text, sys.stdout, indent=width + 2)
     label = bold(printable(name).ljust(width), "", sys.stdout)
     for number, line in enumerate(lines):
         _output(f"{label if number == 0 else ' ' * width}  {line}".rstrip() + "\n")
@@ -92,16 +87,36 @@ def say(text: object = "", *, name: str = "", colour: str = "") -> None:
 
 
 def fact(name: str, text: object) -> None:
-    """Write a fact for people: a name in a column, and what it is."""
-    say(text, name=f"{name:<8}") if name else say(f"{'':<8} {printable(text)}")
+    """Write a fact for people: a name in a column, and next to it a text that wraps in its own on a terminal."""
+    first, *more = wrapped(text, raw(sys.stderr), indent=9)
+    say(first, name=f"{name:<8}") if name else say(f"{'':<8} {first}")
+    for line in more:
+        say(f"{'':<8} {line}")
+
+
+def wrapped(text: object, stream: Any, *, indent: int) -> list[str]:
+    """Return the lines of a text: one, or on a terminal as many as fit next to an indent; no word is broken."""
+    import shutil
+    import textwrap
+
+    safe = printable(text)
+    if not is_terminal(stream):
+        return [safe]
+    width = max(20, shutil.get_terminal_size().columns - indent)
+    return textwrap.wrap(safe, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def error(message: object, hint: object) -> None:
     """Write what is wrong, and what to do about it, in two lines."""
-    say(message, name="Error:", colour=RED)
     stream = raw(sys.stderr)
+    first, *more = wrapped(message, stream, indent=7)
+    say(first, name="Error:", colour=RED)
+    for line in more:
+        say(f"{'':<6} {line}")
+    first, *more = wrapped(hint, stream, indent=8)
+    lines = [f"  {bold('Hint:', '', stream)} {first}", *(f"{'':<7} {line}" for line in more)]
     with contextlib.suppress(OSError, ValueError):
-        stream.write(f"  {bold('Hint:', '', stream)} {printable(hint)}\n")
+        stream.write("\n".join(lines) + "\n")
         stream.flush()
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from ddbm_cli.cli import columns
 from ddbm_cli.foundation.text import one_line, printable
 from tests.cli.shells import on_a_terminal
 from tests.tiny import picture, write_tiny
@@ -198,3 +199,49 @@ def test_a_dry_run_lists_its_outputs_on_a_terminal(folder, model):
     arguments = ["translate", folder / "in", folder / "out", "-m", model, "--dry-run"]
     code, _, screen = on_a_terminal(arguments)
     assert code == 0 and all(f"out/{index}.png".encode() in screen for index in range(3))
+
+
+def test_the_packaged_models_fit_one_screen(tmp_path):
+    """80 columns and 24 lines, with the shell's next prompt; no text is cut."""
+    _, _, screen = on_a_terminal(["weights", "list"], folder=tmp_path, columns=80)
+    lines = OURS.sub(b"", screen).decode().replace("\r", "").splitlines()
+    assert len(lines) <= 23 and max(map(columns.width_of, lines)) <= 80
+    assert "…" not in "".join(lines) and "..." not in "".join(lines)
+    assert lines[0].split() == ["NAME", "TASK", "PIXELS", "STATUS"]
+    _, _, wide = on_a_terminal(["weights", "list"], folder=tmp_path, columns=160)
+    assert b"LICENCE" in wide and b"SOURCE" in wide and len(wide.splitlines()) == 17
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_of_help_is_cut_or_too_long(ddbm, width, monkeypatch):
+    from ddbm_cli.cli.main import COMMANDS, GROUPS
+
+    for words in ((), *((name,) for name in (*COMMANDS, *GROUPS)), ("weights", "import"), ("data", "edges")):
+        code, out, _ = ddbm(*words, "--help", COLUMNS=str(width))
+        lines = out.decode().splitlines()
+        section = [
+            line for line in lines if not line.lstrip().startswith(("ddbm ", "Usage:"))
+        ]  # examples are as long as they are
+        assert code == 0 and max(map(len, section)) <= 120 and not any(line.endswith("...") for line in section), words
+
+
+def test_lines_for_people_wrap_at_words(tmp_path):
+    script = (
+        "from ddbm_cli.cli import terminal\nterminal.prepare()\n"
+        "terminal.fact('Model', 'word ' * 40)\nterminal.error('word ' * 40, 'word ' * 40 + '/' + 'x' * 100)\n"
+    )
+    _, _, screen = on_a_terminal([], script=script, columns=80)
+    lines = OURS.sub(b"", screen).decode().replace("\r", "").splitlines()
+    assert all(len(line) <= 80 or "xxx" in line for line in lines) and len(lines) > 8
+    assert all(set(line.split()) <= {"word", "Model", "Error:", "Hint:"} or "/xxx" in line for line in lines)
+
+
+def test_tables_wrap_one_column_and_leave_out_others():
+    rows = [("NAME", "TEXT", "MORE"), ("a", "one two three four five six seven", "日本")]
+    assert columns.lines(rows, None, wrapped=1) == [
+        "NAME  TEXT                               MORE",
+        "a     one two three four five six seven  日本",
+    ]
+    narrow = columns.lines(rows, 24, wrapped=1, optional=[2])
+    assert narrow[0] == "NAME  TEXT" and len(narrow) > 2 and max(map(len, narrow)) <= 24
+    assert columns.width_of("日本é") == 5

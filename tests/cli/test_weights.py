@@ -89,7 +89,7 @@ def test_info(ddbm, hub):
         "MIT (model card of the repository)",
         "none published: the first download is recorded",
         "could not be reached when this table was written",
-        "would fetch about 1.18 GB and convert it once",
+        "downloads about 1.18 GB and converts it once",
         "vp-bridge:beta_d=2.0,beta_min=0.1",
     ):
         assert words in text
