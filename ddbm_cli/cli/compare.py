@@ -34,8 +34,11 @@ def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     """
     shown = Printed(**printed)
     request = from_options(CompareRequest, given, command="compare")
-    check(request)
+    methods = check(request)
     early.compare(request)
+    for method in methods:
+        early.model(method.model)
+        early.model(method.source)
 
     from ddbm_cli.tasks.compare import run
 

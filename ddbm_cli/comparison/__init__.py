@@ -1,4 +1,4 @@
-"""Methods side by side: what a method is, what came out, and the forms in which it is told."""
+"""Comparisons: methods, results, and the page and tables that show them."""
 
 from ddbm_cli.comparison.method import Method, parse_methods
 from ddbm_cli.comparison.result import Comparison, Input, Outcome, Strip

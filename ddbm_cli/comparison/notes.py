@@ -102,7 +102,7 @@ def _named(names: Sequence[str]) -> str:
 def distinguish(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return the outcomes with unique labels: methods that differ only in the model get its name, or its place.
 
-    Two models of one name are told apart by the shortest part of their references that differs.
+    Two models of one name are distinguished by the shortest part of their references that differs.
     """
     models = {each.digest: each for each in outcomes if each.digest}
     names = [each.model for each in models.values()]

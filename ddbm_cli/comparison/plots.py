@@ -16,7 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 50
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "down", "plus", "hexagon")
 COLOURS = 8
-"""Colours of the style sheet, after Okabe and Ito: told apart with every kind of colour blindness."""
+"""Colours of the style sheet, after Okabe and Ito: distinguishable with every kind of colour blindness."""
 
 BROKEN_BELOW = 1 / 3
 

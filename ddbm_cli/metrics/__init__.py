@@ -1,6 +1,6 @@
-"""How good outputs are: metrics of picture against target, and of one set of pictures against another.
+"""Metrics: of an image against its target, and of one set of images against another.
 
-Torch and NumPy alone give the errors; torchmetrics and torch-fidelity (the extra `eval`) whatever they have.
+Pixel errors need torch and NumPy only; the others need torchmetrics and torch-fidelity (the extra `eval`).
 """
 
 from ddbm_cli.foundation import plugins
@@ -18,7 +18,7 @@ from ddbm_cli.metrics.summary import interval, summarise
 from ddbm_cli.metrics.weights import MissingWeightsError
 
 UNAVAILABLE: tuple[type[DdbmError], ...] = (MissingExtraError, MissingWeightsError)
-"""What costs a metric only itself."""
+"""Errors for which a metric is skipped and reported."""
 
 _ALL = (
     MSE,

@@ -1,7 +1,7 @@
-"""What every metric shares: the batch that it looks at, the figure that it ends in, and what it needs.
+"""What every metric shares: its input batch, its figures, and what it needs.
 
-A metric sees each batch once. It gives a number for each picture, from which mean and confidence interval follow, or
-keeps what it needs of the pictures, and gives its figures of the whole set at the end.
+A metric gets each batch once. It returns a value per image, from which mean and confidence interval follow, or it
+accumulates what it needs and returns figures of the whole set at the end.
 """
 
 import importlib
@@ -22,9 +22,9 @@ EXTRA = 'pip install "ddbm-cli[eval]"'
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Pictures of one size, uint8 (N, 3, H, W) on the metrics' device.
+    """Images of one size, uint8 (N, 3, H, W) on the metrics' device.
 
-    index: (N,), the place of each picture in the list of all. targets: what the outputs should be.
+    index: (N,), the place of each image in the list of all. targets: what the outputs should be.
     sketches: the sources, of any size. draws: (N, L, 3, H, W), all outputs of each source, L >= 2.
     """
 
@@ -60,12 +60,12 @@ class Metric:
 
 
 class PictureMetric(Metric):
-    """A metric that has a number for each picture."""
+    """A metric that has a number for each image."""
 
     unmeasured: ClassVar[str] = ""
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return the values (N,), NaN or infinite for a picture that has none; `unmeasured` says why."""
+        """Return the values (N,), NaN or infinite for an image that has none; `unmeasured` says why."""
         raise NotImplementedError
 
 

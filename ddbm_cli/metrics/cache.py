@@ -35,20 +35,20 @@ class FeatureCache:
         self._width = width
         self._file = file
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """Return the features (N, F) on the CPU."""
-        digests = [_digest(picture) for picture in pictures]
+        digests = [_digest(image) for image in images]
         known = self._read(digests)
         fresh = [place for place, digest in enumerate(digests) if digest not in known]
         if fresh:
-            computed = self._compute(pictures[fresh]).cpu()
+            computed = self._compute(images[fresh]).cpu()
             if any(len(features) != computed.shape[1] for features in known.values()):  # of another network
-                return self._compute(pictures).cpu()
+                return self._compute(images).cpu()
             found = {digests[place]: features for place, features in zip(fresh, computed, strict=True)}
             self._write(found)
             known |= found
         if len({len(features) for features in known.values()}) > 1:
-            return self._compute(pictures).cpu()
+            return self._compute(images).cpu()
         return torch.stack([known[digest] for digest in digests])
 
     def _fits(self, features: Tensor) -> bool:
@@ -92,7 +92,7 @@ def _features(body: object) -> Tensor | None:
     return torch.from_numpy(values.copy()) if np.isfinite(values).all() else None
 
 
-def _digest(picture: Tensor) -> bytes:
-    """Return the digest of a picture's pixels (3, H, W) and size."""
-    pixels = picture.cpu().contiguous().numpy()
+def _digest(image: Tensor) -> bytes:
+    """Return the digest of an image's pixels (3, H, W) and size."""
+    pixels = image.cpu().contiguous().numpy()
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()

@@ -1,9 +1,9 @@
-"""CMMD (arXiv:2401.09603): the distance of two sets of pictures by CLIP's embeddings, without a Gaussian's assumption.
+"""CMMD (arXiv:2401.09603): the distance of two sets of images by CLIP's embeddings, without a Gaussian's assumption.
 
     CMMD = 1000 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y)),    k(x, y) = exp(-|x - y|^2 / (2 sigma^2))      (1)
 
-over all pairs of unit embeddings of outputs and of targets, sigma = 10. The network is fetched by nobody here: it is
-used where the cache of Hugging Face has it.
+over all pairs of unit embeddings of outputs and of targets, sigma = 10. The network is not downloaded
+here: it is used if it is in the cache of Hugging Face.
 """
 
 from typing import Any
@@ -21,11 +21,11 @@ from ddbm_cli.registry.folders import cache_folder
 ENCODER = "openai/clip-vit-large-patch14-336"
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's pictures, in 0..1 (arXiv:2103.00020)."""
+"""Of CLIP's images, in 0..1 (arXiv:2103.00020)."""
 
 SIGMA, SCALE = 10.0, 1000.0
 MOST = 20_000
-"""Pictures that are looked at, evenly spread over all: this bounds memory."""
+"""Largest number of images of a set, evenly spread over all: this bounds memory."""
 
 ROWS = 1024
 
@@ -59,7 +59,7 @@ class CMMD(SetMetric):
 
 
 class _Encoder:
-    """CLIP's picture encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32."""
+    """CLIP's image encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32."""
 
     def __init__(self, device: torch.device) -> None:
         need_libraries(["transformers"], CMMD.label)
@@ -77,10 +77,10 @@ class _Encoder:
         self._size = network.config.image_size
         self.width: int = network.config.projection_dim
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         shape = (1, 3, 1, 1)
         mean, std = (torch.tensor(numbers, device=self._device).view(shape) for numbers in (MEAN, STD))
-        wide = F.interpolate(pictures.to(self._device).float() / 255, (self._size, self._size), mode="bicubic")
+        wide = F.interpolate(images.to(self._device).float() / 255, (self._size, self._size), mode="bicubic")
         with torch.inference_mode():
             embeddings: Tensor = self._network(pixel_values=(wide - mean) / std).image_embeds
         return F.normalize(embeddings.float(), dim=-1).cpu()

@@ -1,4 +1,4 @@
-"""How much the draws of one source differ: a bridge that always gives the same picture has none."""
+"""How much the draws of one source differ; zero for a bridge that always returns the same image."""
 
 from torch import Tensor
 

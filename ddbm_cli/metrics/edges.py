@@ -33,7 +33,7 @@ def _f1(output: Tensor, sketch: Tensor) -> float:
     size = max(output.shape[-2:])
     drawn = draw(to_picture(signed(output)), size=size, style="ink", rng=np.random.default_rng(0))
     found, wanted = (
-        np.asarray(picture).min(axis=2) < INK for picture in (drawn, on_white(to_picture(signed(sketch)), size))
+        np.asarray(image).min(axis=2) < INK for image in (drawn, on_white(to_picture(signed(sketch)), size))
     )
     if not found.any() and not wanted.any():
         return float("nan")

@@ -20,7 +20,7 @@ AHEAD = 4
 """Batches that are read ahead of the one at work."""
 
 MOST_PIXELS = 2**21
-"""Pixels of a batch, at most: large pictures come in smaller batches."""
+"""Pixels of a batch, at most: large images come in smaller batches."""
 
 Resize = Literal["outputs", "targets"]
 
@@ -67,11 +67,11 @@ def feed(
     resize: Resize | None = None,
     size: tuple[int, int] | None = None,
 ) -> Iterator[Batch | Unread]:
-    """Yield the pictures in batches of equal size, and those that cannot be read.
+    """Yield the images in batches of equal size, and those that cannot be read.
 
     Args:
         items: what to read; `Batch.index` counts them.
-        batch_size: pictures in a batch, at most.
+        batch_size: images in a batch, at most.
         device: where the batches go.
         resize: which of output and target is resized to the other where they differ; by default that is an error.
         size: (width, height) that outputs without a target are resized to; by default they keep their own.
@@ -97,7 +97,7 @@ def feed(
             pixels = read.output.shape[-1] * read.output.shape[-2]
             if len(group) >= min(batch_size, max(1, MOST_PIXELS // pixels)):
                 yield _batch(groups.pop(read.key), device)
-            elif sum(map(len, groups.values())) > AHEAD * batch_size:  # pictures of many sizes
+            elif sum(map(len, groups.values())) > AHEAD * batch_size:  # images of many sizes
                 yield _batch(groups.pop(max(groups, key=lambda key: len(groups[key]))), device)
         for group in groups.values():
             yield _batch(group, device)

@@ -1,4 +1,4 @@
-"""Distances of two sets of pictures by the features of Inception: network and sums are torch-fidelity's."""
+"""Distances of two sets of images by the features of Inception: network and sums are torch-fidelity's."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -18,10 +18,10 @@ FEATURES = 2048
 INPUT = 299
 
 MOST_FEATURES = 10_000
-"""Pictures whose features are kept, for KID, precision and recall."""
+"""Images whose features are kept, for KID, precision and recall."""
 
 MOST_LOGITS = 50_000
-"""Pictures whose logits are kept, for IS."""
+"""Images whose logits are kept, for IS."""
 
 FEW = "biased: fewer images than features"
 NEIGHBOURS = 3
@@ -45,12 +45,12 @@ class Network:
         self._network = network.to(device)
         self._clean = clean
 
-    def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if self._clean:  # the network's own resizing has nothing left to do then
-            pictures = F.interpolate(pictures.float(), (INPUT, INPUT), mode="bicubic", antialias=True)
-            pictures = pictures.clamp(0, 255).round().to(torch.uint8)
+            images = F.interpolate(images.float(), (INPUT, INPUT), mode="bicubic", antialias=True)
+            images = images.clamp(0, 255).round().to(torch.uint8)
         with torch.inference_mode():
-            features, logits = self._network(pictures)
+            features, logits = self._network(images)
         return features, logits
 
 
@@ -70,7 +70,7 @@ class Moments:
         self._products.addmm_(wide.T, wide)
 
     def statistics(self) -> dict[str, object]:
-        """Return {"mu", "sigma"} as torch-fidelity has them; two pictures at least."""
+        """Return {"mu", "sigma"} as torch-fidelity has them; two images at least."""
         mean = self._sum / self.count
         covariance = (self._products - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return {"mu": mean.numpy(), "sigma": covariance.numpy()}

@@ -1,8 +1,8 @@
-"""How likely pictures are to a prior, in bits for each value of each pixel.
+"""Likelihood of images under a prior, in bits per dimension (value of a pixel).
 
-A picture of 8 bits is a cell of the density, not a point: it gets uniform noise of the width of a level
+An image of 8 bits is a cell of the density, not a point: it gets uniform noise of the width of a level
 (dequantisation), and -log2 of the density there, plus log2 of the number of levels in a unit, is on average not less
-than the bits that the prior would need for the picture.
+than the bits that the prior would need for the image.
 """
 
 import math
@@ -28,7 +28,7 @@ class Likelihood(PictureMetric):
     Args:
         device, seed: of the metric.
         denoise, path: the prior; see `log_likelihood`.
-        preprocess: brings pictures to its size, as in training.
+        preprocess: brings images to its size, as in training.
         steps: of the ODE.
     """
 
@@ -56,10 +56,10 @@ class Likelihood(PictureMetric):
         self.recipe = f"{self.recipe}; {preprocess.size}x{preprocess.size}, {steps} steps = {2 * steps} NFE"
 
     def __call__(self, batch: Batch) -> Tensor:
-        pictures = [self._preprocess.forward(to_picture(each))[0] for each in signed(batch.outputs)]
-        x = torch.stack(pictures).to(self.device)
+        images = [self._preprocess.forward(to_picture(each))[0] for each in signed(batch.outputs)]
+        x = torch.stack(images).to(self.device)
         # Named by what they show: neither their order nor their neighbours change a figure.
-        noise = NoiseSource(self.seed, [sha256(each.numpy().tobytes()) for each in pictures])
+        noise = NoiseSource(self.seed, [sha256(each.numpy().tobytes()) for each in images])
         x = x + (torch.special.ndtr(noise(x)) - 0.5) / LEVELS
         nats = log_likelihood(self._denoise, self._path, x, noise, steps=self._steps)
         bits: Tensor = -nats / (x[0].numel() * math.log(2)) + math.log2(LEVELS)

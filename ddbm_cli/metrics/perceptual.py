@@ -1,4 +1,4 @@
-"""Metrics of a picture and its target by the features of a network."""
+"""Metrics of an image and its target by the features of a network."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Metrics of a picture and its target that need no network: errors of pixels, and similarity of structure."""
+"""Metrics of an image and its target that need no network: errors of pixels, and similarity of structure."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from ddbm_cli.metrics.base import Batch, PictureMetric, need_libraries, signed
 
 SSIM_MARGIN = 5
-"""Pixels at the border where SSIM's window leaves the picture: left out, as the definition does."""
+"""Pixels at the border where SSIM's window leaves the image: left out, as the definition does."""
 
 MS_SSIM_LEAST = 176
 """Pixels of the shorter side that five scales need."""
@@ -40,7 +40,7 @@ class PSNR(PictureMetric):
     name = "psnr"
     label = "PSNR (dB)"
     higher_is_better = True
-    recipe = "of each picture, peak 255, then the mean"
+    recipe = "of each image, peak 255, then the mean"
     unmeasured = "equal to their targets (infinite), left out"
 
     def __call__(self, batch: Batch) -> Tensor:

@@ -1,11 +1,11 @@
-"""A distance of two sets of pictures that needs no network: sliced Wasserstein on patches, at three scales.
+"""A distance of two sets of images that needs no network: sliced Wasserstein on patches, at three scales.
 
-Each picture gives patches of 8x8 pixels: of its fine details, of those half as fine, and itself made as small as that.
+Each image gives patches of 8x8 pixels: of its fine details, of those half as fine, and itself made as small as that.
 The patches of a set are points; along a random direction two sets of points have a Wasserstein distance, which is the
 difference of their sorted projections. The figure is the root mean square over directions, in units of the targets' own
 spread, averaged over the scales: 0 for equal sets, and not much for two halves of one large set.
 
-After Rabin et al. 2011, and Karras et al. 2018 for the scales; unlike theirs, it sees colours, and the whole picture.
+After Rabin et al. 2011, and Karras et al. 2018 for the scales; unlike theirs, it includes colours and the whole image.
 """
 
 import torch
@@ -17,12 +17,12 @@ from ddbm_cli.metrics.sample import Sample
 
 SIDE = 8
 PATCHES = 16
-"""Patches of a picture, of each of the two finer scales."""
+"""Patches of an image, of each of the two finer scales."""
 
 DIRECTIONS = 64
 QUANTILES = 1024
 MOST_PICTURES = 4096
-"""Pictures that are looked at, evenly spread over all: this bounds memory."""
+"""Largest number of images of a set, evenly spread over all: this bounds memory."""
 
 PLASTIC = 0.7548776662466927, 0.5698402909980532
 """Multiples of these, modulo 1, spread evenly over a square."""
@@ -70,18 +70,18 @@ class SlicedWasserstein(SetMetric):
         return [figure]
 
 
-def _patches(pictures: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _patches(images: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the patches of (N, 3, H, W), fine, half as fine, and whole: (N, P, 192), P = 16, 16, 1."""
-    half, quarter = F.avg_pool2d(pictures, 2), F.avg_pool2d(pictures, 4)
-    fine = pictures - F.interpolate(half, pictures.shape[-2:], mode="bilinear")
+    half, quarter = F.avg_pool2d(images, 2), F.avg_pool2d(images, 4)
+    fine = images - F.interpolate(half, images.shape[-2:], mode="bilinear")
     middle = half - F.interpolate(quarter, half.shape[-2:], mode="bilinear")
-    whole = F.adaptive_avg_pool2d(pictures, SIDE).permute(0, 2, 3, 1).flatten(1)
+    whole = F.adaptive_avg_pool2d(images, SIDE).permute(0, 2, 3, 1).flatten(1)
     return _cut(fine, index), _cut(middle, index), whole[:, None]
 
 
-def _cut(pictures: Tensor, index: Tensor) -> Tensor:
-    """Return 16 patches of each picture (N, 16, 192), at places that depend on the picture's index alone."""
-    count, _, height, width = pictures.shape
+def _cut(images: Tensor, index: Tensor) -> Tensor:
+    """Return 16 patches of each image (N, 16, 192), at places that depend on the image's index alone."""
+    count, _, height, width = images.shape
     number = (index[:, None] * PATCHES + torch.arange(PATCHES, device=index.device)).double()
     corners = [
         ((number * step) % 1 * (side - SIDE + 1)).long() for step, side in zip(PLASTIC, (height, width), strict=True)
@@ -90,7 +90,7 @@ def _cut(pictures: Tensor, index: Tensor) -> Tensor:
     rows = corners[0][:, :, None, None] + offset[:, None]
     columns = corners[1][:, :, None, None] + offset
     place = torch.arange(count, device=index.device)[:, None, None, None]
-    return pictures.permute(0, 2, 3, 1)[place, rows, columns].flatten(2)
+    return images.permute(0, 2, 3, 1)[place, rows, columns].flatten(2)
 
 
 def _distance(outputs: Tensor, targets: Tensor) -> float:

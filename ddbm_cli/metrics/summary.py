@@ -1,4 +1,4 @@
-"""From the values of pictures to one figure: the mean, and how far chance could move it."""
+"""One figure from the values of all images: the mean and its confidence interval."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ def interval(values: NDArray[np.float64], *, seed: int, resamples: int = RESAMPL
     """Return the 95 % bootstrap confidence interval of the mean (percentile method); it depends on the seed alone.
 
     Args:
-        values: (N,), one of each picture. Whole pictures are drawn anew, N at a time, with replacement.
+        values: (N,), one of each image. Each resample draws N images with replacement.
     """
     random = np.random.default_rng(seed)
     means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
@@ -22,7 +22,7 @@ def interval(values: NDArray[np.float64], *, seed: int, resamples: int = RESAMPL
 
 
 def summarise(metric: PictureMetric, values: NDArray[np.float64], *, seed: int) -> Figure:
-    """Return the figure of a metric from its values (N,) of all pictures; what is not finite is left out and said."""
+    """Return the figure of a metric from its values (N,); values that are not finite are left out and counted."""
     finite = values[np.isfinite(values)]
     left_out = len(values) - len(finite)
     low, high = interval(finite, seed=seed) if len(finite) > 1 else (None, None)

@@ -1,7 +1,7 @@
 """The feature networks' files: where the libraries keep them, and that they are the published ones.
 
-They lie in torch's own cache, where torchvision and torch-fidelity look too. Nothing is fetched by measuring: a figure
-whose file is not here is left out, and the file is named. Each name ends in the head of the file's sha256.
+They are in torch's own cache, which torchvision and torch-fidelity use too. Measuring downloads nothing: a figure whose
+file is not downloaded is skipped, and the file is named. Each name ends in the first digits of the file's SHA-256.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ class Weights:
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be."""
+        """Path of the file, downloaded or not."""
         import torch
 
         return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rsplit("/", 1)[1]
 
     def good(self) -> bool:
-        """Return whether the file is here and the published one."""
+        """Return whether the file is downloaded and is the published one."""
         if not self.path.is_file():
             return False
         with self.path.open("rb") as file:
@@ -41,7 +41,7 @@ class Weights:
 
 
 class MissingWeightsError(ModelError):
-    """The file of a feature network is not here."""
+    """The file of a feature network is not downloaded."""
 
 
 INCEPTION = Weights(
@@ -57,13 +57,13 @@ ALL = (INCEPTION, ALEXNET, VGG16)
 
 @contextmanager
 def published(weights: Weights) -> Iterator[None]:
-    """See that a file is here; within, what libraries load is read as by `tensors_alone`.
+    """Check a file; within the block, libraries load tensors only, see `tensors_alone`.
 
     Raises:
-        MissingWeightsError: it is not here, or is another file.
+        MissingWeightsError: it is not downloaded, or is another file.
     """
     if not weights.path.exists():
-        raise MissingWeightsError(f"{weights.used_by}: {weights.path} is not here", hint=PULL)
+        raise MissingWeightsError(f"{weights.used_by}: {weights.path} is not downloaded", hint=PULL)
     if not weights.good():
         raise MissingWeightsError(
             f"{weights.used_by}: {weights.path} is not the published file", hint=f"remove it, then {PULL}"
@@ -74,7 +74,7 @@ def published(weights: Weights) -> Iterator[None]:
 
 @contextmanager
 def tensors_alone() -> Iterator[None]:
-    """Within, what libraries load is read as tensors alone, never as a pickle."""
+    """Within the block, libraries load tensors only and never unpickle."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -87,10 +87,10 @@ def tensors_alone() -> Iterator[None]:
 
 
 def fetch(weights: Weights) -> bool:
-    """Fetch a file from its publisher unless it is here; return whether that was needed. It is checked first.
+    """Download a file from its publisher if it is missing; return whether that was needed. Its digest is checked.
 
     Raises:
-        ModelError: it cannot be had, or is not what was published.
+        ModelError: it is not available, or is not the published file.
     """
     import torch
 
@@ -101,7 +101,7 @@ def fetch(weights: Weights) -> bool:
         torch.hub.download_url_to_file(weights.url, str(weights.path), hash_prefix=weights.head, progress=False)
     except URLError as error:
         raise ModelError(
-            f"{weights.url}: cannot be fetched ({error.reason})", hint=f"bring the file to {weights.path.parent}"
+            f"{weights.url}: cannot be downloaded ({error.reason})", hint=f"copy the file to {weights.path.parent}"
         ) from None
     except RuntimeError as error:
         raise ModelError(f"{weights.url}: {error}", hint="try again later") from None

@@ -20,7 +20,7 @@ class Found:
     items: the outputs with their partners. others: targets of an unpaired comparison.
     statistics: a file in place of targets. has_draws: several outputs of each source.
     missing: targets without an output. odd: outputs without a partner. unmatched: no name fits, so names are ignored.
-    skipped, problems: what the folders contain besides.
+    skipped, problems: other files in the folders.
     """
 
     items: list[Item] = field(default_factory=list)

@@ -87,3 +87,13 @@ def test_a_mistake_is_exit_code_2_before_torch_is_imported(arguments, word, tmp_
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0 and word in done.stderr and "Hint:" in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "method", ["dbim:model=nowhere.safetensors", "ddib:source=nowhere.safetensors", "sdedit:0.4,model=runs/mien"]
+)
+def test_a_mistyped_model_of_one_method_is_found_before_any_work(ddbm, folder, model, method):
+    code, out, err = ddbm(
+        "compare", folder / "in", "-m", model, "--with", "dbim:5", "--with", method, "-o", folder / "c.html"
+    )
+    assert (code, out) == (4, b"") and method.rpartition("=")[2] in err and "[1/" not in err

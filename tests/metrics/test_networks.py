@@ -143,5 +143,5 @@ def test_a_file_is_fetched_once_and_only_if_it_is_the_right_one(home):
     with pytest.raises(ModelError):
         weights.fetch(wrong)
     assert not wrong.path.exists()
-    with pytest.raises(ModelError, match="cannot be fetched"):
+    with pytest.raises(ModelError, match="cannot be downloaded"):
         weights.fetch(dataclasses.replace(file, url=(home / "none.pth").as_uri()))
