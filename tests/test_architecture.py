@@ -71,6 +71,69 @@ def test_layers(file):
             assert own in ONLY_IN[parts[0]], f"{parts[0]} belongs to {ONLY_IN[parts[0]]}"
 
 
+def module_of(file: Path) -> str:
+    """The name of a file's module: "ddbm_cli.paths" for paths/__init__.py."""
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(file): file for file in FILES}
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of this package that a file imports, also inside functions; not those for type checkers alone."""
+    tree = ast.parse(file.read_text())
+    only_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if node in only_types:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+    return (found & MODULES.keys()) - {module_of(file)}
+
+
+def circles() -> list[list[str]]:
+    """Groups of modules that import each other, directly or by way of others (Tarjan's algorithm)."""
+    graph = {name: sorted(imported(file)) for name, file in MODULES.items()}
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    groups = []
+
+    def visit(name: str) -> None:
+        order[name] = low[name] = len(order)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == order[name]:
+            group = [stack.pop()]
+            while group[-1] != name:
+                group.append(stack.pop())
+            groups.append(sorted(group))
+
+    for name in graph:
+        if name not in order:
+            visit(name)
+    return [group for group in groups if len(group) > 1]
+
+
+def test_no_modules_import_each_other():
+    """Counting imports inside functions; a package's __init__ counts as the modules that it collects."""
+    assert circles() == []
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_every_file_says_what_it_is(file):
     assert ast.get_docstring(ast.parse(file.read_text()))

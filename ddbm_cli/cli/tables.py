@@ -59,13 +59,13 @@ def _record(entry: "Entry") -> dict[str, Any]:
         "cached": at_a_glance(entry) or False,
         "licence": entry.licence,
         "licence_source": entry.licence_source,
-        "source": str(entry.hub_file) if entry.repo else entry.url or "built-in",
+        "source": str(entry.path or (entry.hub_file if entry.repo else entry.url or "built-in")),
         "revision": entry.revision if entry.repo else None,
         "bytes": entry.size,
         "sha256": entry.sha256 or None,
         "parameters": entry.parameters,
         "note": entry.note,
-        "registry": entry.origin,
+        "registry": None if entry.path else entry.origin,
     }
 
 
@@ -98,9 +98,10 @@ def _words(entry: "Entry") -> dict[str, str]:
     if entry.note:
         words["Note"] = entry.note
     words["On disk"] = _on_disk(entry)
-    words["Registry"] = str(entry.origin)
+    if not entry.path:
+        words["Registry"] = str(entry.origin)
     is_prior = card.get("kind") == "prior"
-    file = entry.name if entry.repo or entry.builtin else "THE.safetensors"
+    file = entry.path or (entry.name if entry.repo or entry.builtin else "THE.safetensors")
     asked = " --class 0" if card.get("network", {}).get("classes") and not is_prior else ""
     asked += " --mask MASK" if card.get("inpainting") else ""
     words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
@@ -108,6 +109,8 @@ def _words(entry: "Entry") -> dict[str, str]:
 
 
 def _on_disk(entry: "Entry") -> str:
+    if entry.path:
+        return str(entry.path)
     if entry.builtin:
         return str(entry.builtin_file)
     if not entry.repo:

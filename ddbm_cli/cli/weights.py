@@ -145,11 +145,14 @@ def rm(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
 def _entry(name: str) -> "Entry":
     from ddbm_cli.registry import Entry, parse
+    from ddbm_cli.registry.pipelines import is_pipeline
 
-    found = parse(name)
-    if not isinstance(found, Entry):
-        raise UsageError(f"'{name}' is not in the registry", hint="ddbm weights list tells which are")
-    return found
+    found = None if is_pipeline(name) else parse(name)
+    if isinstance(found, Entry):
+        return found
+    from ddbm_cli.models.resolve import described  # only what is in no registry needs torch
+
+    return described(name)
 
 
 weights_files.add(app)

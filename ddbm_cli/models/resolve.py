@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.card import ModelCard, describe_card
 from ddbm_cli.models.importers import import_file
-from ddbm_cli.models.load import checked_card, load_file
+from ddbm_cli.models.load import checked_card, digest_of, load_file
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.models.selfcheck import check_file
-from ddbm_cli.registry import Entry
+from ddbm_cli.registry import Entry, parse
 from ddbm_cli.registry import locate as registry
 from ddbm_cli.registry.entry import BUILTIN
 from ddbm_cli.registry.locate import Locating
@@ -97,6 +97,33 @@ def card_of_reference(reference: str | Path | None) -> tuple[ModelCard, Path]:
 
         return card_of_pipeline(place), place
     return checked_card(place), place
+
+
+def described(reference: str) -> Entry:
+    """Return what is known of a model as an entry: the registry's, or one made of the card of its file.
+
+    Raises:
+        ModelError: the model is in no registry, and not downloaded or damaged.
+    """
+    if not is_pipeline(reference):
+        found = parse(reference)
+        if isinstance(found, Entry):
+            return found
+    card, place = card_of_reference(reference)
+    body = describe_card(card)
+    body["splits"] = {name: "" for name in card.splits}  # the filters themselves are for `compare`
+    files = [place] if place.is_file() else [file for file in place.rglob("*.safetensors") if file.is_file()]
+    return Entry(
+        name=card.name,
+        task=card.task,
+        file=place.name,
+        path=place,
+        licence=card.licence,
+        licence_source="its card",
+        card=body,
+        size=sum(file.stat().st_size for file in files),
+        sha256=digest_of(place) if place.is_file() else "",
+    )
 
 
 def _place(reference: str | Path | None, *, fetch: bool) -> Locating[Path]:

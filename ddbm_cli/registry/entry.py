@@ -56,6 +56,7 @@ class Entry:
     fingerprint: numbers of the self-check of the correct model, if recorded; see `models.selfcheck`.
     builtin: part of this package. Only the package's own registry may set it.
     origin: the registry file that holds the entry. packaged: that file is the package's own.
+    path: of a model that is in no registry: its file or folder.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Entry:
     builtin: bool = False
     origin: Path = PACKAGE / FILE_NAME
     packaged: bool = False
+    path: Path | None = None
 
     @property
     def builtin_file(self) -> Path:
@@ -99,6 +101,8 @@ class Entry:
     @property
     def source(self) -> str:
         """Where the file comes from, in one word."""
+        if self.path:
+            return "local file"
         return "this package" if self.builtin else self.repo or "manual"
 
     @property

@@ -23,7 +23,7 @@ LIMITS: dict[str, dict[str, Any]] = {
     "parameters": {"ge": 1, "lt": 2**63},
 }
 TYPES = typing.get_type_hints(Entry)
-HIDDEN = ("origin", "packaged", "builtin")
+HIDDEN = ("origin", "packaged", "builtin", "path")
 """Fields that a user's table may not set."""
 
 Setting = dict[str, Any]

@@ -5,25 +5,29 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.errors import ImageError
-from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.imaging.io import format_of, read_text
-from ddbm_cli.models.card import describe_card, read_card
-from ddbm_cli.models.checkpoint import read_header
+from ddbm_cli.models.resolve import described
 from ddbm_cli.tasks.records import TEXT_KEY
 
 
 def show(file: Path) -> dict[str, Any]:
     """Return a model's card with the facts of its file, or an image's record.
 
+    Args:
+        file: an image, or a model as after -m: a file, a run folder, a diffusers folder, a registry name.
+
     Raises:
-        ModelError: no such file, not a safetensors file, or one without a card.
+        ModelError: no such model, or one that is damaged.
         ImageError: an image without a record.
     """
     if file.is_file() and format_of(file):
         return image_record(file)
-    card = describe_card(read_card(read_header(file), file=file.name))
-    card["splits"] = list(card["splits"])  # the filters themselves are for `compare`
-    return {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256_of_file(file), **card}
+    entry = described(str(file))
+    facts = {**entry.facts(), "name": entry.name, "task": entry.task, "licence": entry.licence}
+    facts["splits"] = list(facts.get("splits", ()))
+    place = entry.path or (entry.builtin_file if entry.builtin else None)
+    size = entry.size if place is None or place.is_dir() else place.stat().st_size
+    return {"file": place.name if place else entry.file, "bytes": size, "sha256": entry.sha256 or None, **facts}
 
 
 def image_record(file: Path) -> dict[str, Any]:
