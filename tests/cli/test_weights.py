@@ -140,6 +140,7 @@ def test_pull_may_say_only_what_it_would_do(ddbm, hub, importer):
     assert ddbm("weights", "pull", "foreign")[0] == 4
     (record,) = records(ddbm("weights", "pull", "foreign", "--dry-run", "--json")[1])
     assert record["bytes"] == 30_000  # the rest
+    hub.faults.clear()
     ddbm("weights", "pull", "foreign")
     assert records(ddbm("weights", "pull", "foreign", "--dry-run", "--json")[1])[0]["bytes"] == 0
 
