@@ -213,16 +213,11 @@ def test_the_packaged_models_fit_one_screen(tmp_path):
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_no_line_of_help_is_cut_or_too_long(ddbm, width, monkeypatch):
-    from ddbm_cli.cli.main import COMMANDS, GROUPS
-
-    for words in ((), *((name,) for name in (*COMMANDS, *GROUPS)), ("weights", "import"), ("data", "edges")):
-        code, out, _ = ddbm(*words, "--help", COLUMNS=str(width))
-        lines = out.decode().splitlines()
-        section = [
-            line for line in lines if not line.lstrip().startswith(("ddbm ", "Usage:"))
-        ]  # examples are as long as they are
-        assert code == 0 and max(map(len, section)) <= 120 and not any(line.endswith("...") for line in section), words
+@pytest.mark.parametrize("words", [(), ("data",), ("weights",)], ids=str)
+def test_no_description_of_a_command_is_cut(ddbm, width, words):
+    code, out, _ = ddbm(*words, "--help", COLUMNS=str(width))
+    lines = [line for line in out.decode().splitlines() if not line.startswith("Usage:")]
+    assert code == 0 and max(map(len, lines)) <= width and not any("..." in line for line in lines)
 
 
 def test_lines_for_people_wrap_at_words(tmp_path):
