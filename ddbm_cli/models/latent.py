@@ -81,7 +81,7 @@ def load_pipeline(
         build(PREDICTIONS, card.prediction, what="prediction"),
         sees_source=False,
     )
-    return LatentModel(card, denoiser, network, digest=_digest(folder))
+    return LatentModel(card, denoiser, network, digest=pipeline_digest(folder))
 
 
 def card_of_pipeline(folder: Path) -> ModelCard:
@@ -170,7 +170,7 @@ def _prediction(folder: Path, schedule: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": MEANINGS[meaning], "time_scale": float(steps), "time_shift": 1.0}
 
 
-def _digest(folder: Path) -> str:
+def pipeline_digest(folder: Path) -> str:
     """Return one digest of all weights."""
     each = [sha256_of_file(file) for file in sorted(folder.glob("*/*.safetensors"))]
     return sha256("".join(each).encode())

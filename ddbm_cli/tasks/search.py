@@ -5,11 +5,16 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.documents import read_json
+from ddbm_cli.foundation.errors import DdbmError, ModelError
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.imaging.io import IMAGE_EXTENSIONS
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
+from ddbm_cli.models.latent import pipeline_digest
+from ddbm_cli.models.layout import CARD
+from ddbm_cli.models.load import digest_of
+from ddbm_cli.registry.pipelines import is_pipeline_folder
 
 MOST_ENTRIES = 50_000
 """Directory entries that are looked at, in all folders together."""
@@ -47,8 +52,16 @@ class Search:
         return same or self._first(digest, lambda file: file.suffix.lower() in IMAGE_EXTENSIONS and file.stem != stem)
 
     def model(self, digest: str, name: str) -> Path | None:
-        """Return the model file with a digest, and a card with that name."""
-        return self._first(digest, lambda file: _card_name(file) == name)
+        """Return the model with a digest, and a card with that name: a file, or a folder in diffusers' layout."""
+        found = self._first(digest, lambda file: _card_name(file) == name)
+        return found or next((folder for folder in self._model_folders() if _is_model(folder, digest, name)), None)
+
+    def _model_folders(self) -> Iterator[Path]:
+        for file in self._every():
+            if file.name == CARD:
+                yield file.parent
+            elif file.name == "scheduler_config.json" and is_pipeline_folder(file.parents[1]):
+                yield file.parents[1]
 
     def _first(self, digest: str, wanted: Callable[[Path], bool]) -> Path | None:
         return next((file for file in self._every() if wanted(file) and self._digest(file) == digest), None)
@@ -105,6 +118,15 @@ def _entries(folder: Path) -> Iterator[tuple[Path, int]]:
             continue
         if not name.startswith("."):
             yield path, mode
+
+
+def _is_model(folder: Path, digest: str, name: str) -> bool:
+    try:
+        if is_pipeline_folder(folder):
+            return folder.name == name and pipeline_digest(folder) == digest
+        return bool(read_json(folder / CARD, hint="", error=ModelError)["name"] == name and digest_of(folder) == digest)
+    except (DdbmError, OSError, LookupError, TypeError):
+        return False
 
 
 def _card_name(file: Path) -> str | None:

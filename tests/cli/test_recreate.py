@@ -116,6 +116,16 @@ def test_a_model_that_is_gone_is_named(ddbm, root):
     assert code == 4 and not out and "bridge" in err and "--search" in err
 
 
+def test_a_model_in_a_folder_of_diffusers_layout_is_found(ddbm, root, monkeypatch):
+    assert ddbm("weights", "export", "runs/bridge", "exported", "-f", "diffusers")[0] == 0
+    shutil.rmtree(root / "runs")
+    assert ddbm("translate", "in", "out", "-r", "-m", "exported", "-d", "cpu", "-q", "--sampler", "sde")[0] == 0
+    words, _ = line(ddbm, root / "out" / "ink" / "1.png")
+    assert words[words.index("--model") + 1] == str(root / "exported")
+    made = remade(ddbm, root / "out" / "ink" / "1.png", monkeypatch, root / "again")
+    assert made["1.png"] == (root / "out" / "ink" / "1.png").read_bytes()
+
+
 def test_a_builtin_model_is_named(ddbm, root):
     assert ddbm("translate", "in/ink/0.png", "out.png", "--nfe", 2, "-d", "cpu", "-q")[0] == 0
     words, _ = line(ddbm, "out.png")
