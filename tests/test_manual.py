@@ -162,7 +162,9 @@ def test_every_sampler_and_grid_is_in_the_manual():
 
 
 @pytest.mark.parametrize("name", [name for name, page in PAGES.items() if "```python" in page.read_text()])
-def test_the_python_of_a_page_runs(name):
+def test_the_python_of_a_page_runs(name, sandbox, tmp_path, monkeypatch):
+    shutil.copytree(sandbox, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
     for code in re.findall(r"```python\n(.*?)```", PAGES[name].read_text(), re.DOTALL):
         exec(code, {"__name__": sys.__name__})
 
