@@ -42,7 +42,7 @@ def sandbox(tmp_path_factory):
             size = 24 if folder == "photos" else 16
             end = ".jpg" if folder == "drawings" else ".png"
             picture(index + shift, size).save(root / folder / f"{index}{end}")
-    for file in ("sketch.png", "photo.png"):
+    for file in ("sketch.png", "photo.png", "other.png"):
         picture(5, 20).save(root / file)
     mask = Image.new("L", (20, 20), 0)
     mask.paste(255, (5, 5, 15, 15))
