@@ -2,6 +2,7 @@
 
 from ddbm_cli.denoisers.conditions import NO_LABEL, NOTHING_TOLD, Conditions, dropped
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped, kept
+from ddbm_cli.denoisers.fit import check_prediction
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.prediction import (
     I2SBPrediction,
@@ -46,6 +47,7 @@ __all__ = [
     "TargetPrediction",
     "VPrediction",
     "VelocityPrediction",
+    "check_prediction",
     "clipped",
     "dropped",
     "guided",

@@ -1,9 +1,9 @@
-"""What the output F of a network means: an affine map from it to an estimate of the target.
+"""What the output F of a network means: an affine map from it to the estimate of the target.
 
     x0 = skip x_t + source x_T + out F(in_ x_t, x_T; time)                 (1)
 
-Five numbers say it for every method; they depend on the path and the time alone. `time` is what the network's
-embedding is fed. The loss weight that makes F's error count alike at every time is 1 / out^2.
+These numbers depend on the path and the time only. `time` is the input of the network's time embedding. The loss
+weight 1 / out^2 makes the error of F count equally at every time.
 """
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import I2SBBridge, ProbabilityPath
+from ddbm_cli.paths import Coefficients, I2SBBridge, ProbabilityPath
 
 
 class Scalings(NamedTuple):
@@ -29,9 +29,13 @@ class Scalings(NamedTuple):
 
 @settings
 class Prediction:
-    """Base: a subclass gives `scalings`."""
+    """Base: a subclass defines `scalings`, and `meaning` unless its F is defined by its moments."""
 
     name: ClassVar[str]
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients | None:
+        """Return the weights of x_T, x_0 and eps in the F of a perfect network; None if moments define F."""
+        return None
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         """Return the numbers of (1) at times t (float64, any shape)."""
@@ -42,16 +46,17 @@ class Prediction:
 class Preconditioned(Prediction):
     """DDBM's preconditioning (arXiv:2309.16948, App. A.5); with a = 0 it is EDM's (arXiv:2206.00364, Table 1).
 
-    The network sees an input of unit variance, and is asked for an output of unit variance:
+    The network's input and output have unit variance:
 
         A = a^2 sigma_source^2 + b^2 sigma_data^2 + 2 a b cov + c^2
         in_ = A^(-1/2),  skip = (b sigma_data^2 + a cov) / A
         out = in_ sqrt(a^2 (sigma_data^2 sigma_source^2 - cov^2) + sigma_data^2 c^2)
 
     sigma_data, sigma_source: root mean square of target and source, values in -1..1; cov: mean of their product.
-    time_scale: the embedding is fed time_scale * c_noise.
+    time_scale: the input of the time embedding is time_scale * c_noise.
     c_noise: "log-time" is log(t) / 4 (the papers, with time_scale 1000); "log-snr" is log(b / c) / 4 within -2.5..2.5,
-        which also tells times near the source apart, where a bridge decides about large areas.
+        which also distinguishes times near the source, where a bridge decides about large areas. On noise-free paths
+        "log-snr" is constant; use "log-time" there.
     """
 
     name: ClassVar[str] = "preconditioned"
@@ -72,10 +77,10 @@ class Preconditioned(Prediction):
             source=torch.zeros_like(t),
             out=(unknown / total).sqrt(),
             in_=total.rsqrt(),
-            time=self.time_scale * self._clock(path, t),
+            time=self.time_scale * self._c_noise(path, t),
         )
 
-    def _clock(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+    def _c_noise(self, path: ProbabilityPath, t: Tensor) -> Tensor:
         if self.c_noise == "log-time":
             return t.log() / 4
         return (path.log_snr(t) / 8).clamp(-2.5, 2.5)
@@ -83,16 +88,20 @@ class Preconditioned(Prediction):
 
 @settings
 class TargetPrediction(Prediction):
-    """The network gives the target itself.
+    """The network outputs the target itself.
 
-    time_scale, time_shift: the embedding is fed time_scale * t / t_max - time_shift. Networks of N discrete steps
-        count them from 0: N and 1.
+    time_scale, time_shift: the input of the time embedding is time_scale * t / t_max - time_shift; N and 1 for
+        networks of N discrete steps that are counted from 0.
     """
 
     name: ClassVar[str] = "x0"
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     time_shift: float = 0.0
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        zero = torch.zeros_like(t)
+        return Coefficients(a=zero, b=zero + 1, c=zero)
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         zero, one = torch.zeros_like(t), torch.ones_like(t)
@@ -102,7 +111,7 @@ class TargetPrediction(Prediction):
 
 @settings
 class NoisePrediction(Prediction):
-    """The network gives eps (DDPM, arXiv:2006.11239). Says nothing at the source's own time, where b = 0.
+    """The network outputs eps (DDPM, arXiv:2006.11239). Not defined at t_max of a bridge, where b = 0.
 
     time_scale, time_shift: as of `TargetPrediction`.
     """
@@ -112,6 +121,10 @@ class NoisePrediction(Prediction):
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     time_shift: float = 0.0
 
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        zero = torch.zeros_like(t)
+        return Coefficients(a=zero, b=zero, c=zero + 1)
+
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
         time = self.time_scale * t / path.t_max - self.time_shift
@@ -120,7 +133,7 @@ class NoisePrediction(Prediction):
 
 @settings
 class VPrediction(Prediction):
-    """The network gives v = b eps - c x_0 (arXiv:2202.00512, App. D).
+    """The network outputs v = b eps - c x_0 (arXiv:2202.00512, App. D).
 
     time_scale, time_shift: as of `TargetPrediction`.
     """
@@ -129,6 +142,10 @@ class VPrediction(Prediction):
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     time_shift: float = 0.0
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        _, b, c = path.coefficients(t)
+        return Coefficients(a=torch.zeros_like(t), b=-c, c=b)
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
@@ -139,16 +156,19 @@ class VPrediction(Prediction):
 
 @settings
 class VelocityPrediction(Prediction):
-    """The network gives the drift of the ODE, a. x_T + b. x_0 + c. eps (flow matching, arXiv:2209.03003)."""
+    """The network outputs the drift of the ODE, a. x_T + b. x_0 + c. eps (flow matching, arXiv:2209.03003)."""
 
     name: ClassVar[str] = "velocity"
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
 
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        return path.derivatives(t)
+
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         (a, b, c), (da, db, dc) = path.coefficients(t), path.derivatives(t)
         if path.noise_free:
-            # x_T = (x_t - b x_0) / a, put into the drift; a form without a quotient serves a = 0 too.
+            # x_T = (x_t - b x_0) / a in the drift, written without the quotient so that a may be 0.
             whole = a * db - b * da
             skip, source, out = -da / whole, torch.zeros_like(t), a / whole
         else:
@@ -161,11 +181,15 @@ class VelocityPrediction(Prediction):
 
 @settings
 class ResidualPrediction(Prediction):
-    """The network gives x_t - x_0 (BBDM's "grad" objective, arXiv:2205.07680)."""
+    """The network outputs x_t - x_0 (BBDM's "grad" objective, arXiv:2205.07680)."""
 
     name: ClassVar[str] = "residual"
 
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        a, b, c = path.coefficients(t)
+        return Coefficients(a=a, b=b - 1, c=c)
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         one = torch.ones_like(t)
@@ -174,20 +198,29 @@ class ResidualPrediction(Prediction):
 
 @settings
 class I2SBPrediction(Prediction):
-    """The network gives (x_t - x_0) / s_f, s_f the noise gathered since the target (arXiv:2302.05872, eq. 12).
+    """The network outputs (x_t - x_0) / s_f, s_f the noise accumulated since the target (arXiv:2302.05872, eq. 12).
 
-    t_first: where the released models' clock begins. It runs to 1 in as many float32 ticks as the path has rows.
+    t_first: the first of the released models' times; they rise to 1 in as many float32 values as the path has rows.
     """
 
     name: ClassVar[str] = "i2sb"
 
     t_first: Annotated[float, Field(gt=0, lt=1)] = 1e-4
 
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        a, b, c = path.coefficients(t)
+        noise = self._path(path).source_noise(t)
+        return Coefficients(a=a / noise, b=(b - 1) / noise, c=c / noise)
+
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
+        path = self._path(path)
+        one = torch.ones_like(t)
+        # float32, as the released networks' inputs are.
+        times = torch.linspace(self.t_first, 1.0, path.intervals, dtype=torch.float32, device=t.device)
+        time = (times * path.intervals)[path.rows(t)].double()
+        return Scalings(skip=one, source=torch.zeros_like(t), out=-path.source_noise(t), in_=one, time=time)
+
+    def _path(self, path: ProbabilityPath) -> I2SBBridge:
         if not isinstance(path, I2SBBridge):
             raise UsageError(f"prediction 'i2sb' does not fit path '{path.name}'", hint="use it with path 'i2sb'")
-        one = torch.ones_like(t)
-        # The released networks were fed float32 ticks; the last digits matter to nobody but an exact comparison.
-        ticks = torch.linspace(self.t_first, 1.0, path.intervals, dtype=torch.float32, device=t.device)
-        time = (ticks * path.intervals)[path.rows(t)].double()
-        return Scalings(skip=one, source=torch.zeros_like(t), out=-path.source_noise(t), in_=one, time=time)
+        return path

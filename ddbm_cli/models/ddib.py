@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import PLAIN, Guidance, clipped
@@ -17,7 +16,7 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.paths import ProbabilityPath
-from ddbm_cli.samplers import Evaluation, Noise, Plan, Sampler, Start, TimeGrid, encode
+from ddbm_cli.samplers import Evaluation, Noise, Plan, Sampler, Start, TimeGrid, encode, encoding_evaluations
 
 DEFAULTS: Defaults = {
     "sampler": {"name": "implicit", "eta": 0.0},
@@ -40,10 +39,8 @@ class RoundTrip(Plan):
 
     @cached_property
     def nfe(self) -> int:
-        """The number of network evaluations of both directions, counted."""
-        pixel = torch.zeros(1, 1, 1, 1)
-        calls = encode(lambda x, t, source: x, self.encoder_path, pixel, pixel, self.encoder_times)
-        return super().nfe + sum(1 for _ in calls)
+        """The number of network evaluations of encoding and decoding."""
+        return super().nfe + encoding_evaluations(self.encoder_path, self.encoder_times)
 
 
 class DDIB(TranslationModel):

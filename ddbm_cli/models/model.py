@@ -20,9 +20,12 @@ from ddbm_cli.samplers import (
     Evaluation,
     Noise,
     Plan,
+    Prior,
     Sampler,
     Start,
     TimeGrid,
+    default_grid,
+    default_start,
     encode,
     sample,
 )
@@ -108,7 +111,7 @@ class TranslationModel:
         *,
         start: Mapping[str, Any] | Start | None = None,
     ) -> Plan:
-        """Resolve how to sample: what is given, else the sampler's own habits, else the card's defaults.
+        """Resolve how to sample: what is given, else the defaults of the card, or of another sampler on this path.
 
         Raises:
             UsageError: an unknown name, a value out of range, or both steps and nfe.
@@ -120,13 +123,18 @@ class TranslationModel:
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
-        home_start = "prior" if self.denoiser.path.source_free or self.is_prior else chosen.home_start
-        home = defaults if own else {"grid": {"name": chosen.home_grid}, "start": {"name": home_start}}
+        path = self.denoiser.path
+        if own:
+            usual_grid = build(GRIDS, defaults["grid"], what="grid")
+            usual_start = build(STARTS, defaults["start"], what="start")
+        else:
+            usual_grid = default_grid(path, chosen)
+            usual_start = Prior() if self.is_prior else default_start(path, chosen)
         plan = Plan(
-            path=self.denoiser.path,
+            path=path,
             sampler=chosen,
-            grid=build(GRIDS, grid if grid is not None else home["grid"], what="grid"),
-            start=build(STARTS, start or home["start"], what="start"),
+            grid=usual_grid if grid is None else build(GRIDS, grid, what="grid"),
+            start=usual_start if not start else build(STARTS, start, what="start"),
             steps=defaults["steps"] if steps is None else steps,
         )
         # A default of the card is a budget: another sampler gets the calls, not the steps, of the card's own.

@@ -28,6 +28,7 @@ class TimeDistribution(ABC):
 
 
 def _last(path: ProbabilityPath) -> float:
+    """Return the largest time of training; `t_last` of bridges, the same fraction of t_max on other paths."""
     return path.t_max * (1 - 1e-4)
 
 

@@ -1,9 +1,9 @@
-"""A path: the law of the states between a source picture and a target picture.
+"""A path: the distribution of the states between a source image and a target image.
 
     x_t = a x_T + b x_0 + c eps,     eps ~ N(0, I),   t from 0 (target x_0) to t_max (source x_T)      (1)
 
-Every method of this package is (1) with its own a, b, c. What samplers and training need follows from these
-three numbers and their time derivatives (a dot is d/dt), so it is written here once:
+Every method of this package is (1) with its own a, b, c. Samplers and training need only quantities that follow from
+these three numbers and their time derivatives (a dot is d/dt):
 
     eps       = (x - a x_T - b x_0) / c                                                              (2)
     score     = -eps / c                                      = grad log q(x_t | x_0, x_T)           (3)
@@ -17,7 +17,6 @@ Papers: DDBM arXiv:2309.16948, DBIM arXiv:2405.15885,
 EDM arXiv:2206.00364, stochastic interpolants arXiv:2303.08797.
 """
 
-from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -37,14 +36,12 @@ class Coefficients(NamedTuple):
         """Return a x_T + b x_0, the state without its noise."""
         return self.a * source + self.b * x0
 
-    def eps(self, x: Tensor, x0: Tensor, source: Tensor) -> Tensor:
-        """Return the noise in the state, equation (2)."""
-        return (x - self.mean(x0, source)) / self.c
-
 
 @settings
 class ProbabilityPath:
-    """Base of all paths. A subclass gives `coefficients`, and what else differs from the defaults here.
+    """Base of all paths. A subclass defines `coefficients`, and overrides the defaults that differ.
+
+    `derivatives` and `one_minus_a` have generic implementations; a subclass may replace them by closed forms.
 
     Times are float64 tensors of any shape, 0 <= t <= t_max; coefficients have the shape of t.
     States (x, x_0, x_T, eps) are (B, C, H, W) and t is then 0-d, or (B, 1, 1, 1).
@@ -52,11 +49,17 @@ class ProbabilityPath:
 
     name: ClassVar[str]
     source_free: ClassVar[bool] = False
-    """a is 0 everywhere: pictures are made from noise."""
+    """Whether a is 0 everywhere: images are generated from noise."""
+
+    discrete: ClassVar[bool] = False
+    """Whether the coefficients are given at a number of discrete times, and a constant or a line between them."""
+
+    ends_at_estimate: ClassVar[bool] = False
+    """Whether grids that set no `t_min` end at t = 0, the last estimate, because the noise at t_min is visible."""
 
     @property
     def noise_free(self) -> bool:
-        """Whether c is 0 everywhere: eps does not exist, and the source follows from the state."""
+        """Whether c is 0 everywhere. Then eps does not exist, and the source can be computed from the state."""
         return False
 
     @property
@@ -66,19 +69,28 @@ class ProbabilityPath:
 
     @property
     def t_min(self) -> float:
-        """The time where sampling may stop and training begins: what noise is left there cannot be seen."""
+        """The smallest time of training, and of sampling with noise; the noise left there is not visible."""
         return 1e-4
 
     @property
+    def t_last(self) -> float:
+        """The largest time of network calls. On bridges with noise it is below t_max, where b = c = 0."""
+        return self.t_max if self.source_free or self.noise_free else self.t_max * (1 - 1e-4)
+
+    def before_source(self, gap: float) -> float:
+        """Return the time `gap` before t_max; on a table the last one, not t_max, for every gap above 0."""
+        return self.t_max - gap
+
+    @property
     def alpha_T(self) -> float:
-        """Scale of the reference process at the source; 1 unless it shrinks its signal, as VP does."""
+        """Scale of the reference process at t_max; below 1 only for processes that shrink the signal, such as VP."""
         return 1.0
 
     @property
     def sigma_T(self) -> float:
         """Noise of the reference process at the source of a bridge, x_T = alpha_T x_0 + sigma_T eps.
 
-        By alpha_T c^2 / (a b), which is the same at every time; 1 on a noise-free path, as in flow matching.
+        It is the root of alpha_T c^2 / (a b), which is constant in time; 1 on a noise-free path, as in flow matching.
         """
         if self.noise_free:
             return 1.0
@@ -90,27 +102,31 @@ class ProbabilityPath:
         raise NotImplementedError(f"{type(self).__name__}.coefficients")
 
     def derivatives(self, t: Tensor) -> Coefficients:
-        """Return da/dt, db/dt, dc/dt; by automatic differentiation unless a path knows better."""
-        if t.ndim == 0:
-            return _derivatives_at(self, float(t))  # a sampler asks for the same time several times in a step
-        return _differentiate(self, t)
+        """Return da/dt, db/dt, dc/dt, by automatic differentiation unless the path has a closed form."""
+        return differentiate(self, t)
+
+    def one_minus_a(self, t: Tensor) -> Tensor:
+        """Return 1 - a. A closed form keeps the digits near t_max, where a approaches 1."""
+        return 1 - self.coefficients(t).a
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """Return 2 lambda_t, equation (8); -inf where nothing of the target is left, also if no noise is either."""
+        """Return 2 lambda_t, equation (8); -inf where b = 0, also if c = 0 there."""
         _, b, c = self.coefficients(t)
         return torch.where(b > 0, 2 * (b.log() - c.log()), -torch.inf)
 
     def time_at(self, log_snr: Tensor) -> Tensor:
-        """Return the times (float64) where the path has these log_snr, the nearest on it; the inverse of `log_snr`."""
+        """Return the times (float64) at which the path has these log_snr; the inverse of `log_snr`, clamped to it."""
         low, high = torch.zeros_like(log_snr), torch.full_like(log_snr, self.t_max)
-        for _ in range(80):  # log-SNR falls with t: halve the interval down to the last bit
+        for _ in range(80):  # log-SNR falls with t: bisect down to the last bit
             middle = (low + high) / 2
             below = self.log_snr(middle) < log_snr
             low, high = torch.where(below, low, middle), torch.where(below, middle, high)
         return low
 
     def diffusion_squared(self, t: Tensor) -> Tensor:
-        """Return g^2, equation (5)."""
+        """Return g^2, equation (5); 0 on a noise-free path."""
+        if self.noise_free:
+            return torch.zeros_like(t)
         (_, b, c), (_, db, dc) = self.coefficients(t), self.derivatives(t)
         return 2 * c * (dc - c * db / b)
 
@@ -124,10 +140,17 @@ class ProbabilityPath:
         return self.coefficients(t).mean(x0, source)
 
     def eps(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
-        """Return the noise in the state, equation (2); 0 on a noise-free path."""
+        """Return the noise in the state, equation (2); 0 on a noise-free path.
+
+        Written as ((x - x_T) + (1 - a) x_T - b x_0) / c: near the source x, a x_T and x_T are almost equal and c is
+        small, so that x - (a x_T + b x_0) would lose the digits that the division needs.
+        """
         if self.noise_free:
             return torch.zeros_like(x)
-        return self.coefficients(t).eps(x, x0, source)
+        _, b, c = self.coefficients(t)
+        if self.source_free:
+            return (x - b * x0) / c
+        return ((x - source) + (self.one_minus_a(t) * source - b * x0)) / c
 
     def score(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
         """Return grad log q(x_t | x_0, x_T), equation (3)."""
@@ -136,8 +159,8 @@ class ProbabilityPath:
     def velocity(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
         """Return the drift of the probability-flow ODE, equation (4).
 
-        On a noise-free path the state itself, not the given source, says where the line comes from; without this
-        the steps would not stay on the path when the estimate of x_0 changes.
+        On a noise-free path the source is computed from the state and x_0, not taken from `source`; otherwise the
+        steps would leave the path when the estimate of x_0 changes.
         """
         da, db, dc = self.derivatives(t)
         if self.noise_free:
@@ -146,7 +169,9 @@ class ProbabilityPath:
         return da * source + db * x0 + dc * self.eps(x, x0, source, t)
 
     def reverse_drift(self, x: Tensor, x0: Tensor, source: Tensor, t: Tensor) -> Tensor:
-        """Return the drift of the reverse SDE, velocity - g^2 score / 2; g^2 / c is one piece, so that c may be 0."""
+        """Return the drift of the reverse SDE, velocity - g^2 score / 2; the velocity on a noise-free path."""
+        if self.noise_free:
+            return self.velocity(x, x0, source, t)
         (_, b, c), (_, db, dc) = self.coefficients(t), self.derivatives(t)
         return self.velocity(x, x0, source, t) + (dc - c * db / b) * self.eps(x, x0, source, t)
 
@@ -161,11 +186,7 @@ class ProbabilityPath:
         return a * source + b * x0 + c * eps
 
 
-def _differentiate(path: ProbabilityPath, t: Tensor) -> Coefficients:
+def differentiate(path: ProbabilityPath, t: Tensor) -> Coefficients:
+    """Return da/dt, db/dt, dc/dt by automatic differentiation of `path.coefficients`."""
     slopes = torch.func.jvp(lambda s: tuple(path.coefficients(s)), (t,), (torch.ones_like(t),))[1]
     return Coefficients(*slopes)
-
-
-@lru_cache(maxsize=1024)
-def _derivatives_at(path: ProbabilityPath, t: float) -> Coefficients:
-    return _differentiate(path, torch.tensor(t, dtype=torch.float64))

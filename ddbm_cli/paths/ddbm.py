@@ -45,12 +45,21 @@ class VEBridge(ProbabilityPath):
         b = (1 - t / self.sigma_max) * (1 + t / self.sigma_max)
         return Coefficients(a=a, b=b, c=t * b.sqrt())
 
+    def derivatives(self, t: Tensor) -> Coefficients:
+        share = t / self.sigma_max
+        root = ((1 - share) * (1 + share)).sqrt()
+        rate = 2 * share / self.sigma_max
+        return Coefficients(a=rate, b=-rate, c=root - share**2 / root)
+
+    def one_minus_a(self, t: Tensor) -> Tensor:
+        return self.coefficients(t).b
+
 
 @settings
 class VPBridge(ProbabilityPath):
     """The variance-preserving process with log alpha_t = -(beta_d t^2 / 4 + beta_min t / 2), pinned at T = 1.
 
-    beta_d, beta_min: growth and start of the noise rate; 2 and 0.1 in the released models.
+    beta_d, beta_min: slope and start of the noise rate; 2 and 0.1 in the released models.
     """
 
     name: ClassVar[str] = "vp-bridge"
@@ -75,3 +84,20 @@ class VPBridge(ProbabilityPath):
         rest = torch.exp(now) * torch.expm1(end - now) / torch.expm1(end)
         c = torch.sqrt(-torch.expm1(-now)) * torch.sqrt(rest)
         return Coefficients(a=ratio * alpha / self.alpha_T, b=alpha * rest, c=c)
+
+    def derivatives(self, t: Tensor) -> Coefficients:
+        # With B the exponent: a = sinh(B/2) / sinh(B_T/2), b = sinh((B_T - B)/2) / sinh(B_T/2) and
+        # c^2 = expm1(B) expm1(B_T - B) / expm1(B_T).
+        now, end = self._exponent(t), self._exponent(self.t_max)
+        rate = self.beta_d * t + self.beta_min
+        c = self.coefficients(t).c
+        return Coefficients(
+            a=rate / 2 * torch.cosh(now / 2) / torch.sinh(end / 2),
+            b=-rate / 2 * torch.cosh((end - now) / 2) / torch.sinh(end / 2),
+            c=rate * (torch.exp(end - now) - torch.exp(now)) / (2 * c * torch.expm1(end)),
+        )
+
+    def one_minus_a(self, t: Tensor) -> Tensor:
+        now, end = self._exponent(t), self._exponent(self.t_max)
+        left = (self.t_max - t) * (self.beta_d * (self.t_max + t) / 2 + self.beta_min)  # end - now
+        return 2 * torch.cosh((end + now) / 4) * torch.sinh(left / 4) / torch.sinh(end / 2)

@@ -1,8 +1,8 @@
-"""DDPM's process (arXiv:2006.11239): the picture fades in N small steps, each of which keeps a share 1 - beta_i of it.
+"""DDPM's process (arXiv:2006.11239): the image fades in N small steps, each of which keeps a fraction 1 - beta_i.
 
     b^2 = (1 - beta_1) ... (1 - beta_i),  c^2 = 1 - b^2,  at t = i / N                  (1)
 
-Between two steps log b^2 is a straight line, so every t in 0..1 is a time; at t = 0 there is the picture itself.
+Between two steps log b^2 is interpolated linearly, so that every t in 0..1 is a time; at t = 0 b = 1 and c = 0.
 """
 
 import math
@@ -17,22 +17,24 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 MOST = 0.999
-"""The largest share that a step of the cosine schedule takes."""
+"""The largest beta of the cosine schedule."""
 
 OFFSET = 0.008
 
 
 @settings
 class DDPM(ProbabilityPath):
-    """The process of DDPM, improved DDPM and ADM, on which their networks were trained.
+    """The process of DDPM, improved DDPM and ADM, as their networks were trained.
 
-    schedule: "linear", beta from `first` to `last`; "scaled-linear", its root so (latent diffusion, arXiv:2112.10752);
-        "cosine", b like a quarter of a cosine's wave (arXiv:2102.09672), whatever `first` and `last` are.
-    first, last: the shares that the first and the last step take.
+    schedule: "linear": beta is linear from `first` to `last`; "scaled-linear": sqrt(beta) is (latent diffusion,
+        arXiv:2112.10752); "cosine": b is a quarter of a cosine (arXiv:2102.09672), `first` and `last` are ignored.
+    first, last: beta of the first and of the last step.
     intervals: N, the number of steps.
     """
 
     name: ClassVar[str] = "ddpm"
+    discrete: ClassVar[bool] = True
+    ends_at_estimate: ClassVar[bool] = True
     source_free: ClassVar[bool] = True
 
     schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"
@@ -60,8 +62,18 @@ class DDPM(ProbabilityPath):
         return torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
 
     def coefficients(self, t: Tensor) -> Coefficients:
+        log_kept = self._log_kept(t)[0]
+        return Coefficients(a=torch.zeros_like(t), b=torch.exp(log_kept / 2), c=torch.sqrt(-torch.expm1(log_kept)))
+
+    def derivatives(self, t: Tensor) -> Coefficients:
+        log_kept, slope = self._log_kept(t)
+        _, b, c = self.coefficients(t)
+        return Coefficients(a=torch.zeros_like(t), b=slope * b / 2, c=-slope * torch.exp(log_kept) / (2 * c))
+
+    def _log_kept(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log b^2 and its derivative by t."""
         place = t * self.intervals
         row = place.detach().floor().long().clamp(0, self.intervals - 1)
         table = self.table.to(t.device)
-        log_kept = table[row] + (place - row) * (table[row + 1] - table[row])
-        return Coefficients(a=torch.zeros_like(t), b=torch.exp(log_kept / 2), c=torch.sqrt(-torch.expm1(log_kept)))
+        rise = table[row + 1] - table[row]
+        return table[row] + (place - row) * rise, rise * self.intervals

@@ -1,4 +1,4 @@
-"""Source-free paths (a = 0): the diffusion processes that make pictures from noise.
+"""Source-free paths (a = 0): the diffusion processes that generate images from noise.
 
 VE      b = 1, c = t                                             (EDM, arXiv:2206.00364)
 VP      b = exp(-B/2), c = sqrt(1 - exp(-B)), B = beta_d t^2 / 2 + beta_min t  (arXiv:2011.13456)
@@ -18,9 +18,9 @@ from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 @settings
 class VE(ProbabilityPath):
-    """Noise of growing strength upon an unchanged picture.
+    """Noise of growing strength added to an unchanged image.
 
-    sigma_max: the largest noise level, and the time of it.
+    sigma_max: the largest noise level, equal to its time.
     sigma_min: the noise level where sampling may stop; 0.002 for sigma_max 80.
     """
 
@@ -41,10 +41,13 @@ class VE(ProbabilityPath):
     def coefficients(self, t: Tensor) -> Coefficients:
         return Coefficients(a=torch.zeros_like(t), b=torch.ones_like(t), c=t)
 
+    def derivatives(self, t: Tensor) -> Coefficients:
+        return Coefficients(a=torch.zeros_like(t), b=torch.zeros_like(t), c=torch.ones_like(t))
+
 
 @settings
 class VP(ProbabilityPath):
-    """The picture fades as the noise grows, b^2 + c^2 = 1.
+    """The image fades as the noise grows, b^2 + c^2 = 1.
 
     beta_d, beta_min: growth and start of the noise rate; 19.9 and 0.1 in the paper.
     """
@@ -60,10 +63,15 @@ class VP(ProbabilityPath):
         c = torch.sqrt(-torch.expm1(-exponent))
         return Coefficients(a=torch.zeros_like(t), b=torch.exp(-exponent / 2), c=c)
 
+    def derivatives(self, t: Tensor) -> Coefficients:
+        _, b, c = self.coefficients(t)
+        half_rate = (self.beta_d * t + self.beta_min) / 2
+        return Coefficients(a=torch.zeros_like(t), b=-half_rate * b, c=half_rate * b**2 / c)
+
 
 @settings
 class Cosine(ProbabilityPath):
-    """A quarter turn from picture to noise, b^2 + c^2 = 1."""
+    """A quarter of a circle from image to noise, b^2 + c^2 = 1."""
 
     name: ClassVar[str] = "cosine"
     source_free: ClassVar[bool] = True
@@ -71,3 +79,7 @@ class Cosine(ProbabilityPath):
     def coefficients(self, t: Tensor) -> Coefficients:
         angle = math.pi / 2 * t
         return Coefficients(a=torch.zeros_like(t), b=torch.cos(angle), c=torch.sin(angle))
+
+    def derivatives(self, t: Tensor) -> Coefficients:
+        _, b, c = self.coefficients(t)
+        return Coefficients(a=torch.zeros_like(t), b=-math.pi / 2 * c, c=math.pi / 2 * b)

@@ -1,12 +1,12 @@
 """I2SB (arXiv:2302.05872): a bridge given as a table over discrete times.
 
-With s_f^2 and s_b^2 the noise gathered from the target's end and from the source's end, both counting the step they
-stand on, and s^2 = the whole,
+With s_f^2 and s_b^2 the variance accumulated from the target's end and from the source's end, both including the
+step of the row, and s^2 the total,
 
     a = s_f^2 / s^2,   b = s_b^2 / s^2,   c = s_f s_b / s                  (1)
 
-Row i stands at t = i / (intervals - 1). Tables are kept as weights were trained and sampled with them, not smoothed
-into a formula; see `own_step`. With `ot_ode` the noise vanishes (the paper's Proposition 3.4): c = 0.
+Row i is at t = i / (intervals - 1). The table is exactly that of training, not an interpolating formula; see
+`own_step`. With `ot_ode` there is no noise (the paper's Proposition 3.4): c = 0.
 """
 
 from functools import cached_property
@@ -25,12 +25,13 @@ class I2SBBridge(ProbabilityPath):
     """Symmetric schedule: the noise rate rises to the middle, quadratically, and falls again.
 
     intervals: rows of the table. beta_min, beta_max: noise rate at the ends and in the middle, per unit of time.
-    own_step: the step that a row stands on counts "twice", to both ends, so that a + b exceeds 1 by its share (DBIM's
-        table); or "once", to the target's end: then a + b = 1, and the implicit step is I2SB's own update.
-    ot_ode: without noise: deterministic on the way, and trained so.
+    own_step: the variance of a row's own step counts "twice", in s_f^2 and s_b^2, so that a + b exceeds 1 by its
+        fraction (DBIM's table); or "once", in s_f^2: then a + b = 1, and the implicit step is I2SB's own update.
+    ot_ode: train and sample without noise.
     """
 
     name: ClassVar[str] = "i2sb"
+    discrete: ClassVar[bool] = True
 
     intervals: Annotated[int, Field(ge=4, le=2**20, multiple_of=2)] = 1000
     beta_min: Annotated[float, Field(gt=0)] = 0.1
@@ -59,6 +60,10 @@ class I2SBBridge(ProbabilityPath):
         forward = betas.cumsum(0)
         return forward, (betas.flip(0).cumsum(0).flip(0) if self.own_step == "twice" else forward[-1] - forward)
 
+    def before_source(self, gap: float) -> float:
+        last = (self.intervals - 2) / (self.intervals - 1)
+        return min(self.t_max - gap, last) if gap > 0 else self.t_max
+
     def rows(self, t: Tensor) -> Tensor:
         """Return the row nearest to each time."""
         return (t * (self.intervals - 1)).round().long().clamp(0, self.intervals - 1)
@@ -76,5 +81,5 @@ class I2SBBridge(ProbabilityPath):
         return Coefficients(*((column[after] - column[before]) / span for column in columns))
 
     def source_noise(self, t: Tensor) -> Tensor:
-        """Return s_f, the noise gathered since the target; c = s_f sqrt(b), but with `ot_ode`."""
+        """Return s_f, the standard deviation accumulated from the target's end; c = s_f sqrt(b) without `ot_ode`."""
         return self.gathered[0].to(t.device)[self.rows(t)].sqrt()

@@ -11,7 +11,7 @@ from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 @settings
 class RectifiedFlow(ProbabilityPath):
-    """The line between the two pictures; c = 0."""
+    """The straight line between the two images; c = 0."""
 
     name: ClassVar[str] = "rectified"
 
@@ -21,3 +21,7 @@ class RectifiedFlow(ProbabilityPath):
 
     def coefficients(self, t: Tensor) -> Coefficients:
         return Coefficients(a=t, b=1 - t, c=torch.zeros_like(t))
+
+    def derivatives(self, t: Tensor) -> Coefficients:
+        one = torch.ones_like(t)
+        return Coefficients(a=one, b=-one, c=torch.zeros_like(t))

@@ -2,7 +2,8 @@
 
 from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.corrector import PredictorCorrector
-from ddbm_cli.samplers.encoding import encode
+from ddbm_cli.samplers.defaults import default_grid, default_start
+from ddbm_cli.samplers.encoding import encode, encoding_evaluations
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
@@ -59,7 +60,10 @@ __all__ = [
     "Timesteps",
     "Uniform",
     "count_evaluations",
+    "default_grid",
+    "default_start",
     "encode",
+    "encoding_evaluations",
     "finish",
     "sample",
 ]

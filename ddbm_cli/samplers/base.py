@@ -1,8 +1,8 @@
 """The one sampling loop, and what a sampler is.
 
-A sampler is a coroutine. Where it needs the network it says `x0 = yield Query(x, t)`; the loop makes the call, counts
-it, tells the world, and sends the estimate back. So a sampler holds nothing but its own mathematics, every call is
-counted because every call goes through here, and progress bars, previews and cancelling need no argument anywhere.
+A sampler is a coroutine. Where it needs the network it yields a query, `x0 = yield Query(x, t)`; the loop calls the
+network, counts the call, yields it as an event, and sends the estimate back. A sampler contains only its mathematics,
+every call is counted, and progress bars, previews and cancellation need no extra arguments.
 """
 
 from abc import ABC, abstractmethod
@@ -23,21 +23,21 @@ Noise = Callable[[Tensor], Tensor]
 
 
 class Query(NamedTuple):
-    """A sampler asks for the estimate of the target at state x (B, C, H, W) and time t (0-d float64)."""
+    """A request for the estimate of the target at state x (B, C, H, W) and time t (0-d float64)."""
 
     x: Tensor
     t: Tensor
 
 
 Trajectory = Generator[Query, Tensor, Tensor]
-"""A trajectory of sampling: yields queries, is sent estimates, returns the state that it ends in."""
+"""A part of sampling: yields queries, is sent estimates, returns its last state."""
 
 
 @dataclass(frozen=True)
 class Bridge:
-    """One batch on its way: the path, the source pictures x_T (B, C, H, W), and where noise comes from.
+    """One batch that is sampled: the path, the source images x_T (B, C, H, W), and the source of noise.
 
-    mask: (B, 1, H, W), 1 where the source may change and 0 where it stays; on source-free paths only, None for 1.
+    mask: (B, 1, H, W), 1 where the source may change and 0 where it is kept; for source-free paths only, None for 1.
     """
 
     path: ProbabilityPath
@@ -56,7 +56,7 @@ class Interval:
 
 
 class Estimate(NamedTuple):
-    """An estimate of the target that an earlier step got, for multistep samplers."""
+    """An estimate of the target from an earlier step, for multistep samplers."""
 
     t: Tensor
     x0: Tensor
@@ -64,7 +64,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network call is done: its number (from 1), its time, the state it saw and the target it estimated."""
+    """One network call that is done: its number (from 1), its time, its state and its estimate of the target."""
 
     nfe: int
     t: float
@@ -74,22 +74,49 @@ class Evaluation:
 
 @settings
 class Sampler(ABC):
-    """Base of all samplers: a subclass gives `step`, and names the grid and start that it is at home with."""
+    """Base of all samplers. A subclass defines `step`, and the members below where they differ."""
 
     name: ClassVar[str]
-    home_grid: ClassVar[str] = "uniform"
-    home_start: ClassVar[str] = "booted"
+    default_start: ClassVar[str] = "booted"
+    """Registry name of the start rule on bridges with noise."""
+
+    needs_noise: ClassVar[bool] = False
+    """Whether the sampler does not work on a noise-free path."""
+
+    @property
+    def convergence_order(self) -> float:
+        """Order p: the error falls with steps^-p; the error of the distribution where noise is drawn."""
+        return 1
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the steps draw noise; without it the result depends on the start alone."""
+        return False
+
+    def planned(self) -> "Sampler":
+        """Return the sampler with the values that a plan sets where the user gives none."""
+        return self
+
+    def evaluations(self, path: ProbabilityPath, times: Tensor) -> int:
+        """Return the number of network calls for all steps of `times`, without the start's."""
+        return len(times) - 1
+
+    def warning(self, path: ProbabilityPath, times: Tensor) -> str | None:
+        """Return why the result on these times will be poor, and what to use instead; None if nothing is known."""
+        return None
 
     @abstractmethod
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
-        """Go from x at interval.t to interval.s. `history` belongs to the sampler, and is empty at the first step."""
+        """Go from x at interval.t to interval.s. `history` is the sampler's own list, empty at the first step."""
 
 
 @settings
 class Start(ABC):
-    """How a state at the grid's first time comes from the source."""
+    """How the state at the grid's first time is made from the source."""
 
     name: ClassVar[str]
+    evaluations: ClassVar[int] = 0
+    """Network calls of `begin`."""
 
     def first(self, path: ProbabilityPath) -> Tensor | None:
         """Return the time of the first state (0-d float64), None for the grid's own."""
@@ -97,11 +124,11 @@ class Start(ABC):
 
     @property
     def rounds(self) -> int:
-        """How often the whole way is gone, each time from the last result."""
+        """How often the whole trajectory is sampled, each time from the last result."""
         return 1
 
     def source(self, bridge: Bridge) -> Tensor:
-        """Return x_T: the given source, unless the rule makes one of its own."""
+        """Return x_T: the given source, unless the rule creates another."""
         return bridge.source
 
     @abstractmethod
@@ -110,7 +137,7 @@ class Start(ABC):
 
 
 def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Trajectory:
-    """The whole way from source to target along `times` (falling, float64)."""
+    """The whole trajectory from source to target along `times` (falling, float64)."""
     guide = bridge.source
     for _ in range(start.rounds):
         x = first = yield from start.begin(bridge, times[0])
@@ -125,7 +152,7 @@ def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) ->
 
 
 def _known(path: ProbabilityPath, guide: Tensor, first: Tensor, start: Tensor, interval: Interval) -> Tensor:
-    """Return the state after a step where it is known to end at the guide: the guide, and the noise it began with."""
+    """Return the state after a step where the mask is 0: the guide with the noise of the first state."""
     if interval.last:
         return guide
     _, b, c = path.coefficients(interval.s)
@@ -135,24 +162,28 @@ def _known(path: ProbabilityPath, guide: Tensor, first: Tensor, start: Tensor, i
 def sample(
     denoise: Denoise, bridge: Bridge, sampler: Sampler, start: Start, times: Tensor
 ) -> Generator[Evaluation, None, Tensor]:
-    """Run a sampler; yield every network evaluation as it is done, and return the final state (B, C, H, W).
+    """Run a sampler; yield every network evaluation when it is done, and return the final state (B, C, H, W).
 
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
     bridge = replace(bridge, source=start.source(bridge))
-    return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge.source))
+    return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge))
 
 
-def drive(trajectory: Trajectory, denoise: Denoise, source: Tensor) -> Generator[Evaluation, None, Tensor]:
-    """Answer the queries of a trajectory of sampling; yield every network evaluation as it is done."""
-    nfe = 0
+def drive(trajectory: Trajectory, denoise: Denoise, bridge: Bridge) -> Generator[Evaluation, None, Tensor]:
+    """Answer the queries of a trajectory; yield every network evaluation when it is done.
+
+    At t_max itself a bridge has no noise and no network was trained: the query is made at the last time of training.
+    """
+    path, nfe = bridge.path, 0
     try:
         query = next(trajectory)
         while True:
+            t = query.t if query.t < path.t_max else query.t.new_tensor(path.t_last)
             with torch.no_grad():
-                x0 = denoise(query.x, query.t, source)
+                x0 = denoise(query.x, t, bridge.source)
             nfe += 1
-            yield Evaluation(nfe, float(query.t), query.x, x0)
+            yield Evaluation(nfe, float(t), query.x, x0)
             query = trajectory.send(x0)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
@@ -168,7 +199,5 @@ def finish(events: Generator[Evaluation, None, Tensor]) -> Tensor:
 
 
 def count_evaluations(path: ProbabilityPath, sampler: Sampler, start: Start, times: Tensor) -> int:
-    """Return the number of network calls that `sample` will make: by making them, on one pixel, with no network."""
-    pixel = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
-    bridge = Bridge(path, pixel, torch.zeros_like)
-    return sum(1 for _ in sample(lambda x, t, source: torch.zeros_like(x), bridge, sampler, start, times))
+    """Return the number of network calls that `sample` will make."""
+    return start.rounds * (start.evaluations + sampler.evaluations(path, times))

@@ -1,7 +1,7 @@
 """Euler's method on the probability-flow ODE, and Euler-Maruyama on the reverse SDE.
 
-Any strength of noise keeps the marginals (arXiv:2303.08797): `noise` scales the g^2 of the reverse SDE, from the ODE
-at 0 to the time reversal of the reference process at 1. ECSI (arXiv:2410.21553) samples so.
+Any strength of noise keeps the marginals (arXiv:2303.08797): `noise` scales g^2 of the reverse SDE, from the ODE at 0
+to the time reversal of the reference process at 1. ECSI (arXiv:2410.21553) uses this family.
 """
 
 from typing import Annotated, ClassVar
@@ -16,12 +16,13 @@ from ddbm_cli.samplers.heun import doob_term
 
 @settings
 class Euler(Sampler):
-    """Order 1 on the ODE; repeatable but for the start.
+    """Euler's method, order 1, deterministic after the start.
 
-    doob_weight: weight of Doob's term, 1 is the bridge itself.
+    doob_weight: weight w of Doob's term; 1 is the bridge itself.
     """
 
     name: ClassVar[str] = "euler"
+    default_start: ClassVar[str] = "pinned"
 
     doob_weight: Annotated[float, Field(ge=0)] = 1.0
 
@@ -34,15 +35,20 @@ class Euler(Sampler):
 
 @settings
 class EulerMaruyama(Sampler):
-    """Order 1/2 on the SDE; the last step adds no noise.
+    """The Euler-Maruyama method, of weak order 1; the last step adds no noise.
 
-    noise: strength of the noise, as a multiple of g^2. doob_weight: as in `euler`.
+    noise: strength of the noise, a multiple of g^2. doob_weight: as in `euler`.
     """
 
     name: ClassVar[str] = "euler-maruyama"
+    default_start: ClassVar[str] = "pinned"
 
     noise: Annotated[float, Field(ge=0)] = 1.0
     doob_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    @property
+    def stochastic(self) -> bool:
+        return self.noise > 0
 
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, source, t, s = bridge.path, bridge.source, interval.t, interval.s

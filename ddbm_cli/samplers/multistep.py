@@ -1,11 +1,11 @@
-"""DBIM of order 2 and 3 (arXiv:2405.15885, App. on high order): earlier estimates bend the step.
+"""DBIM of order 2 and 3 (arXiv:2405.15885, App. on high order): a step uses earlier estimates.
 
 In lambda = log(b / c) the deterministic bridge solves exactly to
 
     x_s = (c_s / c_t) x_t + (a_s - a_t c_s / c_t) x_T + c_s * integral of e^lambda x0(lambda) over the step      (1)
 
-and x0 is expanded about the step's beginning, its slopes taken from the estimates of earlier steps. With h the
-length of the step in lambda, the moments of e^(lambda - lambda_s) over it are
+and x0 is expanded at the start of the step, with derivatives from the estimates of earlier steps. With h the length
+of the step in lambda, the moments of e^(lambda - lambda_s) over it are
 
     1 - e^-h,   h - 1 + e^-h,   h^2 / 2 - h + 1 - e^-h                                                           (2)
 """
@@ -23,16 +23,21 @@ from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, T
 
 @settings
 class Multistep(Sampler):
-    """One evaluation a step; the first steps are of lower order, until there are estimates enough.
+    """One evaluation per step. The first steps have a lower order, as they have fewer earlier estimates.
 
-    The last step is of order 1, as in the released code: it is the longest in lambda, where slopes mislead.
+    The last step has order 1, as in the released code: it is the longest in lambda, too long to extrapolate.
 
     order: 2 or 3.
     """
 
     name: ClassVar[str] = "multistep"
+    needs_noise: ClassVar[bool] = True
 
     order: Annotated[int, Field(ge=2, le=3)] = 2
+
+    @property
+    def convergence_order(self) -> float:
+        return 2  # also of order 3, whose first steps have lower orders
 
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, t, s = bridge.path, interval.t, interval.s
@@ -42,9 +47,12 @@ class Multistep(Sampler):
                 hint="use --sampler implicit or --sampler heun:churn=0",
             )
         x0 = yield Query(x, t)
-        history.append(Estimate(path.log_snr(t) / 2, x0))
+        level = path.log_snr(t) / 2
+        if history and history[-1].t == level:  # a table's times may share a row: the newer estimate replaces the other
+            history.pop()
+        history.append(Estimate(level, x0))
         now, then = path.coefficients(t), path.coefficients(s)
-        h = path.log_snr(s) / 2 - path.log_snr(t) / 2
+        h = path.log_snr(s) / 2 - level
         integral = -torch.expm1(-h) * x0
         slopes = [] if interval.last else _slopes(history[-self.order :])
         if len(slopes) > 0:
@@ -56,7 +64,7 @@ class Multistep(Sampler):
 
 
 def _slopes(estimates: list[Estimate]) -> list[Tensor]:
-    """Return the first and second derivative of x0 by lambda at the newest estimate, as far as they are known."""
+    """Return the first and second derivative of x0 by lambda at the newest estimate, as many as there are data for."""
     if len(estimates) < 2:
         return []
     newest, before = estimates[-1], estimates[-2]

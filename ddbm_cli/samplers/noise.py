@@ -1,7 +1,7 @@
-"""Noise that belongs to an image, not to a batch.
+"""Noise per image, not per batch.
 
-Each image has a stream of its own, seeded by (seed, name, draw) and drawn on the CPU. So the result for an image does
-not depend on batch size, order, neighbours, device, or on where an interrupted run went on.
+Each image has its own stream, seeded by (seed, name, draw) and drawn on the CPU. The result for an image does not
+depend on batch size, order, the other images, the device, or interruptions.
 """
 
 import math
@@ -19,8 +19,8 @@ class NoiseSource:
 
     Args:
         seed: the user's seed.
-        names: what tells each image of the batch from all others, such as its relative path.
-        draw: number of the sample, where several are made of each image; one for all images, or one for each.
+        names: a unique name of each image, such as its relative path.
+        draw: number of the draw, where several are made of each image; one for all images, or one for each.
     """
 
     def __init__(self, seed: int, names: Sequence[str], draw: int | Sequence[int] = 0) -> None:
@@ -29,7 +29,7 @@ class NoiseSource:
         self._streams = [torch.Generator().manual_seed(each) for each in seeds]
 
     def __call__(self, like: Tensor) -> Tensor:
-        """Return the next noise of each stream, in the shape (B, C, H, W), dtype and device of `like`."""
+        """Return the next noise of each stream, with the shape (B, C, H, W), dtype and device of `like`."""
         if len(like) != len(self._streams):
             raise ValueError(f"{len(self._streams)} noise streams for a batch of {len(like)}")
         noise = [torch.randn(like.shape[1:], generator=stream, dtype=torch.float32) for stream in self._streams]
@@ -37,16 +37,16 @@ class NoiseSource:
 
 
 class Slerp:
-    """Noise on the way from one to another, along an arc: as normal as they are, all the way.
+    """Spherical interpolation between two noises; every point on it is standard normal.
 
     Args:
         first, second: independent noises of the same batch.
-        shares: of the way (B,), 0 is the first and 1 the second.
+        fractions: (B,), 0 is the first and 1 the second.
     """
 
-    def __init__(self, first: Noise, second: Noise, shares: Sequence[float]) -> None:
+    def __init__(self, first: Noise, second: Noise, fractions: Sequence[float]) -> None:
         self._ends = first, second
-        self._angles = torch.tensor(shares, dtype=torch.float64).view(-1, 1, 1, 1) * math.pi / 2
+        self._angles = torch.tensor(fractions, dtype=torch.float64).view(-1, 1, 1, 1) * math.pi / 2
 
     def __call__(self, like: Tensor) -> Tensor:
         first, second = (end(like) for end in self._ends)

@@ -1,4 +1,4 @@
-"""A plan: sampler, grid, start and number of steps, resolved; all that decides how an image is sampled but its seed."""
+"""A plan: path, sampler, grid, start and number of steps; all that decides how an image is sampled except its seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,25 +19,35 @@ MAX_STEPS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to sample on `path`, in `steps` steps of `grid`."""
+    """How to sample on `path`, in `steps` steps of `grid`.
+
+    budget: the number of network evaluations that was asked for, None where the steps were.
+    """
 
     path: ProbabilityPath
     sampler: Sampler
     grid: TimeGrid
     start: Start
     steps: int
+    budget: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sampler", self.sampler.planned())
         if not 1 <= self.steps <= MAX_STEPS:
-            raise UsageError(f"{self.steps} steps cannot be sampled", hint=f"give --steps from 1 to {MAX_STEPS}")
+            raise UsageError(f"the number of steps is {self.steps}", hint=f"pass --steps from 1 to {MAX_STEPS}")
+        if self.path.noise_free and self.sampler.needs_noise:
+            raise UsageError(
+                f"sampler '{self.sampler.name}' needs noise, and path '{self.path.name}' has none",
+                hint="use --sampler implicit, euler or heun:churn=0",
+            )
 
-    @property
+    @cached_property
     def times(self) -> Tensor:
         """The falling times, float64 (steps + 1,): the grid's, or the start rule's and the last of a finer grid."""
         first = self.start.first(self.path)
         if first is None:
             return self.grid.times(self.path, self.steps)
-        if first <= self.path.t_min:  # there is no noise to be removed
+        if first <= self.path.t_min:  # the guide has no noise to remove
             return first.reshape(1)
         whole = self.steps
         while (below := self._below(first, whole)).numel() < self.steps and whole < MAX_STEPS:
@@ -50,12 +60,12 @@ class Plan:
 
     @cached_property
     def nfe(self) -> int:
-        """The number of network evaluations, counted."""
+        """The number of network evaluations."""
         return count_evaluations(self.path, self.sampler, self.start, self.times)
 
     @property
     def draws(self) -> int:
-        """How often noise is drawn on the way; 0 where a source has one picture only."""
+        """How often noise is drawn; 0 where a source has one result only."""
         drawn = []
 
         def noise(like: Tensor) -> Tensor:
@@ -66,22 +76,39 @@ class Plan:
         finish(sample(lambda x, t, source: torch.zeros_like(x), bridge, self.sampler, self.start, self.times))
         return len(drawn)
 
+    def warnings(self) -> list[str]:
+        """Return what a user should know before the work begins: a budget not met exactly, a poor result expected."""
+        found = []
+        if self.budget not in (None, self.nfe):
+            found.append(
+                f"sampler '{self.sampler.name}' cannot take exactly {self.budget} network evaluations; it takes"
+                f" {self.nfe}, in {self.steps} step{'s' if self.steps > 1 else ''}"
+            )
+        poor = self.sampler.warning(self.path, self.times)
+        return found if poor is None else [*found, poor]
+
     def within(self, nfe: int) -> "Plan":
-        """Return this plan with as many steps as `nfe` evaluations allow.
+        """Return this plan with the number of steps whose evaluations are closest to `nfe`; of two, the fewer.
 
         Raises:
-            UsageError: not even one step is possible.
+            UsageError: `nfe` is less than one step needs.
         """
-        least = replace(self, steps=1).nfe
-        if nfe < least:
+        least = self._steps(1)
+        if nfe < least.nfe:
             raise UsageError(
-                f"{nfe} evaluations are too few for sampler '{self.sampler.name}'", hint=f"give --nfe {least} or more"
+                f"sampler '{self.sampler.name}' needs at least {least.nfe} network evaluations, not {nfe}",
+                hint=f"pass --nfe {least.nfe} or more",
             )
-        low, high = 1, min(nfe + 1, MAX_STEPS)  # every step costs at least one evaluation
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if replace(self, steps=middle).nfe <= nfe else (low, middle - 1)
-        return replace(self, steps=low)
+        below, above = least, self._steps(min(nfe + 1, MAX_STEPS))  # every step takes at least one evaluation
+        while above.nfe > nfe and above.steps - below.steps > 1:
+            share = (nfe - below.nfe) / (above.nfe - below.nfe)
+            guess = below.steps + round(share * (above.steps - below.steps))
+            middle = self._steps(min(max(guess, below.steps + 1), above.steps - 1))
+            below, above = (middle, above) if middle.nfe <= nfe else (below, middle)
+        return replace(below if nfe - below.nfe <= abs(above.nfe - nfe) else above, budget=nfe)
+
+    def _steps(self, steps: int) -> "Plan":
+        return replace(self, steps=steps)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the JSON form, without the path, which belongs to the model."""

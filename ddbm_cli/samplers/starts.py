@@ -31,6 +31,7 @@ class Booted(Start):
     """One call at t_max, then a draw from the path about its estimate (DBIM's booting noise, arXiv:2405.15885)."""
 
     name: ClassVar[str] = "booted"
+    evaluations: ClassVar[int] = 1
 
     def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
         path, source = bridge.path, bridge.source

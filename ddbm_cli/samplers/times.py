@@ -1,7 +1,7 @@
-"""Time grids: where a sampler stops on its way from t_max to the target.
+"""Time grids: the times of a sampler's steps, falling from t_max to the target.
 
-gap     how far before t_max the first time lies; a bridge is singular at t_max itself
-t_min   the last time with noise; the path's own where not given
+gap     how far before t_max the first time is; a bridge is singular at t_max itself
+t_min   the last time with noise; if not given, the path's own, or 0 for paths that end at the estimate
 """
 
 from abc import ABC, abstractmethod
@@ -16,18 +16,18 @@ from torch import Tensor
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import ProbabilityPath
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _falling(shares: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later >= earlier for earlier, later in pairwise(shares)):
+def _falling(fractions: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later >= earlier for earlier, later in pairwise(fractions)):
         raise ValueError("the times must fall")
-    return shares
+    return fractions
 
 
 @settings
 class TimeGrid(ABC):
-    """Base: a subclass gives `times`."""
+    """Base: a subclass defines `times`."""
 
     name: ClassVar[str]
 
@@ -40,7 +40,7 @@ class TimeGrid(ABC):
 class Karras(TimeGrid):
     """Equal steps in t^(1/rho) from t_max - gap to t_min, then one to 0 (arXiv:2206.00364, eq. 5).
 
-    rho: larger puts more of the steps near the target; 7 in the papers, 0.6 to 0.8 in ECSI.
+    rho: larger values put more of the steps near the target; 7 in the papers, 0.6 to 0.8 in ECSI.
     """
 
     name: ClassVar[str] = "karras"
@@ -50,15 +50,15 @@ class Karras(TimeGrid):
     t_min: Annotated[float, Field(gt=0)] | None = None
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
-        first, last = path.t_max - self.gap, self.t_min or path.t_min
-        share = torch.linspace(0, 1, steps, dtype=torch.float64)
-        roots = first ** (1 / self.rho) + share * (last ** (1 / self.rho) - first ** (1 / self.rho))
+        first, last = path.before_source(self.gap), self.t_min or path.t_min
+        fraction = torch.linspace(0, 1, steps, dtype=torch.float64)
+        roots = first ** (1 / self.rho) + fraction * (last ** (1 / self.rho) - first ** (1 / self.rho))
         return torch.cat([roots**self.rho, torch.zeros(1, dtype=torch.float64)])
 
 
 @settings
 class Uniform(TimeGrid):
-    """Equal steps from t_max - gap to t_min (DBIM, arXiv:2405.15885)."""
+    """Equal steps from t_max - gap to t_min (DBIM, arXiv:2405.15885), or to 0 on paths that end at the estimate."""
 
     name: ClassVar[str] = "uniform"
 
@@ -66,12 +66,16 @@ class Uniform(TimeGrid):
     t_min: Annotated[float, Field(gt=0)] | None = None
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
-        return torch.linspace(path.t_max - self.gap, self.t_min or path.t_min, steps + 1, dtype=torch.float64)
+        last = self.t_min or (0.0 if path.ends_at_estimate else path.t_min)
+        return torch.linspace(path.before_source(self.gap), last, steps + 1, dtype=torch.float64)
 
 
 @settings
 class LogSNR(TimeGrid):
-    """Equal steps in log(b / c) from t_max - gap to t_min: many near both ends (DPM-Solver, arXiv:2206.00927)."""
+    """Equal steps in log(b / c) from t_max - gap to t_min (DPM-Solver, arXiv:2206.00927): many near both ends.
+
+    On paths that end at the estimate the last step goes from t_min to 0.
+    """
 
     name: ClassVar[str] = "log-snr"
 
@@ -79,32 +83,38 @@ class LogSNR(TimeGrid):
     t_min: Annotated[float, Field(gt=0)] | None = None
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
-        ends = torch.tensor([path.t_max - self.gap, self.t_min or path.t_min], dtype=torch.float64)
+        ends = torch.tensor([path.before_source(self.gap), self.t_min or path.t_min], dtype=torch.float64)
+        zero = ends.new_zeros(int(path.ends_at_estimate and self.t_min is None))
+        equal = steps - len(zero)
+        if path.noise_free or equal < 1:  # log(b / c) is infinite; or there is one step only
+            return torch.linspace(float(ends[0]), 0.0 if len(zero) else float(ends[1]), steps + 1, dtype=torch.float64)
         first, last = path.log_snr(ends)
-        wanted = torch.linspace(float(first), float(last), steps + 1, dtype=torch.float64)
-        return torch.cat([ends[:1], path.time_at(wanted[1:-1]), ends[1:]])
+        wanted = torch.linspace(float(first), float(last), equal + 1, dtype=torch.float64)
+        return torch.cat([ends[:1], path.time_at(wanted[1:-1]), ends[1:], zero])
 
 
 @settings
 class Timesteps(TimeGrid):
-    """Times that were chosen one by one, then 0; other numbers of steps interpolate them (as arXiv:2404.14507 does).
+    """A list of times, then 0; other numbers of steps interpolate the list (as arXiv:2404.14507 does).
 
-    Interpolated is log(share / (1 - share)), so that times stay close together near both ends.
+    The interpolation is in log(fraction / (1 - fraction)), so that times stay close together near both ends.
 
-    at: falling shares of t_max, each in (0, 1). The default stays close to the source, where a bridge decides about
-        large areas, leaps over the middle, where a small network turns noise into stains, and cleans up at the end.
+    at: falling fractions of t_max, each in (0, 1). The default has times close to the source, where a bridge decides
+        about large areas, none in the middle, where a small network produces blotches, and some near the target.
     """
 
     name: ClassVar[str] = "timesteps"
 
-    at: Annotated[tuple[Share, ...], Field(min_length=2), AfterValidator(_falling)] = (
+    at: Annotated[tuple[Fraction, ...], Field(min_length=2), AfterValidator(_falling)] = (
         *(0.9999, 0.999, 0.96),
         *(0.1, 0.03, 0.01, 0.003),
     )
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
-        shares = np.array(self.at)
-        places = np.linspace(0, len(shares) - 1, steps)
-        log_odds = np.interp(places, np.arange(len(shares)), np.log(shares / (1 - shares)))
-        inner = torch.from_numpy(shares if steps == len(shares) else 1 / (1 + np.exp(-log_odds)))
-        return torch.cat([path.t_max * inner, torch.zeros(1, dtype=torch.float64)])
+        fractions = np.array(self.at)
+        places = np.linspace(0, len(fractions) - 1, steps)
+        log_odds = np.interp(places, np.arange(len(fractions)), np.log(fractions / (1 - fractions)))
+        inner = torch.from_numpy(fractions if steps == len(fractions) else 1 / (1 + np.exp(-log_odds)))
+        last_noise = path.before_source(path.t_max * (1 - float(inner[0])))
+        times = (path.t_max * inner).clamp(max=last_noise)
+        return torch.cat([times, torch.zeros(1, dtype=torch.float64)])

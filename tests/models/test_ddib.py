@@ -78,7 +78,7 @@ def test_a_budget_is_of_both_ways(priors):
         plan = ddib.plan(**asked)
         calls = list(ddib.translate(torch.zeros(1, 3, 16, 16), NoiseSource(0, ["a"]), plan))
         assert [call.nfe for call in calls] == list(range(1, plan.nfe + 1))
-        assert plan.nfe <= asked.get("nfe", 10**6)
+        assert abs(plan.nfe - asked.get("nfe", plan.nfe)) <= 2, "one step is 2 to 4 evaluations, of both ways"
 
 
 def test_from_the_shell(priors, tmp_path):

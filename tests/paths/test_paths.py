@@ -1,6 +1,5 @@
 """Laws of all paths, and their golden values."""
 
-import dataclasses
 import math
 
 import pytest
@@ -8,10 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from ddbm_cli.paths import DDPM, PATHS, VP, I2SBBridge, VEBridge, VPBridge
+from ddbm_cli.paths.base import differentiate
+from tests.laws import changed, inner_times
 
 NAMES = list(PATHS)
-CONTINUOUS = [name for name in NAMES if name not in ("i2sb", "ddpm")]  # these are given step by step
-SOURCE_FREE = ["ve", "vp", "cosine", "ddpm"]
+SOURCE_FREE = [name for name, path in PATHS.items() if path.source_free]
 BRIDGES = [name for name in NAMES if name not in SOURCE_FREE]
 OFFICIAL = {
     "vp": VPBridge(beta_d=2.0, beta_min=0.1),
@@ -19,14 +19,6 @@ OFFICIAL = {
     "ve10": VEBridge(sigma_max=10.0),
     "i2sb": I2SBBridge(beta_min=0.1, beta_max=1.0),
 }
-
-
-def fields(kind):
-    return [field.name for field in dataclasses.fields(kind)]
-
-
-def inner_times(path, count=9):
-    return torch.linspace(0.05, 0.95, count, dtype=torch.float64) * path.t_max
 
 
 def close(value, wanted, tolerance=1e-10):
@@ -71,15 +63,6 @@ def test_priors_know_no_source(name):
     assert path.coefficients(inner_times(path)).a.eq(0).all()
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
-def test_derivatives_are_the_slopes(name):
-    path = PATHS[name]()
-    t, step = inner_times(path), 1e-6 * path.t_max
-    ahead, behind = path.coefficients(t + step), path.coefficients(t - step)
-    for slope, high, low in zip(path.derivatives(t), ahead, behind, strict=True):
-        assert torch.allclose(slope, (high - low) / (2 * step), rtol=1e-6, atol=1e-6 / path.t_max)
-
-
 def test_the_table_of_i2sb_has_the_slopes_of_its_rows():
     path = I2SBBridge()
     t = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.9], dtype=torch.float64)  # not the middle, where the rate has a kink
@@ -88,42 +71,16 @@ def test_the_table_of_i2sb_has_the_slopes_of_its_rows():
     assert torch.allclose(slope, wide, rtol=0.01)
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
-def test_signal_to_noise_falls_with_time(name):
-    path = PATHS[name]()
-    if path.noise_free:
-        pytest.skip("no noise")
-    assert path.log_snr(inner_times(path)).diff().lt(0).all()
-
-
 def test_log_snr_at_the_source_is_minus_infinity():
     path = VPBridge()
     assert path.log_snr(torch.tensor(path.t_max, dtype=torch.float64)) == -torch.inf
 
 
-@pytest.mark.parametrize("name", BRIDGES)
-def test_drifts_are_those_of_the_reference_process(name):
-    """f x - g^2 (score / 2 - h) is the velocity, and one more half g^2 of score the reverse drift (DDBM, eq. 7, 8)."""
-    path = PATHS[name]()
-    if path.noise_free or name == "i2sb":
-        pytest.skip("no continuous reference process")
-    x, x0, source = torch.randn(3, 2, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for t in inner_times(path, 5):
-        f, g2 = path.drift_rate(t), path.diffusion_squared(t)
-        score, h = path.score(x, x0, source, t), path.doob_h(x, source, t)
-        assert torch.allclose(path.velocity(x, x0, source, t), f * x - g2 * (score / 2 - h), atol=1e-9)
-        assert torch.allclose(path.reverse_drift(x, x0, source, t), f * x - g2 * (score - h), atol=1e-9)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_change_the_path(name):
-    kind = PATHS[name]
     t = torch.tensor(0.37, dtype=torch.float64)
-    plain = kind()
-    words = {"linear": "cosine", "twice": "once", False: True}
-    for field in fields(kind):
-        value = getattr(plain, field)
-        other = kind(**{field: words[value] if value in words else value * 2})
+    plain = PATHS[name]()
+    for field, other in changed(PATHS[name]):
         moved = [not torch.equal(x, y) for x, y in zip(plain.coefficients(t), other.coefficients(t), strict=True)]
         assert any(moved) or plain.t_min != other.t_min or plain.t_max != other.t_max, field
 
@@ -165,3 +122,11 @@ def test_ddpm_is_vp_in_steps():
     assert torch.allclose(DDPM().log_snr(t), VP().log_snr(t), rtol=0.01, atol=0.02)
     slopes, wanted = DDPM().derivatives(t + 1e-4), VP().derivatives(t + 1e-4)
     assert torch.allclose(slopes.b, wanted.b, rtol=0.02) and torch.allclose(slopes.c, wanted.c, rtol=0.02, atol=1e-4)
+
+
+def test_ddpm_has_the_slopes_between_its_steps():
+    t = torch.tensor([0.1003, 0.5007, 0.9001], dtype=torch.float64)
+    for schedule in ("linear", "scaled-linear", "cosine"):
+        path = DDPM(schedule=schedule)
+        for closed, automatic in zip(path.derivatives(t), differentiate(path, t), strict=True):
+            assert torch.allclose(closed, automatic, rtol=1e-9, atol=1e-12)

@@ -6,7 +6,7 @@ import torch
 from ddbm_cli.paths import VE, VP, VEBridge, VPBridge
 from ddbm_cli.samplers import Bridge, Implicit, Karras, NoiseSource, Plan, PredictorCorrector, Prior, finish, sample
 from tests.exact import GaussianPairs
-from tests.samplers.test_samplers import Given
+from tests.laws import Given
 
 NAMES = [str(index) for index in range(4)]
 

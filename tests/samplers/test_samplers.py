@@ -1,126 +1,35 @@
 """Laws of the samplers on pairs with an exact answer, and their golden values."""
 
 import dataclasses
-import json
-import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.paths import VE, VP, BrownianBridge, Cosine, I2SBBridge, RectifiedFlow, VEBridge, VPBridge
 from ddbm_cli.samplers import (
     ALIASES,
-    GRIDS,
     SAMPLERS,
     Booted,
     Bridge,
     Euler,
-    EulerMaruyama,
     HybridHeun,
     Implicit,
     Karras,
-    LogSNR,
     Multistep,
     NoiseSource,
     Pinned,
     Plan,
     Prior,
-    Start,
-    Timesteps,
     Uniform,
-    count_evaluations,
     finish,
     sample,
 )
 from ddbm_cli.samplers.base import Estimate, Interval
 from tests.exact import GaussianPairs
-
-PATHS = [VPBridge(), VEBridge(sigma_max=3.0), BrownianBridge(), VP(), Cosine()]
-DETERMINISTIC = [
-    (Euler(), 1),
-    (Implicit(), 1),
-    (HybridHeun(churn=0.0), 2),
-    (Multistep(order=2), 2),
-    (Multistep(order=3), 2),
-]
-
-
-def fields(kind):
-    return [field.name for field in dataclasses.fields(kind)]
-
-
-@dataclass(frozen=True)
-class Given(Start):
-    """Begin at a state that the test chooses."""
-
-    state: torch.Tensor
-    name: ClassVar[str] = "given"
-
-    def begin(self, bridge, t):
-        return self.state
-        yield
-
-
-def no_noise(like):
-    raise AssertionError("a deterministic sampler drew noise")
-
-
-def golden_cases():
-    from pathlib import Path
-
-    return json.loads((Path(__file__).parent.parent / "golden" / "samplers.json").read_text())
-
-
-@pytest.mark.parametrize("case", golden_cases())
-def test_samplers_equal_the_official_ones(case, golden):
-    settings, values = golden_cases()[case], load_file(golden / "samplers.safetensors")
-    if case.startswith("ddbm"):
-        path = VPBridge() if settings["path"] == "vp" else VEBridge(sigma_max=settings["sigma_max"])
-        w, churn = settings["w"], settings["churn"]
-        # The official VE code means something else by w, and ignores it in the stochastic step.
-        ve = {"doob_weight": (1 + w) / 2, "churn_doob_weight": 1.0}
-        sampler = HybridHeun(churn=churn, **(ve if settings["path"] == "ve" else {"doob_weight": w}))
-        grid, start = Karras(rho=settings["rho"]), Pinned()
-    else:
-        path = VPBridge() if settings["path"] == "vp" else VEBridge(sigma_max=settings["t_max"])
-        sampler = Implicit(eta=settings["eta"]) if "eta" in settings else Multistep(order=settings["order"])
-        grid, start = Uniform(), Booted()
-    times = grid.times(path, settings["steps"])
-    assert torch.allclose(times, values[f"{case}.times"], rtol=1e-12, atol=0)
-    noise = iter(values.get(f"{case}.noise", []))
-    bridge = Bridge(path, values["x_T"], lambda like: next(noise))
-    calls = []
-
-    def denoise(x, t, source):
-        calls.append(t)
-        return torch.tanh(0.7 * x + 0.2 * source).clamp(-1, 1)
-
-    result = finish(sample(denoise, bridge, sampler, start, times))
-    wanted = values[f"{case}.result"]
-    assert float((result - wanted).abs().max()) <= 1e-10 * float(wanted.max() - wanted.min())
-    assert len(calls) == settings["nfe"] == count_evaluations(path, sampler, start, times)
-
-
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-@pytest.mark.parametrize(("sampler", "order"), DETERMINISTIC, ids=lambda value: getattr(value, "name", str(value)))
-def test_ode_samplers_converge_at_their_order(path, sampler, order):
-    pairs = GaussianPairs(path)
-    source = pairs.sources(1, 1, 4, 4)
-    errors = []
-    for steps in (16, 32, 64):
-        times = LogSNR(gap=0.2 * path.t_max, t_min=0.1 * path.t_max).times(path, steps)
-        mean, std = pairs.marginal(times[0], source)
-        state = mean + std * torch.linspace(-1.5, 1.5, 16, dtype=torch.float64).view(1, 1, 4, 4)
-        result = finish(sample(pairs.denoise, Bridge(path, source, no_noise), sampler, Given(state), times))
-        errors.append(float((result - pairs.flow(state, times[0], times[-1], source)).abs().max()))
-    measured = torch.tensor(errors).log2().diff().neg()
-    assert measured.min() > order - 0.35, (errors, measured)
+from tests.laws import Given, no_noise
 
 
 @pytest.mark.parametrize("order", [2, 3])
@@ -145,38 +54,6 @@ def test_a_multistep_step_is_exact_for_polynomials(order):
     values = nodes.exp() * sum((0.2 * nodes) ** power for power in range(order))
     exact = c_s / c * x + (a_s - a * c_s / c) * source + c_s * torch.trapezoid(values, nodes)
     assert torch.allclose(stopped.value.value, exact, rtol=1e-9)
-
-
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        Implicit(),
-        Implicit(eta=0.5),
-        Implicit(eta=1.0),
-        EulerMaruyama(),
-        EulerMaruyama(noise=0.3),
-        HybridHeun(churn=0.33),
-        HybridHeun(churn=1.0),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("path", [VPBridge(), BrownianBridge(), VP()], ids=lambda path: path.name)
-def test_samples_converge_to_the_exact_moments(path, sampler):
-    """Mean and variance of the target for a source, closer with more steps, for every share of noise."""
-    pairs = GaussianPairs(path)
-    source = torch.full((1, 1, 250, 250), 0.4, dtype=torch.float64)
-    errors = []
-    for steps in (12, 96):
-        times = LogSNR(gap=1e-3, t_min=2e-3).times(path, steps)
-        mean, std = pairs.marginal(times[0], source)
-        noise = NoiseSource(steps, ["x"])
-        begin = mean + std * noise(source)
-        result = finish(sample(pairs.denoise, Bridge(path, source, noise), sampler, Given(begin), times))
-        mu, variance = pairs.target_given(source)
-        assert abs(float((result - mu).mean())) < 0.02 + 0.2 / steps
-        errors.append(abs(float(result.var()) / variance - 1))
-    # Eight times the steps: an eighth of the error at order 1, 0.35 of it at order 1/2; 0.006 is the draw's own error.
-    assert errors[1] < 0.35 * errors[0] + 0.012, errors
 
 
 def test_without_churn_the_hybrid_is_the_ode():
@@ -339,67 +216,6 @@ def test_i2sb_samples_on_its_table(own_step):
     assert abs(float(result.var()) / variance - 1) < 0.1
 
 
-CHANGES = {"order": 3, "churn_doob_weight": 0.3, "corrections": 2}
-
-
-def moved(value, field):
-    if field in CHANGES:
-        return CHANGES[field]
-    return 0.5 if value is None or value == 0 or value == 1 else value * 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "field"), [(name, field) for name, kind in SAMPLERS.items() for field in fields(kind)]
-)
-def test_every_field_of_a_sampler_changes_the_result(name, field):
-    path, kind = VPBridge(), SAMPLERS[name]
-    source = torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 4, 4)
-    times = Uniform(gap=0.01).times(path, 4)
-    results = []
-    for sampler in (kind(), kind(**{field: moved(getattr(kind(), field), field)})):
-        bridge = Bridge(path, source, NoiseSource(0, ["x"]))
-        results.append(finish(sample(lambda x, t, s: torch.tanh(x + s), bridge, sampler, Booted(), times)))
-    assert not torch.allclose(*results)
-
-
-@pytest.mark.parametrize(("name", "field"), [(name, field) for name, kind in GRIDS.items() for field in fields(kind)])
-def test_every_field_of_a_grid_changes_the_times(name, field):
-    kind = GRIDS[name]
-    changed = kind(**{field: {"t_min": 0.03, "at": (0.9, 0.1)}.get(field, 0.02)})
-    assert not torch.allclose(kind().times(VPBridge(), 6), changed.times(VPBridge(), 6))
-
-
-@pytest.mark.parametrize("name", GRIDS)
-@pytest.mark.parametrize("path", [VPBridge(), VEBridge(), BrownianBridge(), VP(), VE()], ids=lambda path: path.name)
-def test_grids_fall_from_source_to_target(name, path):
-    for steps in (1, 2, 17):
-        times = GRIDS[name]().times(path, steps)
-        assert len(times) == steps + 1 and times.dtype == torch.float64
-        assert times.diff().lt(0).all() and times[0] <= path.t_max and times[-1] >= 0
-
-
-def test_log_snr_steps_are_equal():
-    times = LogSNR(gap=0.01, t_min=0.01).times(VPBridge(), 8)
-    gaps = VPBridge().log_snr(times).diff()
-    assert torch.allclose(gaps, gaps.mean().expand(8), rtol=1e-9)
-
-
-def test_listed_times_are_taken_as_they_are():
-    assert Timesteps(at=(0.9, 0.5, 0.01)).times(VE(sigma_max=80.0), 3).tolist() == [72.0, 40.0, 0.8, 0.0]
-
-
-def test_other_numbers_of_steps_interpolate_the_list():
-    times = Timesteps(at=(0.99, 0.5)).times(VPBridge(), 3)
-    between = math.sqrt(99.0)  # the odds half way, on their logarithmic scale, from 99 to 1
-    assert times.tolist() == pytest.approx([0.99, between / (1 + between), 0.5, 0.0])
-
-
-@pytest.mark.parametrize("at", [(0.5, 0.9), (0.9,), (1.0, 0.5), (0.5, 0.0)])
-def test_listed_times_fall_from_1_to_0(at):
-    with pytest.raises(ValueError):
-        Timesteps(at=at)
-
-
 def test_priors_start_from_noise_of_the_path():
     path, noise = VE(sigma_max=7.0), NoiseSource(0, ["x"])
     times = Karras().times(path, 3)
@@ -423,39 +239,6 @@ def test_every_call_is_an_event():
     assert [event.t for event in events] == calls and plan.nfe == 11
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_budget_is_used_and_never_passed(name):
-    kind = SAMPLERS[name]
-    plan = Plan(
-        path=VPBridge(),
-        sampler=kind(),
-        grid=build(GRIDS, kind.home_grid, what="grid"),
-        start=Booted() if kind.home_start == "booted" else Pinned(),
-        steps=1,
-    )
-    for budget in (3, 10, 41):
-        within = plan.within(budget)
-        assert within.nfe <= budget < dataclasses.replace(within, steps=within.steps + 1).nfe
-    with pytest.raises(UsageError, match="too few"):
-        plan.within(0)
-
-
 def test_aliases_are_settings():
     for spec in ALIASES.values():
         build(SAMPLERS, spec, what="sampler")
-
-
-def test_noise_belongs_to_the_image():
-    """Alone or in company, first or last: the same name has the same noise; all else differs."""
-    like = torch.zeros(2, 3, 4, 4)
-    both, alone = NoiseSource(7, ["a", "b"]), NoiseSource(7, ["b"])
-    first, second = both(like), both(like)
-    assert torch.equal(first[1:], alone(like[:1])) and torch.equal(second[1:], alone(like[:1]))
-    assert not torch.equal(first[0], first[1]) and not torch.equal(first, second)
-    assert not torch.equal(first, NoiseSource(8, ["a", "b"])(like))
-    assert not torch.equal(first, NoiseSource(7, ["a", "b"], draw=1)(like))
-
-
-def test_noise_is_standard_normal():
-    draw = NoiseSource(0, ["x"])(torch.zeros(1, 3, 200, 200))
-    assert abs(float(draw.mean())) < 0.01 and abs(float(draw.std()) - 1) < 0.01

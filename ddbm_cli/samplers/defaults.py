@@ -1,0 +1,53 @@
+"""Default grid and start of each sampler on each path.
+
+The grids are those with the smallest error at 10 and 20 evaluations on pairs with exact estimates
+(tests/benchmarks/grids.py). VE paths have most of their noise levels at small times and need a grid that is fine
+there; on VP paths and tables equal steps in time already are.
+"""
+
+from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.samplers.base import Sampler, Start
+from ddbm_cli.samplers.starts import Booted, Pinned, Prior
+from ddbm_cli.samplers.times import Karras, LogSNR, TimeGrid, Uniform
+
+START_GAP = 1e-3
+"""Fraction of t_max before the source at which grids start that are not the papers' own."""
+
+UNIFORM, LOG_SNR, RHO_7, RHO_3, RHO_1_5 = "uniform", "log-snr", 7.0, 3.0, 1.5
+
+GRIDS_OF: dict[str, dict[str, str | float]] = {
+    "vp-bridge": {"": UNIFORM, "heun": RHO_3, "multistep": LOG_SNR, "predictor-corrector": RHO_3},
+    "ve-bridge": {"": RHO_7, "multistep": LOG_SNR},
+    "brownian": {"": RHO_7, "multistep": LOG_SNR},
+    "i2sb": {"": UNIFORM, "heun": LOG_SNR, "multistep": LOG_SNR, "euler-maruyama": LOG_SNR},
+    "rectified": {"": UNIFORM},
+    "ve": {"": RHO_7, "multistep": LOG_SNR},
+    "vp": {"": RHO_3, "multistep": RHO_7},
+    "cosine": {"": RHO_1_5, "multistep": RHO_3, "euler-maruyama": UNIFORM},
+    "ddpm": {"": RHO_3, "multistep": RHO_7},
+}
+"""Path -> sampler -> grid, a number for `Karras` with that rho; "" is every other sampler."""
+
+
+def default_grid(path: ProbabilityPath, sampler: Sampler) -> TimeGrid:
+    """Return the grid of a sampler on a path where the user chooses none; for paths of plug-ins, `Karras(rho=3)`."""
+    kinds = GRIDS_OF.get(path.name, {"": RHO_3})
+    kind = kinds.get(sampler.name, kinds[""])
+    if isinstance(kind, float):
+        return Karras(rho=kind)
+    if path.noise_free:
+        return Uniform(gap=0.0)
+    gap = START_GAP * path.t_max
+    return Uniform(gap=gap) if kind == UNIFORM else LogSNR(gap=gap)
+
+
+def default_start(path: ProbabilityPath, sampler: Sampler) -> Start:
+    """Return the start of a sampler on a path where the user chooses none.
+
+    On a noise-free path the source is the first state, so that one evaluation is enough for one step.
+    """
+    if path.source_free:
+        return Prior()
+    if path.noise_free or sampler.default_start == "pinned":
+        return Pinned()
+    return Booted()
