@@ -9,7 +9,7 @@ import torch
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import spell
-from ddbm_cli.paths import DDPM, PATHS, VE, BrownianBridge, Cosine, RectifiedFlow, VEBridge, VPBridge
+from ddbm_cli.paths import DDPM, PATHS, VE, BrownianBridge, RectifiedFlow, VEBridge, VPBridge
 from ddbm_cli.samplers import (
     GRIDS,
     SAMPLERS,
@@ -100,7 +100,6 @@ def error_on_two_values(path, sampler, grid, steps):
         (VE(), Implicit(), Uniform()),
         (VEBridge(), Implicit(), Uniform()),
         (BrownianBridge(), Implicit(), Uniform(t_min=1e-4)),
-        (Cosine(), HybridHeun(churn=0.0), Karras()),
     ],
     ids=lambda each: spell(each)[:30],
 )
