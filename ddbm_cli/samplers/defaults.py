@@ -21,7 +21,7 @@ GRIDS_OF: dict[str, dict[str, str | float]] = {
     "brownian": {"": RHO_7, "multistep": LOG_SNR},
     "i2sb": {"": UNIFORM, "heun": LOG_SNR, "multistep": LOG_SNR, "euler-maruyama": LOG_SNR},
     "rectified": {"": UNIFORM},
-    "ve": {"": RHO_7, "multistep": LOG_SNR},
+    "ve": {"": RHO_7, "implicit": LOG_SNR, "multistep": LOG_SNR},
     "vp": {"": RHO_3, "multistep": RHO_7},
     "cosine": {"": RHO_1_5, "multistep": RHO_3, "euler-maruyama": UNIFORM},
     "ddpm": {"": RHO_3, "multistep": RHO_7},

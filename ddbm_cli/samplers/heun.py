@@ -10,8 +10,8 @@ Doob's weight w multiplies Doob's term h = grad log p(x_T | x_t) in both drifts;
 
 The released code defines w differently for VE: its w is `doob_weight` (1 + w) / 2 and `churn_doob_weight` 1 here.
 
-Heun's second slope divides by the noise c at the end of the step. Where the noise-to-signal ratio c / b falls by a
-large factor in one step, this amplifies the error of the first slope; see `min_ratio`.
+Heun's second slope divides by the noise c at the end of the step. Where the noise-to-signal ratio c / b, or c of a
+prior, falls by a large factor in one step, this amplifies the error of the first slope; see `min_ratio`.
 """
 
 from dataclasses import replace
@@ -40,8 +40,8 @@ class HybridHeun(Sampler):
 
     churn: fraction of each step that is done as SDE.
     doob_weight: w. churn_doob_weight: w of the SDE part, the same when not given.
-    min_ratio: leave out the second slope where c / b falls below this fraction of its value at the first slope. Not
-        given: 0.1 in a plan; 0, never, elsewhere. 0 is the released code's sampler.
+    min_ratio: leave out the second slope where c / b (c of a prior) falls below this fraction of its value at the
+        first slope. Not given: 0.1 in a plan; 0, never, elsewhere. 0 is the released code's sampler.
     """
 
     name: ClassVar[str] = "heun"
@@ -112,7 +112,9 @@ class HybridHeun(Sampler):
 
 
 def _ratio(path: ProbabilityPath, t: Tensor, s: Tensor) -> Tensor:
-    """Return c / b at s relative to c / b at t."""
+    """Return c / b at s relative to c / b at t; of a prior c alone, since near its start b, not c, makes the ratio."""
+    if path.source_free:
+        return path.coefficients(s).c / path.coefficients(t).c
     return torch.exp((path.log_snr(t) - path.log_snr(s)) / 2)
 
 

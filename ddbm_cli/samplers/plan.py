@@ -96,7 +96,7 @@ class Plan:
         least = self._steps(1)
         if nfe < least.nfe:
             raise UsageError(
-                f"sampler '{self.sampler.name}' needs at least {least.nfe} network evaluations, not {nfe}",
+                f"{nfe} network evaluations are too few for sampler '{self.sampler.name}'",
                 hint=f"pass --nfe {least.nfe} or more",
             )
         below, above = least, self._steps(min(nfe + 1, MAX_STEPS))  # every step takes at least one evaluation

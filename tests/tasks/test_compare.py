@@ -291,7 +291,7 @@ def test_sdedit_is_a_method_like_any(folder, prior):
     """With a prior as its model, at several strengths; a bridge cannot do it, which costs its column."""
     compare(folder, "dbim", f"sdedit:0.2,0.6,model={prior}", f"sdedit:0.4,model={folder / 'tiny.safetensors'}")
     bridge, low, high, wrong = told(folder)["methods"]
-    assert [row["method"] for row in (low, high)] == ["sdedit:0.2, 5 NFE", "sdedit:0.6, 5 NFE"]
+    assert [row["method"] for row in (low, high)] == ["sdedit:0.2, 4 NFE", "sdedit:0.6, 4 NFE"]
     assert "error" not in bridge and "needs a prior" in wrong["error"]
     assert "--method sdedit --strength 0.6" in high["commands"]["0.png"]
     assert "strength 0.6 = sigma 6.1" in high["sampling"] and "sigma" not in bridge["sampling"]
