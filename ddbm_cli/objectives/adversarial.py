@@ -1,4 +1,5 @@
-"""pix2pix's objective (arXiv:1611.07004, eq. 4): look real to a critic that knows the source, and be near the target.
+"""pix2pix's objective (arXiv:1611.07004, eq. 4): a critic that gets the source must take the output for
+a real image, and the output must be close to the target.
 
 loss = -log D(x_T, G(x_T)) + l1 |G(x_T) - x_0|,    the critic's: -(log D(x_T, x_0) + log(1 - D(x_T, G(x_T)))) / 2
 """
@@ -20,8 +21,8 @@ from ddbm_cli.objectives.objective import Loss, Objective
 class Adversarial(Objective):
     """The network is trained with a discriminator of patches, one step of each in turn (pix2pix).
 
-    l1: weight of the distance to the target. rate: the critic's learning rate, of Adam with beta_1 0.5.
-    channels, layers: the critic's width and depth; 3 layers look at patches of 70 pixels, 2 of 34.
+    l1: weight of the L1 distance to the target. rate: learning rate of the critic's Adam, whose beta1 is 0.5.
+    channels, layers: width and depth of the critic; 3 layers see patches of 70 pixels, 2 layers of 34.
     """
 
     name: ClassVar[str] = "pix2pix"
@@ -55,7 +56,7 @@ class _AdversarialLoss(Loss):
     ) -> Tensor:
         made = denoiser(denoiser.path.training_state(x0, source, eps, t), t, source, conditions)
         self._teach(source, x0, made.detach())
-        self._critic.requires_grad_(False)  # it is only asked now
+        self._critic.requires_grad_(False)  # its weights get no gradient from the network's loss
         looks: Tensor = F.softplus(-self._critic(source, made)).flatten(1).mean(1)
         self._critic.requires_grad_(True)
         looks += self._l1 * (made - x0).abs().flatten(1).mean(1)

@@ -1,4 +1,4 @@
-"""What training minimises: the error of the estimated target, each time's error counted alike.
+"""The denoising loss: the squared error of the estimated target, weighted so that all times count alike.
 
     loss = | D(x_t, t, x_T) - x_0 |^2 / out(t)^2,    x_t = a x_T + b x_0 + c eps     (DDBM arXiv:2309.16948, eq. 10)
 
@@ -23,7 +23,7 @@ def denoising_loss(
     Args:
         x0, source, eps: target, source and standard noise, (B, C, H, W).
         t: times (B,), float64.
-        conditions: what the network is told of each.
+        conditions: label and source condition of each image.
     """
     x_t = denoiser.path.training_state(x0, source, eps, t)
     weight = denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
@@ -33,7 +33,7 @@ def denoising_loss(
 
 @settings
 class Denoising(Objective):
-    """The denoising loss: what bridges, priors and rectified flows learn from."""
+    """The denoising loss, for bridges, priors and rectified flows."""
 
     name: ClassVar[str] = "denoising"
 

@@ -1,4 +1,4 @@
-"""An objective: the loss of a batch, and what else is trained beside the network for it."""
+"""An objective: the loss of a batch, and further modules that are trained for it."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -11,7 +11,7 @@ from ddbm_cli.foundation.settings import settings
 
 
 class Loss(ABC):
-    """The loss of one run; `modules` and `optimizers` are its own, and are saved with the run."""
+    """The loss of one run. `modules` and `optimizers` belong to it and are saved with the run."""
 
     def __init__(self) -> None:
         self.modules: dict[str, nn.Module] = {}
@@ -33,16 +33,16 @@ class Loss(ABC):
             denoiser: what is trained.
             x0, source, eps: target, source and standard noise, (B, C, H, W).
             t: times (B,), float64.
-            conditions: what the network is told of each.
+            conditions: label and source condition of each image.
         """
 
 
 @settings
 class Objective(ABC):
-    """Base: a subclass gives `create`."""
+    """Base: a subclass implements `create`."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def create(self, device: torch.device) -> Loss:
-        """Return the loss of a run that begins, on its device."""
+        """Return the loss of a new run, on its device."""

@@ -1,4 +1,4 @@
-"""Which times training looks at."""
+"""Distributions of training times."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,13 +14,13 @@ from ddbm_cli.paths import ProbabilityPath
 
 @settings
 class TimeDistribution(ABC):
-    """Base: a subclass turns uniform numbers into times."""
+    """Base: a subclass implements `share`."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
-        """Map u, uniform in 0..1, to a share of the way from t_min to t_max."""
+        """Map u, uniform in 0..1, to the fraction of the interval from t_min to t_max."""
 
     def times(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         """Return times of `path` for u uniform in 0..1, float64 and strictly before t_max, where no noise is left."""
