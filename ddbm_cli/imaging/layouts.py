@@ -15,7 +15,7 @@ Nothing in a test folder is trained on. What is held out for validation is val, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
@@ -49,20 +49,29 @@ class Sides:
     """Where sources and targets are.
 
     source: None where there are only targets. exclude: sub-folders that are not part of it.
-    side_by_side: each image of `target` shows the source in its left half and the target in its right half.
+    side_by_side: each image of `target` shows the source in its left half and the target in its right half; the other
+        way round where it is `mirrored`.
     """
 
     source: Path | None
     target: Path
     exclude: tuple[Path, ...] = ()
     side_by_side: bool = False
+    mirrored: bool = False
 
     @property
     def words(self) -> str:
         """The folders, as one line."""
         if self.side_by_side:
-            return f"{self.target} (side by side: source left, target right)"
+            left, right = ("target", "source") if self.mirrored else ("source", "target")
+            return f"{self.target} (side by side: {left} left, {right} right)"
         return f"{self.source} -> {self.target}" if self.source else str(self.target)
+
+    def swapped(self) -> "Sides":
+        """Return the sides with source and target exchanged."""
+        if self.source is None:
+            return replace(self, mirrored=self.side_by_side and not self.mirrored)
+        return replace(self, source=self.target, target=self.source)
 
 
 @dataclass(frozen=True)
@@ -72,25 +81,40 @@ class Layout:
     train: Sides
     held_out: Sides | None = None
 
+    def swapped(self) -> "Layout":
+        """Return the layout with sources and targets exchanged."""
+        return Layout(self.train.swapped(), self.held_out.swapped() if self.held_out else None)
 
-def layouts_of(roots: Sequence[Path], *, targets_only: bool, exclude: Sequence[Path] = ()) -> list[Layout]:
+
+def layouts_of(
+    roots: Sequence[Path], *, targets_only: bool, exclude: Sequence[Path] = (), swap: bool = False
+) -> list[Layout]:
     """Find the layout of each root, or of two roots that are sources and targets.
 
     Args:
         roots: folders.
         targets_only: only targets are used: the B of pairs, else all images of a root.
         exclude: folders that are not data, such as the run's.
+        swap: exchange sources and targets.
 
     Raises:
         UsageError: a root is missing, or its layout is unknown.
     """
+    found = _layouts(roots, targets_only=targets_only, exclude=exclude, swap=swap)
+    return [layout.swapped() for layout in found] if swap and not targets_only else found
+
+
+def _layouts(roots: Sequence[Path], *, targets_only: bool, exclude: Sequence[Path], swap: bool) -> list[Layout]:
     for root in roots:
         if not root.is_dir():
             what = "not a folder" if root.exists() else "no such folder"
-            raise UsageError(f"{root}: {what}", hint="make pairs with: ddbm data edges IMAGES OUT")
+            raise UsageError(f"{root}: {what}", hint="pass a folder, or a list of pairs (csv, tsv, jsonl, json)")
     found = [_pairs_of(root) for root in roots]
     if targets_only:
-        return [_targets(layout, root) for layout, root in zip(found, roots, strict=True)]
+        return [
+            _targets(layout.swapped() if layout and swap else layout, root)
+            for layout, root in zip(found, roots, strict=True)
+        ]
     if len(roots) == 2 and found == [None, None]:
         both = Sides(roots[0], roots[1])
         if _have_common_name(both, exclude):

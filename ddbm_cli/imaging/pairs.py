@@ -2,7 +2,7 @@
 
 A pair is two files of the same path below their folders, but for the extension; Unicode spellings of one name are
 equal. Where there are only targets, as for a prior, each image is a pair without a source. `imaging.layouts` finds the
-folders.
+folders; `imaging.lists` reads lists of pairs.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.layouts import Sides, layouts_of
+from ddbm_cli.imaging.lists import held_out, is_list, metadata_of, read_rows, used
 from ddbm_cli.imaging.walk import Listing, Problem, Skipped, list_images
 
 FEW = 4
@@ -22,18 +23,22 @@ FEW = 4
 class Pair:
     """Two files that show the same thing; `name` is their stem, with sub-folders, and tells pairs of one root apart.
 
-    source: None where there are only targets. side_by_side: both are one file, the source its left half.
+    source: None where there are only targets. side_by_side: both are one file, the source its left half; its right
+    half where it is `mirrored`. given_class, caption: what a list says of it.
     """
 
     name: str
     source: Path | None
     target: Path
     side_by_side: bool = False
+    mirrored: bool = False
+    given_class: str = ""
+    caption: str = ""
 
     @property
-    def folder(self) -> str:
-        """The uppermost folder that it lies in, which names its class; "" for none."""
-        return self.name.partition("/")[0] if "/" in self.name else ""
+    def class_name(self) -> str:
+        """Its class: that of the list, or the uppermost folder that it lies in; "" for none."""
+        return self.given_class or (self.name.partition("/")[0] if "/" in self.name else "")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,12 @@ class PairSplit:
 
 
 def find_pairs(
-    roots: Sequence[Path], *, val_share: float, targets_only: bool = False, exclude: Sequence[Path] = ()
+    roots: Sequence[Path],
+    *,
+    val_share: float,
+    targets_only: bool = False,
+    exclude: Sequence[Path] = (),
+    swap: bool = False,
 ) -> PairSplit:
     """Collect the pairs of all roots, in an order that depends on names alone.
 
@@ -62,10 +72,11 @@ def find_pairs(
     pairs at least one is held out, and at least one is not.
 
     Args:
-        roots: folders in one of the layouts of `imaging.layouts`.
+        roots: folders in one of the layouts of `imaging.layouts`, and lists of pairs.
         val_share: fraction of the pairs to hold out, 0..1, where the layout does not name a split; 0 for none.
         targets_only: the roots may be plain folders of images, and of pairs only the targets are used.
         exclude: folders that are not data, such as the run's.
+        swap: exchange sources and targets.
 
     Raises:
         UsageError: a root is missing, its layout is unknown, a sub-folder cannot be opened, or there are no pairs.
@@ -73,7 +84,15 @@ def find_pairs(
     found = PairSplit()
     pairs: list[Pair] = []
     held: list[bool | None] = []  # None: the layout does not say
-    for layout in layouts_of(roots, targets_only=targets_only, exclude=exclude):
+    folders = []
+    for root in roots:
+        listed = _listed(root, found, targets_only=targets_only, swap=swap)
+        if listed is None:
+            folders.append(root)
+            continue
+        pairs += listed[0]
+        held += listed[1]
+    for layout in layouts_of(folders, targets_only=targets_only, exclude=exclude, swap=swap):
         found.folders.append(layout.train.words)
         train = _match(layout.train, exclude, found)
         val = _match(layout.held_out, exclude, found) if layout.held_out else []
@@ -99,16 +118,49 @@ def find_pairs(
     return found
 
 
+def _listed(
+    root: Path, found: PairSplit, *, targets_only: bool, swap: bool
+) -> tuple[list[Pair], list[bool | None]] | None:
+    """Return the pairs of a list, or of a folder that holds one, and which are held out; None for other folders."""
+    is_folder = root.is_dir()
+    files = metadata_of(root) if is_folder else [(root, "")] if is_list(root) and root.exists() else []
+    rows = []
+    for file, split in files:
+        try:
+            these, problems = read_rows(file, targets_only=targets_only, inside=is_folder, split=split)
+        except UsageError:
+            if not is_folder:
+                raise
+            return None  # metadata of something else
+        rows += these
+        found.broken.extend(problems)
+    if not files:
+        return None
+    words = "list, target -> source" if swap and not targets_only else "list"
+    found.folders.append(f"{', '.join(str(file) for file, _ in files)} ({words})")
+    pairs, splits = [], []
+    for row, is_used in zip(rows, used([row.split for row in rows]), strict=True):
+        source, target = (row.target, row.source) if swap and row.source else (row.source, row.target)
+        if target is None or (source is None and not targets_only):
+            found.unpaired.extend(path for path in (source, target) if path)
+        elif is_used:
+            source = None if targets_only else source
+            pairs.append(Pair(row.name, source, target, given_class=row.class_name, caption=row.caption))
+            splits.append(row.split)
+    return pairs, held_out(splits)
+
+
 def _hold_out(pairs: Sequence[Pair], held: Sequence[bool | None], share: float) -> list[bool]:
     """Decide what the layout does not: whether each pair is held out."""
     ranks = [_rank(pair.name) for pair in pairs]
     loose = [index for index, each in enumerate(held) if each is None]
     out = {index for index in loose if ranks[index] < share and len(loose) >= FEW}
     if len(loose) >= FEW and share > 0:
-        if not out and True not in held:
-            out = {min(loose, key=ranks.__getitem__)}
-        elif len(out) == len(loose) and False not in held:
-            out.remove(max(out, key=ranks.__getitem__))
+        lowest, highest = (limit(ranks[index] for index in loose) for limit in (min, max))
+        if not out and True not in held:  # pairs of one name stay together
+            out = {index for index in loose if ranks[index] == lowest}
+        if len(out) == len(loose) and False not in held:
+            out = {index for index in out if ranks[index] != highest}
     return [index in out if each is None else each for index, each in enumerate(held)]
 
 
@@ -126,7 +178,9 @@ def _match(sides: Sides, exclude: Sequence[Path], found: PairSplit) -> list[Pair
     targets = files_of(sides.target)
     if sides.source is None:
         source = dict(targets) if sides.side_by_side else {}
-        return [Pair(name, source.get(name), path, sides.side_by_side) for name, path in targets.items()]
+        return [
+            Pair(name, source.get(name), path, sides.side_by_side, sides.mirrored) for name, path in targets.items()
+        ]
     sources = files_of(sides.source)
     found.unpaired.extend(sources.get(name) or targets[name] for name in sorted(sources.keys() ^ targets.keys()))
     return [Pair(name, sources[name], targets[name]) for name in sorted(sources.keys() & targets.keys())]

@@ -28,8 +28,8 @@ def prepared(pair: Pair, preprocess: Preprocess) -> Tensor:
     """
     with opened(pair.target) as image:
         if pair.side_by_side:
-            left, right = _halves(pair, image)
-            return torch.stack([_pixels(half, preprocess, right.size) for half in (left, right)])
+            halves = _halves(pair, image)
+            return torch.stack([_pixels(half, preprocess, half.size) for half in halves])
         size = image.size
         target = _pixels(image, preprocess, size)
     if pair.source is None:
@@ -78,11 +78,12 @@ def _check(pair: Pair, source: Size, target: Size, preprocess: Preprocess) -> No
 
 
 def _halves(pair: Pair, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Return source and target of an image that shows both."""
     middle = image.width // 2
     if not middle:
         raise ImageError(f"{pair.target}: too narrow for two images", hint="remove it")
-    boxes = ((0, 0, middle, image.height), (middle, 0, 2 * middle, image.height))
-    return image.crop(boxes[0]), image.crop(boxes[1])
+    left, right = (image.crop((x, 0, x + middle, image.height)) for x in (0, middle))
+    return (right, left) if pair.mirrored else (left, right)
 
 
 def _pixels(image: Image.Image, preprocess: Preprocess, like: Size) -> Tensor:

@@ -6,7 +6,7 @@ from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 
 MODEL, SAMPLING, CONDITIONS, IMAGE, FILES = "Model", "Sampling", "Conditions and guidance", "Image", "Files"
-SPEED, PRINTED = "Speed", "Messages"
+SPEED, PRINTED, DATA = "Speed", "Messages", "Data"
 PANELS = (MODEL, SAMPLING, CONDITIONS, IMAGE, FILES, SPEED, PRINTED)
 """Sections of help that commands share, in order; a command's own sections come first."""
 
@@ -24,6 +24,10 @@ Dtype = Annotated[
         metavar="NAME",
         panel=MODEL,
     ),
+]
+Direction = Annotated[
+    Literal["AtoB", "BtoA"],
+    Field("Which side is the source. BtoA exchanges sources and targets.", metavar="NAME", panel=DATA),
 ]
 Sampler = Annotated[
     str | None,

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import MODEL, SAMPLING, Device, Grid, Sampler
+from ddbm_cli.options.groups import DATA, MODEL, SAMPLING, Device, Direction, Grid, Sampler
 
-RUN, DATA, OPTIMISER, CARD = "Run", "Data", "Optimiser", "Model card"
+RUN, OPTIMISER, CARD = "Run", "Optimiser", "Model card"
 PANELS = (RUN, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
 
 Spec = "NAME:FIELD=VALUE"
@@ -137,7 +137,7 @@ class TrainRequest:
     data: Annotated[
         tuple[Path, ...],
         Field(
-            "Folders of pairs: A/ and B/, or train/A ...; for a prior, of images.",
+            "Folders of pairs, A/ and B/ or train/A ..., or lists of pairs (csv, jsonl); for a prior, of images.",
             argument=True,
             metavar="[DATA...]",
             repeat=True,
@@ -219,6 +219,7 @@ class TrainRequest:
             panel=DATA,
         ),
     ] = None
+    direction: Direction = "AtoB"
     check: Annotated[
         bool, Field("Decode every image before the first step, also of data above 256 MiB.", panel=DATA)
     ] = False

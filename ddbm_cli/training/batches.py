@@ -80,7 +80,7 @@ class Batches:
         self._size = size
         self._seed = seed
         self._augment = augment
-        self._labels = torch.tensor([classes.index(pair.folder) for pair in pairs]) if classes else None
+        self._labels = torch.tensor([classes.index(pair.class_name) for pair in pairs]) if classes else None
         self._drop = drop
         self.failures: dict[int, ImageError] = {}
         self._reported = 0

@@ -81,7 +81,7 @@ def test_a_class_may_be_called_train(tmp_path):
     for side in "AB":
         put(*(tmp_path / side / name for name in ("train/1.png", "bus/2.png")))
     found = find_pairs([tmp_path], val_share=0)
-    assert names(found.train) == ["bus/2", "train/1"] and [pair.folder for pair in found.train] == ["bus", "train"]
+    assert names(found.train) == ["bus/2", "train/1"] and [pair.class_name for pair in found.train] == ["bus", "train"]
 
 
 def test_two_folders_of_images_are_sources_and_targets(tmp_path):

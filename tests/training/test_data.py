@@ -146,3 +146,15 @@ def test_many_faults_are_counted(root):
     errors = [DdbmError(f"fault {index}", hint="") for index in range(9)]
     text = dataclasses.replace(loaded, failures=errors).facts()["Unusable"]
     assert text.endswith("fault 4; and 4 more")
+
+
+def test_a_list_with_classes_trains_in_the_direction_that_is_asked(root):
+    rows = [f"A/{index:03d}.png,B/{index:03d}.png,{'cat' if index % 2 else 'dog'}" for index in range(12)]
+    (root / "pairs" / "list.csv").write_text("source,target,class\n" + "\n".join(rows))
+    changes = {"data": [root / "pairs" / "list.csv"], "classes": True, "val_share": 0, "augment": []}
+    there, back = (load_data(asked(root, direction=name, **changes), exclude=()) for name in ("AtoB", "BtoA"))
+    assert there.classes == ("cat", "dog")
+    assert (there.batches[0].target == back.batches[0].source).all()
+    assert not (there.batches[0].target == back.batches[0].target).all()
+    list(run(asked(root, direction="BtoA", **changes)))
+    assert request({}, resume=root / "run").direction == "BtoA"

@@ -71,12 +71,13 @@ def classes_of(pairs: PairSplit) -> tuple[str, ...]:
     Raises:
         UsageError: an image is in no folder of a class.
     """
-    names = sorted({pair.folder for pair in pairs.train})
-    odd = [pair.target for pair in (*pairs.train, *pairs.val) if not pair.folder or pair.folder not in names]
+    names = sorted({pair.class_name for pair in pairs.train})
+    odd = [pair.target for pair in (*pairs.train, *pairs.val) if not pair.class_name or pair.class_name not in names]
     if odd:
         raise UsageError(
-            f"{odd[0]} is not in the folder of a class that has training images",
-            hint="put every image into a folder of its class: A/cat/1.png and B/cat/1.png; or leave out --classes",
+            f"{odd[0]} has no class that has training images",
+            hint="put every image into a folder of its class, A/cat/1.png and B/cat/1.png, or name it in the column "
+            "class of a list; or leave out --classes",
         )
     return tuple(names)
 

@@ -77,7 +77,13 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         UsageError: there are none, or their layout is unknown.
         DdbmError: most of them cannot be used.
     """
-    pairs = find_pairs(request.data, val_share=request.val_share, targets_only=request.is_prior, exclude=exclude)
+    pairs = find_pairs(
+        request.data,
+        val_share=request.val_share,
+        targets_only=request.is_prior,
+        exclude=exclude,
+        swap=request.direction == "BtoA",
+    )
     if request.fit is None:
         request = dataclasses.replace(request, fit=fit_of(pairs.train))
     assert request.fit
