@@ -1,22 +1,22 @@
-"""`ddbm data`: create training data; options in, events out."""
+"""`ddbm data`: create, check and preview training data; options in, events out."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, signature
+from ddbm_cli.cli import console, early, signature
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.options import groups
 from ddbm_cli.options.check import from_options
-from ddbm_cli.options.data import SKETCH, EdgesRequest
+from ddbm_cli.options.data import SKETCH, CheckRequest, EdgesRequest, PreviewRequest
 
-app = typer.Typer(no_args_is_help=True, help="Create training data.", cls=Group)
+app = typer.Typer(no_args_is_help=True, help="Create, check and preview training data.", cls=Group)
 
 
 @app.callback()
 def group() -> None:
-    """Create training data."""
+    """Create, check and preview training data."""
 
 
 @app.command(cls=Command)
@@ -37,5 +37,52 @@ def edges(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     request = from_options(EdgesRequest, given, command="data edges")
 
     from ddbm_cli.tasks.edges import run
+
+    raise typer.Exit(console.render(run(request), quiet=shown.quiet, json=shown.json, progress=not shown.no_progress))
+
+
+@app.command(cls=Command)
+@signature.takes(CheckRequest, groups.Printed, panels=("", *groups.PANELS))
+def check(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Check data before training: layout, names, sizes, broken, identical, swapped and repeated pairs.
+
+    Every image is read, and nothing is changed. With --fix FILE.csv a list of the pairs that can be used is written,
+    which ddbm train takes in place of the folders.
+
+    \b
+    Examples:
+      ddbm data check pairs/
+      ddbm data check pairs.csv --size 256
+      ddbm data check pairs/ --fix good.csv && ddbm train good.csv
+
+    \b
+    Exit codes: 0 every pair can be used, perhaps with doubts; 3 some cannot; 1 none can.
+    """
+    shown = groups.Printed(**printed)
+    request = from_options(CheckRequest, given, command="data check")
+    for path in request.data:
+        early.exists(path, what="data")
+
+    from ddbm_cli.tasks.data_check import run
+
+    raise typer.Exit(console.render(run(request), quiet=shown.quiet, json=shown.json, progress=not shown.no_progress))
+
+
+@app.command(cls=Command)
+@signature.takes(PreviewRequest, groups.Printed, panels=("", *groups.PANELS))
+def preview(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Show augmented pairs on one sheet, exactly as the network gets them: source left, target right.
+
+    \b
+    Examples:
+      ddbm data preview pairs/
+      ddbm data preview pairs/ --size 128 --augment flip -n 32 -o sheet.png
+    """
+    shown = groups.Printed(**printed)
+    request = from_options(PreviewRequest, given, command="data preview")
+    for path in request.data:
+        early.exists(path, what="data")
+
+    from ddbm_cli.tasks.data_preview import run
 
     raise typer.Exit(console.render(run(request), quiet=shown.quiet, json=shown.json, progress=not shown.no_progress))

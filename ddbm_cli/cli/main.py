@@ -26,7 +26,7 @@ COMMANDS = {
 }
 """Modules of this package, each with a function of its own name, and the first line of its help."""
 
-GROUPS = {"data": "Create training data.", "weights": "Get, check, import and share models."}
+GROUPS = {"data": "Create, check and preview training data.", "weights": "Get, check, import and share models."}
 """Modules with several commands, and the first line of their help."""
 
 COMPLETION = "_DDBM_COMPLETE"

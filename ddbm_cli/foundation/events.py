@@ -134,7 +134,7 @@ class Uploaded:
 
 @event()
 class Diagnosed:
-    """One check of `ddbm doctor`; `hint` is the remedy where it is not `well`. Without `grave`, it only limits."""
+    """One check of doctor or data; `hint` is the remedy where it is not `well`. Without `grave`, it only limits."""
 
     name: str
     well: bool

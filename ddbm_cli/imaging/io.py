@@ -43,11 +43,11 @@ _FORMAT_OF_EXTENSION = {"jpeg": "jpg", "jfif": "jpg", "jpe": "jpg", "tif": "tiff
 # other programs.
 Image.init()
 _WANTED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "PPM", "JPEG2000")
-_READABLE: list[str] = [name for name in _WANTED if name in Image.OPEN]
-_WHAT_CAN_BE_READ = f"these formats can be read: {', '.join(_READABLE)}"
+READABLE: list[str] = [name for name in _WANTED if name in Image.OPEN]
+_WHAT_CAN_BE_READ = f"these formats can be read: {', '.join(READABLE)}"
 
 IMAGE_EXTENSIONS = frozenset(
-    {extension for extension, name in Image.registered_extensions().items() if name in _READABLE}
+    {extension for extension, name in Image.registered_extensions().items() if name in READABLE}
 )
 """What counts as an image in a folder, by the file's extension: everything that this Pillow can read."""
 
@@ -186,9 +186,9 @@ def image_size(path: Path) -> tuple[int, int]:
         ImageError: as `opened`, for what the header can tell.
     """
     try:
-        with _open_regular(path) as file, Image.open(file, formats=_READABLE) as found:
+        with _open_regular(path) as file, Image.open(file, formats=READABLE) as found:
             _check_size(found)
-            turned = _turn(found) in _QUARTERS
+            turned = turn_of(found) in _QUARTERS
             return (found.height, found.width) if turned else found.size
     except (_TooLarge, Image.DecompressionBombError, MemoryError):
         raise ImageError(f"{path}: too many pixels to be safe", hint="reduce it first") from None
@@ -248,7 +248,7 @@ def encode_picture(
 def read_text(path: Path) -> dict[str, str]:
     """Return the facts that `encode_picture` put into a file; {} for a file without any, or that is not an image."""
     try:
-        with _open_regular(path) as file, Image.open(file, formats=_READABLE) as found:
+        with _open_regular(path) as file, Image.open(file, formats=READABLE) as found:
             if found.format == "PNG":
                 return {str(key): str(value) for key, value in found.info.items() if isinstance(value, str)}
             exif = found.getexif()
@@ -309,7 +309,7 @@ def write_atomically(path: Path, body: bytes) -> None:
 def _decode(body: bytes, held: contextlib.ExitStack) -> Image.Image:
     """Decode an image after its size is checked and its memory is claimed until `held` ends."""
     _check_webp(body)
-    with Image.open(io.BytesIO(body), formats=_READABLE) as found:
+    with Image.open(io.BytesIO(body), formats=READABLE) as found:
         _check_size(found)
         held.enter_context(DECODED.hold(_BYTES_PER_PIXEL * found.width * found.height))
         found.load()
@@ -331,11 +331,11 @@ def _check_webp(body: bytes) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Undo the orientation that the camera recorded."""
-    turn = _turn(image)
+    turn = turn_of(image)
     return image if turn is None else image.transpose(turn)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def turn_of(image: Image.Image) -> Image.Transpose | None:
     """Return what undoes an image's EXIF orientation; None for nothing, or where the record is damaged."""
     try:
         return _TURNS.get(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))  # a PNG's own would decode it

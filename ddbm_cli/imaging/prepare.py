@@ -1,6 +1,7 @@
 """Pairs of files as pixels for training: both images of a pair are placed alike on the model's square."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import ImageError
-from ddbm_cli.imaging.io import image_size, opened
+from ddbm_cli.imaging.inspect import Look, look, look_of, same, unusual
+from ddbm_cli.imaging.io import image_size, opened, read_file
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.preprocess import Preprocess, Size
 
@@ -37,6 +39,39 @@ def prepared(pair: Pair, preprocess: Preprocess) -> Tensor:
     with opened(pair.source) as image:
         _check(pair, image.size, size, preprocess)
         return torch.stack([_pixels(image, preprocess, size), target])
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What both images of a pair look like; source is None where there is none. identical: both show the same."""
+
+    source: Look | None
+    target: Look
+    identical: bool = False
+
+    @property
+    def both(self) -> tuple[Look, ...]:
+        """Those that there are."""
+        return (self.source, self.target) if self.source else (self.target,)
+
+
+def looks_of(pair: Pair, preprocess: Preprocess) -> Looks:
+    """Decode a pair, and return what it looks like.
+
+    Raises:
+        ImageError: one cannot be read, or their proportions differ.
+    """
+    body, name = read_file(pair.target), str(pair.target)
+    if pair.side_by_side:
+        with opened(body, name=name) as image:
+            (source, before), (target, after) = (look_of(half) for half in _halves(pair, image))
+        return Looks(source, replace(target, kinds=unusual(body)), same(before, after))
+    target, after = look(body, name=name)
+    if pair.source is None:
+        return Looks(None, target)
+    source, before = look(read_file(pair.source), name=str(pair.source))
+    _check(pair, source.size, target.size, preprocess)
+    return Looks(source, target, same(before, after))
 
 
 def probed(pair: Pair, preprocess: Preprocess) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import FILES, DryRun, Overwrite, Recursive
+from ddbm_cli.options.groups import (
+    DATA,
+    FILES,
+    Augment,
+    Direction,
+    DryRun,
+    ImageSize,
+    Overwrite,
+    Recursive,
+    TrainFit,
+    ValShare,
+)
 
 SKETCH = "Sketch"
 
@@ -42,3 +53,48 @@ class EdgesRequest:
     ] = None
     overwrite: Overwrite = False
     dry_run: DryRun = False
+
+
+@settings
+class DataOptions:
+    """Which data, as `ddbm train` takes them."""
+
+    data: Annotated[
+        tuple[Path, ...],
+        Field("Folders of pairs, or lists of pairs, as for ddbm train.", argument=True, metavar="DATA...", repeat=True),
+    ]
+    prior: Annotated[bool, Field("Use images alone, as for a prior.", panel=DATA)] = False
+    direction: Direction = "AtoB"
+    size: ImageSize = 64
+    fit: TrainFit = None
+    val_share: ValShare = 0.05
+
+
+@settings
+class CheckRequest(DataOptions):
+    """What data to check."""
+
+    fix: Annotated[
+        Path | None,
+        Field(
+            "Write a list of the pairs that can be used, for ddbm train. No image is moved or changed.",
+            metavar="FILE.csv",
+            unset="none",
+            panel=FILES,
+        ),
+    ] = None
+    overwrite: Overwrite = False
+
+
+@settings
+class PreviewRequest(DataOptions):
+    """What data to show, and how they are augmented."""
+
+    output: Annotated[Path, Field("Image to write.", flags=("-o", "--output"), metavar="FILE", panel=FILES)] = Path(
+        "preview.png"
+    )
+    count: Annotated[int, Field("Number of pairs.", flags=("-n", "--count"), ge=1, le=1024, panel=DATA)] = 16
+    step: Annotated[int, Field("Step of the training that is shown, from 0.", ge=0, panel=DATA)] = 0
+    augment: Augment = ("flip", "shift")
+    seed: Annotated[int, Field("Random seed of the training.", flags=("-s", "--seed"), panel=DATA)] = 0
+    overwrite: Overwrite = False

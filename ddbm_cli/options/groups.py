@@ -7,7 +7,7 @@ from ddbm_cli.foundation.settings import settings
 
 MODEL, SAMPLING, CONDITIONS, IMAGE, FILES = "Model", "Sampling", "Conditions and guidance", "Image", "Files"
 SPEED, PRINTED, DATA = "Speed", "Messages", "Data"
-PANELS = (MODEL, SAMPLING, CONDITIONS, IMAGE, FILES, SPEED, PRINTED)
+PANELS = (DATA, MODEL, SAMPLING, CONDITIONS, IMAGE, FILES, SPEED, PRINTED)
 """Sections of help that commands share, in order; a command's own sections come first."""
 
 FROM_CARD = "from the model's card"
@@ -28,6 +28,25 @@ Dtype = Annotated[
 Direction = Annotated[
     Literal["AtoB", "BtoA"],
     Field("Which side is the source. BtoA exchanges sources and targets.", metavar="NAME", panel=DATA),
+]
+ImageSize = Annotated[
+    int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, le=4096, panel=MODEL)
+]
+TrainFit = Annotated[
+    Literal["pad", "crop", "stretch"] | None,
+    Field(
+        "How images that are not square become square: crop uses the middle, pad adds white borders.",
+        metavar="HOW",
+        unset="crop; pad for drawings on white",
+        panel=DATA,
+    ),
+]
+Augment = Annotated[
+    tuple[Literal["flip", "shift"], ...],
+    Field("Augmentations, separated by commas, or none.", metavar="NAME[,NAME]", none="none", panel=DATA),
+]
+ValShare = Annotated[
+    float, Field("Fraction of pairs held out, where the folders hold out none.", ge=0, lt=1, panel=DATA)
 ]
 Sampler = Annotated[
     str | None,

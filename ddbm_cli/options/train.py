@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import DATA, MODEL, SAMPLING, Device, Direction, Grid, Sampler
+from ddbm_cli.options.groups import (
+    DATA,
+    MODEL,
+    SAMPLING,
+    Augment,
+    Device,
+    Direction,
+    Grid,
+    ImageSize,
+    Sampler,
+    TrainFit,
+    ValShare,
+)
 
 RUN, OPTIMISER, CARD = "Run", "Optimiser", "Model card"
 PANELS = (RUN, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
@@ -207,29 +219,14 @@ class TrainRequest:
     ] = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
-    size: Annotated[
-        int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, le=4096, panel=MODEL)
-    ] = 64
-    fit: Annotated[
-        Literal["pad", "crop", "stretch"] | None,
-        Field(
-            "How images that are not square become square: crop uses the middle, pad adds white borders.",
-            metavar="HOW",
-            unset="crop; pad for drawings on white",
-            panel=DATA,
-        ),
-    ] = None
+    size: ImageSize = 64
+    fit: TrainFit = None
     direction: Direction = "AtoB"
     check: Annotated[
         bool, Field("Decode every image before the first step, also of data above 256 MiB.", panel=DATA)
     ] = False
-    augment: Annotated[
-        tuple[Literal["flip", "shift"], ...],
-        Field("Augmentations, separated by commas, or none.", metavar="NAME[,NAME]", none="none", panel=DATA),
-    ] = ("flip", "shift")
-    val_share: Annotated[
-        float, Field("Fraction of pairs held out, where the folders hold out none.", ge=0, lt=1, panel=DATA)
-    ] = 0.05
+    augment: Augment = ("flip", "shift")
+    val_share: ValShare = 0.05
     hours: Annotated[
         float | None,
         Field(

@@ -72,6 +72,8 @@ RUNS = [
         {"planned", "stepped", "saved", "trained"},
     ),
     (["data", "edges", "in", "made", "--size", "16"], {"planned", "written", "failed", "finished"}),
+    (["data", "check", "pairs"], {"planned", "diagnosed", "finished"}),
+    (["data", "preview", "pairs", "--size", "16"], {"planned", "written", "finished"}),
     (["show", "m.safetensors"], {"shown"}),
     (["show", "out/0.png"], {"shown"}),
     (["show", "in/0.png"], {"error"}),
