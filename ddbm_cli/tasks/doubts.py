@@ -60,7 +60,7 @@ def doubts_of(seen: Sequence[Seen]) -> dict[str, Doubt]:
     }
     held_out = {look.digest for each in seen if each.held_out for look in each.looks.both}
     shared = _common_digests(seen)
-    before: set[tuple[bool | bytes, ...]] = set()
+    before: set[tuple[object, ...]] = set()
     for index, each in enumerate(seen):
         looks, name = each.looks, each.pair.name
         if looks.identical:
