@@ -14,6 +14,7 @@ from ddbm_cli.options.groups import (
     ImageSize,
     Overwrite,
     Recursive,
+    Source,
     TrainFit,
     ValShare,
 )
@@ -64,6 +65,7 @@ class DataOptions:
         Field("Folders of pairs, or lists of pairs, as for ddbm train.", argument=True, metavar="DATA...", repeat=True),
     ]
     prior: Annotated[bool, Field("Use images alone, as for a prior.", panel=DATA)] = False
+    source: Source = None
     direction: Direction = "AtoB"
     size: ImageSize = 64
     fit: TrainFit = None

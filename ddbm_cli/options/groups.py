@@ -25,6 +25,37 @@ Dtype = Annotated[
         panel=MODEL,
     ),
 ]
+SourceName = Literal[
+    "degrade:sr2",
+    "degrade:sr4",
+    "degrade:sr8",
+    "degrade:sr2-bicubic",
+    "degrade:sr4-bicubic",
+    "degrade:sr8-bicubic",
+    "degrade:jpeg5",
+    "degrade:jpeg10",
+    "degrade:jpeg20",
+    "degrade:jpeg50",
+    "degrade:blur",
+    "degrade:blur-gauss",
+    "degrade:inpaint-center",
+    "degrade:inpaint-freeform",
+    "degrade:inpaint-freeform1020",
+    "degrade:inpaint-freeform2030",
+    "degrade:inpaint-freeform3040",
+    "degrade:grey",
+    "degrade:grey-mean",
+    "degrade:edges",
+]
+Source = Annotated[
+    SourceName | None,
+    Field(
+        "Make each source from its target by a degradation, such as degrade:sr4: only targets are needed.",
+        metavar="degrade:NAME",
+        unset="the sources of the pairs",
+        panel=DATA,
+    ),
+]
 Direction = Annotated[
     Literal["AtoB", "BtoA"],
     Field("Which side is the source. BtoA exchanges sources and targets.", metavar="NAME", panel=DATA),
@@ -42,8 +73,13 @@ TrainFit = Annotated[
     ),
 ]
 Augment = Annotated[
-    tuple[Literal["flip", "shift"], ...],
-    Field("Augmentations, separated by commas, or none.", metavar="NAME[,NAME]", none="none", panel=DATA),
+    tuple[Literal["flip", "shift", "crop", "scale", "rotate", "colour"], ...],
+    Field(
+        "Augmentations of both images of a pair alike, separated by commas, or none.",
+        metavar="NAME[,NAME]",
+        none="none",
+        panel=DATA,
+    ),
 ]
 ValShare = Annotated[
     float, Field("Fraction of pairs held out, where the folders hold out none.", ge=0, lt=1, panel=DATA)

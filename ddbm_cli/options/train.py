@@ -16,6 +16,7 @@ from ddbm_cli.options.groups import (
     Grid,
     ImageSize,
     Sampler,
+    Source,
     TrainFit,
     ValShare,
 )
@@ -221,6 +222,7 @@ class TrainRequest:
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: ImageSize = 64
     fit: TrainFit = None
+    source: Source = None
     direction: Direction = "AtoB"
     check: Annotated[
         bool, Field("Decode every image before the first step, also of data above 256 MiB.", panel=DATA)

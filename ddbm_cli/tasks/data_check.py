@@ -48,7 +48,7 @@ def run(request: CheckRequest) -> Iterator[Event | Diagnosed | Measured]:
     split = find_pairs(
         request.data,
         val_share=request.val_share,
-        targets_only=request.prior,
+        targets_only=request.prior or request.source is not None,
         swap=request.direction == "BtoA",
         exclude=(request.fix,) if request.fix else (),
     )
@@ -98,7 +98,8 @@ def _findings(
     request: CheckRequest, split: PairSplit, preprocess: Preprocess, seen: Sequence[Seen], failed: int
 ) -> Iterator[Diagnosed]:
     """Yield what is known of the data as a whole."""
-    what = "images" if request.prior else "pairs"
+    alone = request.prior or request.source is not None
+    what = "images" if alone else "pairs"
 
     def said(name: str, found: str, *, well: bool = True, hint: str = "") -> Diagnosed:
         return Diagnosed(name=name, well=well, found=found, hint=hint, grave=False)
@@ -111,7 +112,7 @@ def _findings(
         well=bool(split.val),
         hint="; ".join(split.notes) or "pass --val-share 0.05, so that there is a validation",
     )
-    if not request.prior:
+    if not alone:
         names = [path.name for path in split.unpaired]
         yield said(
             "Unpaired",
@@ -135,6 +136,8 @@ def _findings(
         yield said("Files", _kinds(seen))
         if captions := sum(bool(each.pair.caption) for each in seen):
             yield said("Captions", f"{captions} of {len(seen)}; the networks of ddbm train do not use them")
+        if alone:
+            return
         turned = swapped(seen)
         hint = "if the sides are exchanged, pass --direction BtoA to ddbm train"
         yield said("Direction", turned or "source -> target, as asked", well=not turned, hint=hint)

@@ -25,7 +25,7 @@ def run(request: PreviewRequest) -> Iterator[Event]:
         raise UsageError(f"{request.output}: cannot write this format", hint="name an image, such as preview.png")
     if request.output.exists() and not request.overwrite:
         raise UsageError(f"{request.output} exists already", hint="choose another output, or pass --overwrite")
-    names = ("data", "direction", "size", "fit", "val_share", "augment")
+    names = ("data", "direction", "size", "fit", "val_share", "augment", "source")
     given = {name: getattr(request, name) for name in names} | ({"task": "prior"} if request.prior else {})
     recipe = {"seed": request.seed, "batch_size": request.count}
     data = load_data(resolved({**given, "recipe": recipe}), exclude=())

@@ -13,6 +13,7 @@ from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256
+from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import LOSSY, open_picture, opened
@@ -23,9 +24,6 @@ from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.request import TranslateRequest
-
-HOLE = 0.0
-"""Grey: what an inpainting model gets in the hole, as in its training; values are in -1..1."""
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import count
+from itertools import count, repeat
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, dropped
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.foundation.hashing import seed_of
+from ddbm_cli.imaging.degrade import degraded
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.prepare import prepared, probed
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.training.augment import augment
 
 CACHE_BYTES = 2**31
 """Decoded pairs are kept in memory, as bytes, up to this size in all; a larger set is decoded in every epoch."""
@@ -31,8 +32,6 @@ AHEAD_BYTES = 2**30
 """Batches that are prepared ahead of the step, at most."""
 
 THREADS = max(2, min(8, os.cpu_count() or 2))
-
-AUGMENTATIONS = ("flip", "shift")
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,10 @@ class Batches:
         preprocess: brings both images of a pair to the model's size.
         size: number of pairs in a batch.
         seed: the run's seed.
-        augment: any of AUGMENTATIONS, applied alike to both images of a pair. flip: left to right, with probability
-            one half; shift: by up to a sixteenth of the size, filled with paper.
+        augment: names of augmentations, see `training.augment`.
         classes: names of classes, the folders that pairs lie in; none for an unconditional model.
         drop: see `denoisers.conditions.dropped`.
+        degrade: the degradation that makes sources of targets, see `imaging.degrade`; None where pairs have sources.
     """
 
     def __init__(
@@ -74,14 +73,16 @@ class Batches:
         augment: Sequence[str] = (),
         classes: Sequence[str] = (),
         drop: float = 0.0,
+        degrade: str | None = None,
     ) -> None:
         self._pairs = pairs
         self._preprocess = preprocess
         self._size = size
         self._seed = seed
-        self._augment = augment
+        self._kinds = augment
         self._labels = torch.tensor([classes.index(pair.class_name) for pair in pairs]) if classes else None
         self._drop = drop
+        self._degrade = degrade
         self.failures: dict[int, ImageError] = {}
         self._reported = 0
         room = CACHE_BYTES // (6 * preprocess.size**2)
@@ -97,11 +98,15 @@ class Batches:
         drawn = [self._draw(position) for position in range(step * self._size, (step + 1) * self._size)]
         random = generator(self._seed, "step", step)
         both = torch.stack([pixels for _, pixels in drawn]).float() / 127.5 - 1
-        both = _augment(both, random, self._augment, paper=self._preprocess.paper / 127.5 - 1)
+        more = generator(self._seed, "augment", step)
+        both = augment(both, random, more, self._kinds, paper=self._preprocess.paper / 127.5 - 1)
         # Stratified times: one in each of `size` equal parts, which reduces the variance of the loss.
         u = (torch.rand(1, generator=random) + torch.arange(self._size) / self._size) % 1
         u = u[torch.randperm(self._size, generator=random)]
         target, source = both[:, -1].contiguous(), both[:, 0].contiguous()
+        if self._degrade:
+            seeds = (seed_of(repr((self._seed, "degrade", step, place))) for place in range(self._size))
+            source = torch.stack([degraded(*each) for each in zip(target, repeat(self._degrade), seeds, strict=False)])
         eps = torch.randn(target.shape, generator=random)
         dice = torch.rand(self._size, generator=generator(self._seed, "drop", step))
         labels = self.labels([index for index, _ in drawn])
@@ -133,6 +138,8 @@ class Batches:
             DdbmError: most pairs cannot be used.
         """
         both = self._usable((index + step) % len(self) for step in range(len(self)))[1].float() / 127.5 - 1
+        if self._degrade:
+            return both[-1], degraded(both[-1], self._degrade, seed_of(repr(("degrade", index))))
         return both[-1], both[0]
 
     def check(self, *, decode: bool) -> None:
@@ -224,18 +231,3 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
 @lru_cache(maxsize=2)
 def _permutation(count: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(count, generator=generator(seed, "order", epoch)).tolist()
-
-
-def _augment(both: Tensor, random: torch.Generator, kinds: Sequence[str], *, paper: float) -> Tensor:
-    """Augment (B, 1 or 2, 3, H, W); all draws are always made, so that one kind does not change the others."""
-    count, size = len(both), both.shape[-1]
-    reach = max(1, size // 16)
-    flips = torch.rand(count, generator=random) < 0.5
-    shifts = torch.randint(0, 2 * reach + 1, (count, 2), generator=random).tolist()
-    if "flip" in kinds:
-        both = torch.where(flips.view(-1, 1, 1, 1, 1), both.flip(-1), both)
-    if "shift" in kinds:
-        padded = F.pad(both.flatten(1, 2), (reach, reach, reach, reach), value=paper)
-        moved = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, shifts, strict=True)]
-        both = torch.stack(moved).view_as(both)
-    return both

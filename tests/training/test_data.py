@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Noticed, Planned
 from ddbm_cli.models import load_model
 from ddbm_cli.tasks.train import data as data_module
@@ -158,3 +159,46 @@ def test_a_list_with_classes_trains_in_the_direction_that_is_asked(root):
     assert not (there.batches[0].target == back.batches[0].target).all()
     list(run(asked(root, direction="BtoA", **changes)))
     assert request({}, resume=root / "run").direction == "BtoA"
+
+
+def test_sources_are_made_from_a_folder_of_targets(root):
+    targets = {"data": [root / "pairs" / "B"], "source": "degrade:sr4", "augment": ["flip", "colour"]}
+    loaded = load_data(asked(root, **targets), exclude=())
+    batch, other = loaded.batches[3], load_data(asked(root, **targets), exclude=()).batches[3]
+    assert torch.equal(batch.source, other.source) and not torch.equal(batch.source, batch.target)
+    blocks = batch.source.unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)
+    assert (blocks == blocks[..., :1]).all()
+    assert torch.equal(loaded.held_out.pair(0)[1], loaded.held_out.pair(0)[1])
+    facts = header(root, **targets)
+    assert facts["Sources"] == "made from the targets by degrade:sr4" and "11 pairs to train on" in facts["Data"]
+
+
+def test_a_model_trained_on_holes_is_an_inpainting_model(root, ddbm):
+    changes = {"data": [root / "pairs" / "B"], "source": "degrade:inpaint-freeform", "augment": []}
+    list(run(asked(root, **changes)))
+    card = load_model(root / "run" / "model.safetensors", device="cpu").card
+    assert card.inpainting and card.concat_source
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (4, 4, 8, 8))
+    mask.save(root / "mask.png")
+    given = ("translate", root / "pairs/B/000.png", root / "out.png", "-m", root / "run", "--mask", root / "mask.png")
+    assert ddbm(*given)[0] == 0
+    before, after = (np.asarray(Image.open(file)) for file in (root / "pairs/B/000.png", root / "out.png"))
+    changed = (before != after).any(2)
+    assert changed[4:8, 4:8].any() and not changed[:4].any() and not changed[8:].any()
+    drawn = load_data(asked(root, **changes), exclude=()).batches[0].source
+    assert (drawn == 0).all(1).any() and len({each.numpy().tobytes() for each in (drawn == 0)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"source": "degrade:sr8", "size": 20, "fit": "pad"}, "--size 20 does not fit degrade:sr8"),
+        ({"source": "degrade:sr4", "task": "prior"}, "a prior has no sources"),
+        ({"source": "degrade:rain"}, "degrade:rain"),
+    ],
+)
+def test_sources_that_cannot_be_made_are_refused(root, changes, words):
+    with pytest.raises(UsageError, match=words) as error:
+        header(root, **changes)
+    assert error.value.hint

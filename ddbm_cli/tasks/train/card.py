@@ -8,6 +8,7 @@ import torch
 from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
+from ddbm_cli.imaging.degrade import is_inpainting
 from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
@@ -117,6 +118,7 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
         kind=request.kind,
         concat_source=sees_source,
+        inpainting=is_inpainting(request.source),
         class_names=classes,
         condition_dropout=request.drop,
         defaults=_defaults(request.sampling, ONE_EVALUATION if at_once else _usual(request, path)),

@@ -40,13 +40,14 @@ class Data:
         request, pairs = self.request, self.pairs
         what = "images" if request.is_prior else "pairs"
         kinds = f" of {len(self.classes)} classes" if self.classes else ""
-        unpaired = f", {len(pairs.unpaired)} unpaired" if not request.is_prior else ""
+        unpaired = f", {len(pairs.unpaired)} unpaired" if not request.is_prior and not request.source else ""
         unusable = f", {len(self.failures)} unusable" if self.failures else ""
         left_out = [str(pairs.skipped)] if pairs.skipped else []
         left_out += named([problem.message for problem in pairs.broken])
         return {
             "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}{unusable}",
             "Folders": "; ".join(pairs.folders),
+            "Sources": f"made from the targets by {request.source}" if request.source else "",
             "Images": f"{request.size}x{request.size} pixels, fit {request.fit}: {FITS[request.fit or 'pad']}",
             "Left out": "; ".join(left_out),
             "Unusable": "; ".join(named([error.message for error in self.failures])),
@@ -80,7 +81,7 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
     pairs = find_pairs(
         request.data,
         val_share=request.val_share,
-        targets_only=request.is_prior,
+        targets_only=request.is_prior or request.source is not None,
         exclude=exclude,
         swap=request.direction == "BtoA",
     )
@@ -98,8 +99,14 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         augment=request.augment,
         classes=classes,
         drop=request.drop,
+        degrade=request.source,
     )
-    held_out = Batches(pairs.val, preprocess, size=1, seed=request.recipe.seed, classes=classes)
+
+    def validated_on(pairs: Sequence[Pair]) -> Batches:
+        seed = request.recipe.seed
+        return Batches(pairs, preprocess, size=1, seed=seed, classes=classes, degrade=request.source)
+
+    held_out = validated_on(pairs.val)
     for each in (batches, held_out):
         each.check(decode=decode)
     batches.require()
@@ -107,7 +114,7 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
     if held_out.failures:
         good = [pair for index, pair in enumerate(pairs.val) if index not in held_out.failures]
         pairs = dataclasses.replace(pairs, val=good)
-        held_out = Batches(good, preprocess, size=1, seed=request.recipe.seed, classes=classes)
+        held_out = validated_on(good)
     return Data(request, pairs, batches, held_out, classes, failures)
 
 

@@ -90,6 +90,8 @@ def from_stored(body: Mapping[str, Any], run: Path) -> TrainRequest:
 def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     """Fill in the defaults that depend on other settings."""
     task = str(body.get("task", ""))
+    if body.get("source") and (body.get("kind") == "prior" or task == "prior" or task.startswith("->")):
+        raise UsageError("a prior has no sources", hint="leave out --source, or --task prior")
     if body.get("kind") == "prior" or task == "prior" or task.startswith("->"):
         body = {**PRIOR, "kind": "prior", **body, "task": PRIOR_TASK if task in ("", "prior") else task}
     if str(body.get("objective", "")).startswith(Adversarial.name):

@@ -15,6 +15,7 @@ from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed, Trained
 from ddbm_cli.foundation.settings import build
+from ddbm_cli.imaging.degrade import multiple_of
 from ddbm_cli.models import assemble, locate, write_model
 from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import read_card
@@ -120,6 +121,9 @@ def run(
 def _check_size(request: TrainRequest, multiple: int) -> None:
     if request.size % multiple:
         raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
+    factor = multiple_of(request.source)
+    if request.size % factor:
+        raise UsageError(f"--size {request.size} does not fit {request.source}", hint=f"choose a multiple of {factor}")
 
 
 def _weights(fit: Fit) -> dict[str, Tensor]:
