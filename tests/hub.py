@@ -34,6 +34,7 @@ class Fault:
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    parts: tuple[bytes, ...] = ()
 
 
 def cut(after):
@@ -69,6 +70,11 @@ def dripping(seconds):
 def slow(seconds):
     """The server waits before it answers."""
     return Fault("slow", method="HEAD", seconds=seconds)
+
+
+def raw(method, *parts, seconds=0.0):
+    """The server sends these bytes instead of an answer, waits between them, and closes the connection."""
+    return Fault(f"raw {method}", method=method, parts=parts, seconds=seconds)
 
 
 @dataclass
@@ -249,6 +255,8 @@ def _handler(hub):
             if not match:
                 return self._error(404, "not found")
             fault = hub.fault("HEAD") if method == "HEAD" else None
+            if fault and fault.parts:
+                return self._raw(fault)
             if fault and fault.seconds:
                 threading.Event().wait(fault.seconds)  # tests take the waiting out of time.sleep
             elif fault:
@@ -276,6 +284,8 @@ def _handler(hub):
             first = first if hub.ranges else 0
             asked = self._note("GET", first)
             fault = hub.fault("GET")
+            if fault and fault.parts:
+                return self._raw(fault)
             if fault and fault.status:
                 return self._error(fault.status, "trouble", **fault.headers)
             if first >= len(body):
@@ -296,6 +306,13 @@ def _handler(hub):
             if len(sent) < len(part):
                 self.close_connection = True
             return None
+
+        def _raw(self, fault):
+            self.close_connection = True
+            for part in fault.parts:
+                self.wfile.write(part)
+                if hub.stop.wait(fault.seconds):
+                    break
 
         def _odd_body(self, fault, part, first, size):
             self.send_response(206 if first else 200)
@@ -318,6 +335,9 @@ def _handler(hub):
 
         def _api(self, rest):
             self._note("GET", 0)
+            fault = hub.fault("API")
+            if fault:
+                return self._raw(fault)
             if hub.api is not None:
                 return self._send(200, {"Content-Type": "text/html"}, hub.api)
             match = re.fullmatch(r"([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?(?:/.*)?", rest)

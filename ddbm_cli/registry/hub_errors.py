@@ -19,7 +19,7 @@ from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.transfer import HTTPError, InvalidURL, NotJSON
 
 LOG_IN = "set HF_TOKEN, or: hf auth login"
-AGAIN = "repeat the command: the bytes so far are kept"
+AGAIN = "repeat the command: it resumes the download"
 OTHER = "check HF_ENDPOINT, the proxy, and whether the network asks for a login"
 
 
@@ -46,7 +46,8 @@ def explained(what: str, repo: str) -> Iterator[None]:
         ) from None
     except OfflineModeIsEnabled:
         raise ModelError(
-            f"{what}: not downloaded, and HF_HUB_OFFLINE is set", hint="unset HF_HUB_OFFLINE, and pull it once"
+            f"{what}: not downloaded, and HF_HUB_OFFLINE is set",
+            hint="unset HF_HUB_OFFLINE, then: ddbm weights pull",
         ) from None
     except HfHubHTTPError as error:
         raise _refused(what, repo, error.response.status_code) from None
@@ -57,10 +58,16 @@ def explained(what: str, repo: str) -> Iterator[None]:
         ) from None
     except NotJSON as error:
         raise ModelError(f"{what}: {constants.ENDPOINT} {error}", hint=OTHER) from None
-    except (InvalidURL, ValueError, TypeError, LookupError, AttributeError):  # what odd answers do to the hub's library
-        raise ModelError(f"{what}: {constants.ENDPOINT} does not answer as the hub does", hint=OTHER) from None
-    except ConnectionError as error:
-        raise ModelError(f"{what}: {error}", hint=AGAIN) from None
+    except (ConnectionError, TimeoutError) as error:
+        raise ModelError(f"{what}: {error or 'the connection failed'}", hint=AGAIN) from None
+    except (
+        InvalidURL,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ):  # by wrong answers
+        raise ModelError(f"{what}: {constants.ENDPOINT} does not answer like the hub", hint=OTHER) from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = f"free some space, or set HF_HOME to another disk; {AGAIN}" if full else "check HF_HOME and DDBM_HOME"
@@ -71,17 +78,17 @@ def explained(what: str, repo: str) -> Iterator[None]:
 def _not_found(what: str, repo: str) -> ModelError:
     return ModelError(
         f"{what}: the hub has no repository '{repo}', or it is private",
-        hint=f"check the name; for a private one {LOG_IN}",
+        hint=f"check the name; for a private repository {LOG_IN}",
     )
 
 
 def _refused(what: str, repo: str, status: int) -> ModelError:
-    if status == 401 and not get_token():  # the answer to strangers, also about what does not exist
+    if status == 401 and not get_token():  # the answer without a token, also about what does not exist
         return _not_found(what, repo)
     if status == 401:
         return ModelError(f"{what}: the hub does not accept the token", hint=f"get a new one, then {LOG_IN}")
     if status == 403:
-        return ModelError(f"{what}: the token does not allow this", hint=f"get one with the right to it, then {LOG_IN}")
+        return ModelError(f"{what}: the token does not allow this", hint=f"use one with access to it: {LOG_IN}")
     if status == 429:
         return ModelError(f"{what}: too many requests to the hub", hint=f"wait some minutes; {AGAIN}")
     return ModelError(f"{what}: {constants.ENDPOINT} answers {status}", hint=f"wait a while; {AGAIN}")

@@ -76,9 +76,9 @@ def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None
         return found.hub_file
     if isinstance(found, HubFile):
         return found
-    from ddbm_cli.registry import hub
+    from ddbm_cli.registry import cache, hub
 
-    return hub.model_file_here(found) or (hub.model_file(found) if fetch else None)
+    return cache.model_file(found) or (hub.model_file(found) if fetch else None)
 
 
 def conversion(entry: Entry) -> Path | None:
@@ -161,9 +161,9 @@ def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Pat
 
 
 def _fetched(file: HubFile, name: str, *, fetch: bool) -> Locating[Record]:
-    from ddbm_cli.registry import hub
+    from ddbm_cli.registry import cache, hub
 
-    here = (yield from hub.pull(file)) if fetch else hub.cached(file)
+    here = (yield from hub.pull(file)) if fetch else cache.cached(file)
     if here is None:
         raise not_here(name)
     return here

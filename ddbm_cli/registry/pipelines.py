@@ -58,13 +58,13 @@ def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:
         repo = None
     if not isinstance(repo, HubRepo):
         raise ModelError(f"{name}: no such folder", hint=f"write {PREFIX}FOLDER, or {PREFIX}org/repo")
-    from ddbm_cli.registry import hub
+    from ddbm_cli.registry import cache, hub
 
     # The first file says at which commit the others are wanted, so that all are of one.
     revision, folder = repo.revision, Path()
     for name in FILES:
         file = HubFile(repo.repo, name, revision, fixed=is_commit(revision))
-        record = (yield from hub.pull(file)) if fetch else hub.cached(file)
+        record = (yield from hub.pull(file)) if fetch else cache.cached(file)
         if record is None:
             raise not_here(reference)
         revision, folder = record.commit, Path(record.path).parents[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 from ddbm_cli.foundation.errors import DdbmError, ModelError, UsageError
 from ddbm_cli.foundation.events import Pulled, Removed, SelfChecked, ToPull, Verified
 from ddbm_cli.foundation.hashing import sha256_of_file
-from ddbm_cli.registry import Entry, HubFile, Reference, hub, locate, parse, read_registry
+from ddbm_cli.registry import Entry, HubFile, Reference, cache, hub, locate, parse, read_registry
 from ddbm_cli.registry.events import Noticed
 from ddbm_cli.registry.reference import FOREIGN, SUFFIX
 from ddbm_cli.tasks.events import Event, Failed, Finished
@@ -180,7 +180,7 @@ class _File:
         raise ModelError(f"{message}; it was removed", hint=f"download it again: ddbm weights pull {self.name}")
 
     def remove(self) -> int:
-        return hub.remove(self.hub) if self.hub else locate.forget_conversion(self.path)
+        return cache.remove(self.hub) if self.hub else locate.forget_conversion(self.path)
 
 
 def _files(name: str, reference: Reference) -> Iterator[_File]:
@@ -197,7 +197,7 @@ def _files(name: str, reference: Reference) -> Iterator[_File]:
         return
     file = locate.hub_file(reference, fetch=False)
     if file:
-        kept = hub.kept(file)
+        kept = cache.kept(file)
         if kept:
             against = "the registry" if file.sha256 else "the first download" if kept.recorded else "the hub's cache"
             yield _File(

@@ -3,6 +3,7 @@
 The mutations are drawn from fixed seeds. They run in a process of their own with a limit on its memory.
 """
 
+import copy
 import json
 import random
 import subprocess
@@ -70,13 +71,13 @@ def mutated(body, draw):
         container = card
         for key in place[:-1]:
             container = container[key]
-        kind = draw.random()
+        kind, value = draw.random(), copy.deepcopy(draw.choice(VALUES))
         if kind < 0.1:
             del container[place[-1]]
         elif kind < 0.2 and isinstance(container, dict):
-            container[draw.choice(["x", "classes", "name", "steps", "size", "intervals"])] = draw.choice(VALUES)
+            container[draw.choice(["x", "classes", "name", "steps", "size", "intervals"])] = value
         else:
-            container[place[-1]] = draw.choice(VALUES)
+            container[place[-1]] = value
     return card
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.registry import HubFile, transfer
+from ddbm_cli.registry import HubFile, cache, transfer
 from ddbm_cli.registry import hub as registry
 from ddbm_cli.registry.locate import finish
 from tests.hub import answers, cut, slow, wrong_bytes
@@ -34,7 +34,7 @@ def disturb(hub, hand):
 
 
 def test_a_hundred_faulted_pulls(hub, monkeypatch):
-    monkeypatch.setattr(transfer, "SAY_EVERY", 4_000)
+    monkeypatch.setattr(transfer, "REPORT_EVERY", 4_000)
     hand = random.Random(20231)
     seen, good, refused, resumed = set(), 0, 0, 0
     for number in range(100):
@@ -53,7 +53,7 @@ def test_a_hundred_faulted_pulls(hub, monkeypatch):
             good += 1
         except ModelError as error:
             assert error.message and error.hint and error.exit_code == 4
-            here = registry.cached(file)  # nothing, or the whole: never a part
+            here = cache.cached(file)  # nothing, or the whole: never a part
             assert here is None or Path(here.path).read_bytes() == body
             refused += 1
         hub.faults.clear()
@@ -74,7 +74,7 @@ def test_a_changed_file_is_never_taken_for_the_first(hub, seed):
     hub.add(file.repo, {file.file: bodies[0]})
     finish(registry.pull(file))
     for _ in range(8):
-        registry.remove(file)
+        cache.remove(file)
         now = hand.choice(bodies)
         hub.add(file.repo, {file.file: now})
         disturb(hub, hand)
@@ -82,7 +82,7 @@ def test_a_changed_file_is_never_taken_for_the_first(hub, seed):
             record = finish(registry.pull(file))
             assert now == bodies[0] == Path(record.path).read_bytes()
         except ModelError:
-            assert registry.cached(file) is None
+            assert cache.cached(file) is None
     hub.faults.clear()
     hub.add(file.repo, {file.file: bodies[0]})
     assert Path(finish(registry.pull(file)).path).read_bytes() == bodies[0]

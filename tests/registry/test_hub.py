@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
 from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.registry import HubFile, HubRepo, records, transfer
+from ddbm_cli.registry import HubFile, HubRepo, cache, records, transfer
 from ddbm_cli.registry import hub as registry
 from tests.hub import answers, cut, slow, wrong_bytes
 
@@ -21,7 +21,7 @@ OTHER = random.Random(1).randbytes(300_000)
 
 @pytest.fixture
 def commit(hub, monkeypatch):
-    monkeypatch.setattr(transfer, "SAY_EVERY", 50_000)
+    monkeypatch.setattr(transfer, "REPORT_EVERY", 50_000)
     return hub.add(NAME, {FILE.file: BODY})
 
 
@@ -36,12 +36,12 @@ def pull(file=FILE, **options):
             return stop.value, events
 
 
-def cache():
+def cache_folder():
     return Path(constants.HF_HUB_CACHE)
 
 
 def blobs():
-    return sorted(path.name for path in cache().glob("models--*/blobs/*"))
+    return sorted(path.name for path in cache_folder().glob("models--*/blobs/*"))
 
 
 def test_a_file_is_fetched_into_the_cache_of_the_hub(hub, commit):
@@ -52,7 +52,7 @@ def test_a_file_is_fetched_into_the_cache_of_the_hub(hub, commit):
     assert record.commit == commit and record.sha256 == record.etag
     assert hf_hub_download(NAME, FILE.file, local_files_only=True) == record.path
     assert hf_hub_download(NAME, FILE.file, revision=commit, local_files_only=True) == record.path
-    assert not scan_cache_dir(cache()).warnings
+    assert not scan_cache_dir(cache_folder()).warnings
 
 
 def test_the_token_does_not_leave_the_hub(hub, commit, monkeypatch):
@@ -105,7 +105,7 @@ def test_a_stopped_download_goes_on_in_another_process(hub, commit):
     steps = registry.pull(FILE)
     next(steps), next(steps)
     steps.close()
-    had = sum(path.stat().st_size for path in cache().rglob("*.incomplete"))
+    had = sum(path.stat().st_size for path in cache_folder().rglob("*.incomplete"))
     assert 0 < had < len(BODY)
     hub.requests.clear()
     pull()
@@ -129,7 +129,7 @@ def test_wrong_bytes_are_never_used(hub, commit):
     with pytest.raises(ModelError, match="wrong bytes") as caught:
         pull()
     assert caught.value.exit_code == 4
-    assert not blobs() and registry.cached(FILE) is None
+    assert not blobs() and cache.cached(FILE) is None
     assert Path(pull()[0].path).read_bytes() == BODY
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_file_in_the_cache_is_not_used_and_downloaded_again(hub, commi
     path = Path(pull()[0].path)
     with path.open("r+b") as file:
         file.write(b"?")
-    assert registry.cached(FILE) is None
+    assert cache.cached(FILE) is None
     assert path.exists()  # until there is a good one
     assert Path(pull()[0].path).read_bytes() == BODY
 
@@ -151,7 +151,7 @@ def test_a_damaged_file_in_the_cache_is_not_used_and_downloaded_again(hub, commi
 def test_a_digest_is_computed_once(hub, commit, monkeypatch):
     record, _ = pull()
     monkeypatch.setattr(records, "sha256_of_file", lambda path: pytest.fail("computed again"))
-    assert registry.cached(FILE) == record
+    assert cache.cached(FILE) == record
 
 
 def test_a_file_that_another_tool_fetched_is_taken_after_a_look(hub, commit):
@@ -170,40 +170,40 @@ def test_a_bad_file_that_another_tool_left_is_not_taken(hub, commit):
 
 def test_another_file_than_the_first_download_is_refused(hub, commit):
     pull()
-    registry.remove(FILE)
+    cache.remove(FILE)
     hub.add(NAME, {FILE.file: OTHER})
     hub.requests.clear()
-    with pytest.raises(ModelError, match="another file than it had at the first download") as caught:
+    with pytest.raises(ModelError, match="has changed since the first download") as caught:
         pull()
     assert "--accept-change" in caught.value.hint
     assert not hub.downloads()
     assert Path(pull(accept_change=True)[0].path).read_bytes() == OTHER
-    assert registry.cached(FILE) is not None
+    assert cache.cached(FILE) is not None
 
 
 def test_an_etag_that_is_no_digest_is_held_against_the_first_download(hub):
     hub.etag_of[FILE.file] = "v1"
     hub.add(NAME, {FILE.file: BODY})
     pull()
-    registry.remove(FILE)
+    cache.remove(FILE)
     hub.add(NAME, {FILE.file: OTHER})
     with pytest.raises(ModelError, match="first download"):
         pull()
-    assert not blobs() and registry.cached(FILE) is None
+    assert not blobs() and cache.cached(FILE) is None
 
 
 def test_another_file_than_the_registry_says_is_refused(hub, commit):
     file = HubFile(NAME, FILE.file, sha256="0" * 64, fixed=True)
-    with pytest.raises(ModelError, match="another file than the registry's sha256"):
+    with pytest.raises(ModelError, match="does not have the sha256 of the registry"):
         pull(file)
     assert not hub.downloads()
 
 
 def test_removing_frees_the_bytes(hub, commit):
     pull()
-    assert registry.remove(FILE) == len(BODY)
-    assert not blobs() and not list(cache().glob("models--*/snapshots/*/*/*"))
-    assert registry.remove(FILE) == 0
+    assert cache.remove(FILE) == len(BODY)
+    assert not blobs() and not list(cache_folder().glob("models--*/snapshots/*/*/*"))
+    assert cache.remove(FILE) == 0
 
 
 def test_small_files_have_gits_digest(hub):
@@ -221,7 +221,7 @@ def test_a_folder_without_links_holds_the_file_itself(hub, commit, monkeypatch):
     monkeypatch.setattr(Path, "symlink_to", refuse)
     record, _ = pull()
     assert Path(record.path).read_bytes() == BODY and not Path(record.path).is_symlink()
-    assert registry.cached(FILE) == record
+    assert cache.cached(FILE) == record
 
 
 CASES = {
@@ -270,7 +270,7 @@ def test_no_network_and_offline_are_explained(hub, commit, monkeypatch):
 def test_a_full_disk_is_seen_before_the_download(hub, commit, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=1_000)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    with pytest.raises(ModelError, match=r"300,000 bytes to fetch, and 1,000 are free"):
+    with pytest.raises(ModelError, match=r"300,000 bytes to download, but 1,000 are free"):
         pull()
     assert not hub.downloads()
 
@@ -311,7 +311,7 @@ def test_a_repository_with_an_impossible_name_is_refused(hub):
 def test_a_server_does_not_choose_where_files_go(hub, etag):
     hub.etag_of[FILE.file] = etag
     hub.add(NAME, {FILE.file: BODY})
-    with pytest.raises(ModelError, match="does not answer as the hub does"):
+    with pytest.raises(ModelError, match="does not answer like the hub"):
         pull()
 
 

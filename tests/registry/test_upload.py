@@ -62,7 +62,7 @@ def test_what_goes_wrong_is_explained(hub, folder, tmp_path, monkeypatch):
     assert "HF_TOKEN" in caught.value.hint
     with pytest.raises(UsageError, match="no files"):
         upload(tmp_path / "nothing", "me/bridge")
-    with pytest.raises(ModelError, match="no name of a repository"):
+    with pytest.raises(ModelError, match="not the name of a repository"):
         upload(folder, "a/b/c")
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -23,13 +23,18 @@ from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.card import AGAIN
 from ddbm_cli.models.importers.weights_pickle import Refused, read_pickle
 
-LARGEST_PICKLE = 2**23
-"""Bytes of the largest pickle that is read: names and shapes of 60,000 tensors."""
+LARGEST_PICKLE = 2**22
+"""Bytes of the largest pickle that is read: names and shapes of 25,000 tensors."""
+
+LARGEST_DIRECTORY = 2**22
+"""Bytes of the largest directory of an archive: names of 60,000 members."""
 
 WEIGHTS_ALONE = "if you trust the file, save its weights alone: torch.save(network.state_dict(), FILE)"
 
-DAMAGED: tuple[type[Exception], ...] = (pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, MemoryError)
-DAMAGED += (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError)
+DAMAGED = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, MemoryError, RuntimeError, ValueError),
+    *(TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
+)
 """What zipfile, pickle and torch raise at damaged archives."""
 
 
@@ -41,27 +46,28 @@ def read_archive(path: Path) -> Any:
         OSError: it cannot be read.
     """
     try:
-        with warnings.catch_warnings(), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            _check_directory(file)
             warnings.simplefilter("ignore")  # the mapped bytes are never written to
-            storages = _Storages(file, archive)
+            with zipfile.ZipFile(file) as archive:
+                storages = _Storages(file, archive)
             content = read_pickle(storages.pickle, storages.storage)
     except Refused as error:
         hint = WEIGHTS_ALONE if "more than weights" in str(error) else AGAIN
         raise ModelError(f"{path}: {error}", hint=hint) from None
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        MemoryError,
-        RecursionError,
-        NotImplementedError,
-    ) as e:
-        raise _unreadable(path, e) from None
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError) as e:
-        raise _unreadable(path, e) from None  # what a damaged pickle makes of the stack
-    except struct.error as e:
-        raise _unreadable(path, e) from None
+    except DAMAGED as error:
+        raise _unreadable(path, error) from None
     return content if isinstance(content, dict | list) else {}
+
+
+_end_record: Any = zipfile._EndRecData  # type: ignore[attr-defined]
+
+
+def _check_directory(file: io.BufferedReader) -> None:
+    """Refuse a directory of too many members before `zipfile` makes an object of each."""
+    end = _end_record(file)
+    if end and end[zipfile._ECD_SIZE] > LARGEST_DIRECTORY:  # type: ignore[attr-defined]
+        raise Refused(f"its directory has {end[zipfile._ECD_SIZE]:,} bytes, more than that of any network")  # type: ignore[attr-defined]
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

@@ -46,9 +46,6 @@ def open_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: not readable ({error.strerror or error})", hint="check its permissions") from None
     if not tensors:
         raise ModelError(f"{path}: the file has no weights", hint="specify the file with the network's weights")
-    long = next((name for name in tensors if len(name) > LONGEST_NAME), None)
-    if long:
-        raise ModelError(f"{path}: a tensor's name has {len(long):,} characters", hint=AGAIN)
     claimed, size = sum(tensor.nbytes for tensor in tensors.values()), path.stat().st_size
     if claimed > MOST_SHARED * size:
         raise ModelError(f"{path}: tensors of {claimed:,} bytes in a file of {size:,}", hint=AGAIN)
@@ -81,13 +78,16 @@ def _flatten(content: Any, path: Path) -> dict[str, Tensor]:
     items = 0
     while left:
         prefix, container, level = left.popleft()
-        pairs = enumerate(container) if isinstance(container, list) else container.items()
+        pairs: Any = enumerate(container) if isinstance(container, list) else container.items()
         for key, value in pairs:
             items += 1
             if items > MOST_ITEMS:
                 raise ModelError(f"{path}: more than {MOST_ITEMS:,} items", hint="specify a file of weights alone")
+            if isinstance(key, str) and len(prefix) + len(key) > LONGEST_NAME:
+                length = len(prefix) + len(key)
+                raise ModelError(f"{path}: a tensor's name has {length:,} characters", hint=AGAIN)
             if isinstance(value, Tensor):
                 tensors[f"{prefix}{key}"] = value
             elif isinstance(value, Mapping | list) and level < DEEPEST:
-                left.append((f"{prefix}{key}."[: LONGEST_NAME + 1], value, level + 1))
+                left.append((f"{prefix}{key}.", value, level + 1))
     return tensors

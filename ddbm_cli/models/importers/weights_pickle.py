@@ -27,9 +27,14 @@ STORAGES = {
     "BoolStorage": torch.bool,
 }
 
+MOST_OBJECTS = 500_000
+"""Containers, tuples, tensors and places of the memo that a pickle makes. Each can take a hundred times the byte of its
+instruction; a tensor has twenty."""
 
-MOST_CONTAINERS = 300_000
-"""Lists, dicts and tuples of a pickle; a tensor has five."""
+MOST_DIMENSIONS = 8
+
+LARGEST_KEY = 2**31
+"""Integer keys are the numbers of parameters. The hashes of large integers can collide on purpose."""
 
 
 class Refused(Exception):
@@ -49,10 +54,12 @@ class Opaque:
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """As torch._utils._rebuild_tensor_v2, within the storage."""
-    dimensions = (*size, *stride)
-    if not isinstance(storage, Tensor) or any(type(each) is not int or each < 0 for each in (offset, *dimensions)):
+    # Types and lengths come first: a tensor in place of a size could be unpacked into any number of tensors.
+    if not isinstance(storage, Tensor) or type(size) is not tuple or type(stride) is not tuple:
         raise Refused("a tensor is damaged")
-    if len(size) != len(stride) or len(size) > 8:
+    if len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
+        raise Refused("a tensor is damaged")
+    if any(type(each) is not int or each < 0 for each in (offset, *size, *stride)):
         raise Refused("a tensor is damaged")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if 0 not in size and (last >= len(storage) or math.prod(size) > len(storage)):
@@ -91,6 +98,9 @@ EMPTY_TUPLE LIST TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS GET BINGET LONG_BINGE
 GLOBAL STACK_GLOBAL BINPERSID SETITEM SETITEMS REDUCE NEWOBJ BUILD
 """
 
+COUNTED = """
+MARK EMPTY_LIST EMPTY_DICT TUPLE TUPLE1 TUPLE2 TUPLE3 REDUCE NEWOBJ BINPERSID PUT BINPUT LONG_BINPUT MEMOIZE
+"""
 
 _Unpickler: Any = pickle._Unpickler  # the one in Python, whose memo is a dict
 
@@ -118,7 +128,7 @@ class _Interpreter(_Unpickler):  # type: ignore[misc]
     def __init__(self, body: bytes, storage: Callable[[str, torch.dtype, int], Tensor]) -> None:
         super().__init__(io.BytesIO(body), encoding="utf-8")
         self._storage = storage
-        self._containers = 0
+        self._objects = 0
 
     def run(self) -> Any:
         """Return what the pickle builds."""
@@ -147,12 +157,12 @@ class _Interpreter(_Unpickler):  # type: ignore[misc]
             raise Refused("holds more than weights (a call), which is not read")
         stack.append(function.call(*arguments))
 
-    def load_container(self, code: int) -> None:
-        """Begin a container, unless there are too many: each takes a hundred times its byte."""
-        self._containers += 1
-        if self._containers > MOST_CONTAINERS:
-            raise Refused(f"its table of contents has more than {MOST_CONTAINERS:,} containers")
-        _Unpickler.dispatch[code](self)
+    def load_counted(self, read: Callable[[Any], None]) -> None:
+        """Make an object, unless there are too many."""
+        self._objects += 1
+        if self._objects > MOST_OBJECTS:
+            raise Refused(f"its table of contents has more than {MOST_OBJECTS:,} objects")
+        read(self)
 
     def load_build(self) -> None:
         self.stack.pop()  # attributes, such as the versions of a state dict's modules
@@ -166,20 +176,21 @@ class _Interpreter(_Unpickler):  # type: ignore[misc]
         items = self.pop_mark()
         _set(self.stack[-1], items)
 
-    for _code in (pickle.MARK[0], pickle.EMPTY_LIST[0], pickle.EMPTY_DICT[0]):
-        dispatch[_code] = functools.partial(load_container, code=_code)
     dispatch[pickle.REDUCE[0]] = load_reduce
     dispatch[pickle.NEWOBJ[0]] = load_reduce
     dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
+    for _name in COUNTED.split():
+        _code = getattr(pickle, _name)[0]
+        dispatch[_code] = functools.partial(load_counted, read=dispatch[_code])
 
 
 def _set(container: Any, items: list[Any]) -> None:
-    """Put items into a dict. Only strings and numbers are keys: the hash of shared tuples can take for ever."""
+    """Put items into a dict. Its keys are strings and small integers: other hashes can be slow, or collide."""
     if type(container) is not dict or len(items) % 2:
         raise Refused("a container is damaged")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if type(key) not in (str, int, float, bool, type(None)):
-            raise Refused("a container has a key that is neither a string nor a number")
+        if type(key) is not str and not (type(key) is int and 0 <= key < LARGEST_KEY):
+            raise Refused("a container has a key that is neither a string nor the number of a parameter")
         container[key] = value
