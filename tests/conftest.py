@@ -1,7 +1,6 @@
 """What tests share."""
 
 import io
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,17 +18,6 @@ HERE = Path(__file__).parent
 def golden() -> Path:
     """The folder of golden values that is part of the repository."""
     return HERE / "golden"
-
-
-@pytest.fixture(scope="session")
-def golden_weights() -> Path:
-    """The folder of the golden networks' weights, which are too large to be part of it."""
-    places = [Path(os.environ["DDBM_GOLDEN"])] if "DDBM_GOLDEN" in os.environ else []
-    places.append(HERE.parent.parent / "shared" / "golden")
-    for place in places:
-        if (place / "unet-e2h-like.weights.safetensors").exists():
-            return place
-    pytest.skip("the golden networks' weights are not here; set DDBM_GOLDEN to their folder")
 
 
 @pytest.fixture(autouse=True, scope="session")

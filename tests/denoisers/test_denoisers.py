@@ -10,9 +10,10 @@ from torch import nn
 
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser, I2SBPrediction, Preconditioned, clipped
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.networks import ADM, ADMConfig
+from ddbm_cli.networks import ADMConfig
 from ddbm_cli.objectives import denoising_loss
 from ddbm_cli.paths import PATHS, VE, BrownianBridge, I2SBBridge, RectifiedFlow, VEBridge, VPBridge
+from tests.golden_networks import golden_network
 
 OFFICIAL = {"vp": VPBridge(), "ve80": VEBridge(sigma_max=80.0), "ve10": VEBridge(sigma_max=10.0)}
 
@@ -143,19 +144,17 @@ def test_a_prior_sees_no_source():
 
 
 @pytest.mark.parametrize(("name", "path"), [("e2h-like", VPBridge()), ("diode-like", VEBridge(sigma_max=20.0))])
-def test_networks_estimates_and_losses_equal_the_official_ones(name, path, golden, golden_weights):
-    config = json.loads((golden / f"unet-{name}.config.json").read_text())
+def test_networks_estimates_and_losses_equal_the_official_ones(name, path, golden):
     values = load_file(golden / f"unet-{name}.io.safetensors")
-    network = ADM(
-        ADMConfig(
-            channels=config["num_channels"],
-            multipliers=tuple(int(number) for number in config["channel_mult"].split(",")),
-            blocks=config["num_res_blocks"],
-            head_channels=config["num_head_channels"],
-            attention=tuple(config["image_size"] // int(r) for r in config["attention_resolutions"].split(",")),
-        )
-    ).eval()
-    network.load_state_dict(load_file(golden_weights / f"unet-{name}.weights.safetensors"))
+    network = golden_network(name)
+    config = json.loads((golden / f"unet-{name}.config.json").read_text())
+    assert network.config == ADMConfig(
+        channels=config["num_channels"],
+        multipliers=tuple(int(number) for number in config["channel_mult"].split(",")),
+        blocks=config["num_res_blocks"],
+        head_channels=config["num_head_channels"],
+        attention=tuple(config["image_size"] // int(r) for r in config["attention_resolutions"].split(",")),
+    )
     denoiser = Denoiser(network, path, Preconditioned(sigma_data=0.5, sigma_source=0.5, cov=0.0))
     t = values["t"].double()
     with torch.no_grad():

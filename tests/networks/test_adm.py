@@ -12,15 +12,11 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.networks import ADM, NETWORKS, ADMConfig
 from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, time_features
+from tests.golden_networks import CONFIGS, golden_network
 
 RELEASED = {
     "edges2handbags-vp-64": ADMConfig(),
     "diode-vp-256": ADMConfig(channels=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(8, 16, 32)),
-}
-
-GOLDEN = {
-    "e2h-like": ADMConfig(channels=32, multipliers=(1, 2, 3), blocks=1, attention=(2, 4), head_channels=16),
-    "diode-like": ADMConfig(channels=32, multipliers=(1, 1, 2, 2), blocks=1, attention=(4, 8), head_channels=16),
 }
 
 SMALL = {"channels": 16, "multipliers": (1, 2), "blocks": 1, "attention": (2,), "head_channels": 8}
@@ -55,11 +51,10 @@ def test_parameters_are_those_of_the_released_checkpoint(name, golden):
 
 
 @pytest.mark.parametrize("differentiable", [False, True])
-@pytest.mark.parametrize("name", GOLDEN)
-def test_output_equals_the_official_one(name, differentiable, golden, golden_weights):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_output_equals_the_official_one(name, differentiable, golden):
     """`network_output` was recorded from the network alone, on x_t as it is; scaled inputs are the denoiser's test."""
-    made = GOLDEN[name].create().eval()
-    made.load_state_dict(load_file(golden_weights / f"unet-{name}.weights.safetensors"))
+    made = golden_network(name)
     values = load_file(golden / f"unet-{name}.io.safetensors")
     with torch.set_grad_enabled(differentiable):
         output = made(torch.cat([values["x_t"], values["x_T"]], dim=1), values["time_input"])

@@ -1,5 +1,6 @@
 """Laws of priors: exact answers on Gaussian mixtures, EDM's trajectory, and SDEdit's start."""
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import torch
 
 from ddbm_cli.denoisers import Denoiser, Preconditioned
 from ddbm_cli.foundation.settings import spell
+from ddbm_cli.options.translate import LEVELS
 from ddbm_cli.paths import VE, VP, Cosine
 from ddbm_cli.samplers import (
     SAMPLERS,
@@ -180,9 +182,8 @@ def test_a_strength_is_the_same_noise_level_on_every_path(path, grid):
     assert len(times) == 7 and times.diff().lt(0).all() and times[0] == start.first(path)
 
 
-def test_the_strengths_that_the_help_names():
-    from ddbm_cli.cli.options import Strength
-
-    for strength, sigma in ((0.2, 0.72), (0.4, 2.0), (0.6, 6.1), (0.8, 25)):
-        assert NoisedStart(strength=strength).sigma(VE()) == pytest.approx(sigma, rel=0.03)
-        assert f"{strength} " in Strength.__metadata__[0].help
+def test_noise_levels_in_the_help_are_those_of_the_strengths():
+    pairs = re.findall(r"(0\.\d+) is (?:sigma )?([\d.]+\d)", LEVELS)
+    assert len(pairs) == 4
+    for strength, sigma in pairs:
+        assert NoisedStart(strength=float(strength)).sigma(VE()) == pytest.approx(float(sigma), rel=0.03)
