@@ -17,6 +17,8 @@ NARROWEST = 16
 
 def width_of(text: str) -> int:
     """Return the columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
     )

@@ -1,10 +1,13 @@
 """The app: its commands, and how errors become messages and exit codes."""
 
 import errno
+import gc
 import os
 import sys
+from collections.abc import Sequence
+from copy import copy
 from importlib import import_module
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -13,6 +16,8 @@ from ddbm_cli.cli import console, terminal
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.text import one_line
+
+gc.freeze()  # what is imported by now is never freed, and need not be searched for garbage: up to 10 ms
 
 COMMANDS = {
     "translate": "Translate images with a diffusion bridge.",
@@ -33,12 +38,14 @@ COMPLETION = "_DDBM_COMPLETE"
 """The variable by which a shell asks for completions."""
 
 
-def build(asked: str | None = None) -> typer.Typer:
+def build(asked: Sequence[str] | None = None) -> typer.Typer:
     """Return the app.
 
     Args:
-        asked: the command to build; the others are names and first lines only, which starts faster. None builds all.
+        asked: the command to build, and of a group its own command; the others are names and first lines only, which
+            starts faster. None builds all.
     """
+    wanted, inner = (None, None) if asked is None else [*asked, "", ""][:2]
     app = typer.Typer(
         name="ddbm",
         cls=Group,
@@ -51,14 +58,28 @@ def build(asked: str | None = None) -> typer.Typer:
         },
     )
     for name, summary in {**COMMANDS, **GROUPS}.items():
-        if asked not in (None, name):
+        if wanted not in (None, name):
             app.command(name, cls=Command, help=summary)(_nothing)
         elif name in COMMANDS:
             app.command(cls=Command)(getattr(import_module(f"ddbm_cli.cli.{name}"), name))
         else:
-            app.add_typer(import_module(f"ddbm_cli.cli.{name}").app, name=name, cls=Group)
+            app.add_typer(_only(import_module(f"ddbm_cli.cli.{name}").app, inner), name=name, cls=Group)
     app.callback()(options)
     return app
+
+
+def _only(group: typer.Typer, inner: str | None) -> typer.Typer:
+    """Return a group of which one command is built, and of the others the first line of help; None builds all."""
+    if inner is None:
+        return group
+    made = copy(group)
+    made.registered_commands = list(map(copy, group.registered_commands))
+    for command in made.registered_commands:
+        function: Any = command.callback
+        command.name = command.name or function.__name__
+        if command.name != inner:
+            command.help, command.callback = function.__doc__, _nothing
+    return made
 
 
 def _nothing() -> None:
@@ -125,10 +146,10 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _asked() -> str:
-    """Return the first word of the command line, or of the one that is being completed; "" for none."""
+def _asked() -> list[str]:
+    """Return the words of the command line, or of the one that is being completed, which are no options."""
     words = _completed_words() if COMPLETION in os.environ else sys.argv[1:]
-    return next((word for word in words if not word.startswith("-")), "")
+    return [word for word in words if not word.startswith("-")]
 
 
 def _completed_words() -> list[str]:

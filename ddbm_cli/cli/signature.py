@@ -6,6 +6,7 @@ value alike; Typer, which imports pydantic to see that a text is a text, checks 
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,22 +29,35 @@ def takes(*kinds: type[Any], panels: tuple[str, ...] = ()) -> Callable[[Callable
         panels: the order of sections in help.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        parameters = [each for kind in kinds for option in declared(kind).values() for each in _parameters(option)]
+    return lambda function: _Command(function, kinds, panels)
+
+
+class _Command:
+    """A command whose parameters are made when they are read, so that a group starts as fast as one command."""
+
+    def __init__(self, function: Callable[..., Any], kinds: tuple[type[Any], ...], panels: tuple[str, ...]) -> None:
+        self._function, self._kinds, self._panels = function, kinds, panels
+        self.__name__, self.__doc__, self.__module__ = function.__name__, function.__doc__, function.__module__
+
+    def __call__(self, **given: Any) -> Any:
+        return self._function(*(_given(kind, given) for kind in self._kinds))
+
+    @cached_property
+    def _made(self) -> Signature:
+        parameters = [
+            each for kind in self._kinds for option in declared(kind).values() for each in _parameters(option)
+        ]
         # Arguments come first, in their order; sections as the panels say.
-        order = {panel: place for place, panel in enumerate(panels)}
-        shown = {each.name: _panel(each) for each in parameters}
-        parameters.sort(key=lambda each: order.get(shown[each.name], -1))
+        order = {panel: place for place, panel in enumerate(self._panels)}
+        return Signature(sorted(parameters, key=lambda each: order.get(_panel(each), -1)))
 
-        def command(**given: Any) -> Any:
-            return function(*(_given(kind, given) for kind in kinds))
+    @property
+    def __signature__(self) -> Signature:
+        return self._made
 
-        command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
-        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {each.name: each.annotation for each in parameters}
-        return command
-
-    return decorate
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {name: each.annotation for name, each in self._made.parameters.items()}
 
 
 def _panel(parameter: Parameter) -> str:

@@ -5,7 +5,6 @@ on the locale.
 """
 
 import codecs
-import csv
 import io
 import json
 import tomllib
@@ -73,6 +72,8 @@ def parse_table(text: str | bytes) -> list[dict[str, str]]:
     Raises:
         ValueError: a field is longer than `csv` reads.
     """
+    import csv
+
     table = decode(text) if isinstance(text, bytes) else text
     delimiter = max(",;\t", key=table.partition("\n")[0].count)
     try:

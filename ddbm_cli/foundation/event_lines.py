@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
+from ddbm_cli.foundation.frozen import frozen
 from ddbm_cli.foundation.text import plain
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ def event(*, ticks: bool = False) -> Callable[[type[T]], type[T]]:
     """Make a class an event: a frozen, keyword-only dataclass with a name in JSON lines."""
 
     def make(cls: type[T]) -> type[T]:
-        made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        made = frozen(cls)
         EVENTS[event_name(made)] = made
         if ticks:
             TICKS.add(event_name(made))

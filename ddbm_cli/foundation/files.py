@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ _LEFTOVER = re.compile(r"\.ddbm-[0-9a-f]{16}\.tmp|\.[a-z]+\.safetensors\.[0-9]+\
 
 def temporary_name() -> str:
     """Return a new name for a temporary file; its first eight digits are the number of this process."""
-    return f"{PREFIX}{os.getpid():08x}{secrets.token_hex(4)}{SUFFIX}"
+    return f"{PREFIX}{os.getpid():08x}{os.urandom(4).hex()}{SUFFIX}"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from ddbm_cli.foundation import plugins
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.frozen import frozen
 from ddbm_cli.foundation.renamed import current_fields, current_name
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def settings(cls: type[T]) -> type[T]:
     cls.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
     if "__post_init__" not in vars(cls):
         cls.__post_init__ = _check  # type: ignore[attr-defined]
-    return typing.cast(type[T], dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+    return frozen(cls)
 
 
 def _check(instance: Any) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.frozen import frozen
 from ddbm_cli.registry.card_format import upgrade
 from ddbm_cli.registry.header import read_card_body
 
@@ -42,7 +43,7 @@ class HubFile:
         return f"{self.repo}@{self.revision}:{self.file}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Entry:
     """One model of the registry.
 

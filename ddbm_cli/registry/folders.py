@@ -22,11 +22,11 @@ def cache_folder() -> Path:
 
 
 def _folder(kind: str) -> Path:
-    import platformdirs
-
     home = os.environ.get("DDBM_HOME")
     if home:
         return Path(home) / kind
+    import platformdirs
+
     find = platformdirs.user_data_path if kind == "data" else platformdirs.user_cache_path
     try:
         return find("ddbm", appauthor=False)

@@ -316,7 +316,7 @@ def test_train_then_translate(ddbm, tmp_path):
     code, out, _ = ddbm("translate", tmp_path / "pairs" / "A", tmp_path / "out", "-m", run / "model.safetensors")
     assert code == 0 and len(out.splitlines()) == 8
     code, _, err = ddbm("train", tmp_path / "missing", "-o", tmp_path / "r2")
-    assert code == 2 and "no such folder" in err
+    assert code == 2 and "no such file or folder" in err
 
 
 def test_edges_then_train(ddbm, tmp_path):
