@@ -1,16 +1,16 @@
-"""How long `ddbm --help` and commands that need no tensor take, against the least that such a command could take.
+"""The time of `ddbm --help` and of commands that need no tensors, relative to an import of their libraries.
 
     python -m tests.benchmarks.startup [RUNS]
 
-The floor is a bare `python -c "import typer, rich"`; all are run in turn, and the medians compared. "one option" is
-what Typer makes of the least program with an option, for which it loads pydantic.
+The reference is `python -c "import typer, rich"`. All commands are run in turn, and the medians of their processor time
+are compared. "one option" is the smallest Typer program with an option, for which Typer imports pydantic.
 """
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
-import time
 
 ONE_OPTION = """
 import typer, rich
@@ -19,22 +19,30 @@ typer.run(main)
 """
 
 COMMANDS = {
-    "floor": [sys.executable, "-c", "import typer, rich"],
+    "import typer, rich": [sys.executable, "-c", "import typer, rich"],
     "one option": [sys.executable, "-c", ONE_OPTION],
     "ddbm --help": [sys.executable, "-m", "ddbm_cli", "--help"],
     "ddbm translate --help": [sys.executable, "-m", "ddbm_cli", "translate", "--help"],
+    "ddbm train --help": [sys.executable, "-m", "ddbm_cli", "train", "--help"],
+    "ddbm compare --help": [sys.executable, "-m", "ddbm_cli", "compare", "--help"],
     "ddbm weights list": [sys.executable, "-m", "ddbm_cli", "weights", "list"],
     "ddbm weights info": [sys.executable, "-m", "ddbm_cli", "weights", "info", "edges2handbags-vp-64"],
 }
 
 COMPILED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""The environment, but that modules are compiled once and not in every run, as they are where they are installed."""
+"""The environment; modules are compiled once and not in every run, as after an installation."""
 
 
 def seconds(command: list[str]) -> float:
-    began = time.perf_counter()
+    """Return the processor time of a command, which other processes disturb less than its duration."""
+    began = _children()
     subprocess.run(command, check=True, capture_output=True, env=COMPILED)
-    return time.perf_counter() - began
+    return _children() - began
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main(runs: int) -> None:
@@ -44,10 +52,10 @@ def main(runs: int) -> None:
     for _ in range(runs):
         for name, command in COMMANDS.items():
             taken[name].append(seconds(command))
-    floor = statistics.median(taken["floor"])
+    floor = statistics.median(taken["import typer, rich"])
     for name, values in taken.items():
         middle = statistics.median(values)
-        print(f"{name:24} {middle:6.3f} s   {middle / floor:4.2f} times the floor   (least {min(values):.3f})")
+        print(f"{name:24} {middle:6.3f} s   {middle / floor:4.2f} times the reference   (minimum {min(values):.3f})")
 
 
 if __name__ == "__main__":
