@@ -179,7 +179,8 @@ def test_help_imports_nothing_heavy(command):
         f"sys.argv = ['ddbm', *{command!r}]\n"
         "from ddbm_cli.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'pydantic', 'csv', 'secrets'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'pydantic', 'csv', 'secrets'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
