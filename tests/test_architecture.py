@@ -179,7 +179,7 @@ def test_help_imports_nothing_heavy(command):
         f"sys.argv = ['ddbm', *{command!r}]\n"
         "from ddbm_cli.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'pydantic', 'csv', 'secrets'}\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'pydantic', 'secrets'}\n"
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
