@@ -51,7 +51,7 @@ class ModelCard:
     defaults: how to sample by default: sampler, grid, start, steps.
     clip: limit estimates of x_0 to -1..1 while sampling.
     licence, data, limits: words for the user. training, scores: facts and held-out results.
-    splits: which images were used for training and which were held out; see `models.splits`.
+    seen: which images were used for training and which were held out; see `models.seen`.
     format: version of the card; see `registry.card_format`.
     """
 
@@ -74,7 +74,7 @@ class ModelCard:
     limits: str = "not stated"
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
-    splits: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @property

@@ -111,7 +111,7 @@ def described(reference: str) -> Entry:
             return found
     card, place = card_of_reference(reference)
     body = describe_card(card)
-    body["splits"] = {name: "" for name in card.splits}  # the filters themselves are for `compare`
+    body["seen"] = {name: "" for name in card.seen}  # the filters themselves are for `compare`
     files = [place] if place.is_file() else [file for file in place.rglob("*.safetensors") if file.is_file()]
     return Entry(
         name=card.name,

@@ -20,7 +20,6 @@ RENAMED = {
     "fills_holes": "inpainting",
     "classes": "class_names",
     "drop": "condition_dropout",
-    "seen": "splits",
 }
 """Fields of format 1 and their names in format 2."""
 

@@ -51,7 +51,7 @@ class CardTable(TypedDict, total=False):
     limits: str
     training: Setting
     scores: Setting
-    splits: dict[str, str]
+    seen: dict[str, str]
 
 
 def _upgraded(card: Any) -> Any:

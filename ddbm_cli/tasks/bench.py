@@ -28,7 +28,7 @@ from ddbm_cli.methods import method_of
 from ddbm_cli.methods.conditions import conditioned
 from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.models.card import describe_card
-from ddbm_cli.models.splits import TRAINING, UNKNOWN, split_of
+from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.tasks import translate
@@ -146,7 +146,7 @@ class Bench:
     def _split(self, source: Path) -> str:
         """Return the split that the models agree on. One model that was trained on the image is enough."""
         try:
-            splits = {split_of(model.card.splits, source) for model in self._models.values()}
+            splits = {split_of(model.card.seen, source) for model in self._models.values()}
         except (OSError, ValueError, ArithmeticError):  # an image that disappeared, or filters that are damaged
             return UNKNOWN
         return TRAINING if TRAINING in splits else splits.pop() if len(splits) == 1 else UNKNOWN
@@ -203,7 +203,7 @@ class Bench:
             model=model.name,
             digest=model.digest,
             reference=method.model or model.name,
-            card={name: value for name, value in describe_card(model.card).items() if name != "splits"},
+            card={name: value for name, value in describe_card(model.card).items() if name != "seen"},
             sampling=in_words(plan),
             off_budget=_off_budget(plan, method.nfe),
             steps=plan.steps,

@@ -14,7 +14,7 @@ from ddbm_cli.foundation.events import Noticed
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.metrics.feed import Item
 from ddbm_cli.models.resolve import card_of_reference
-from ddbm_cli.models.splits import TRAINING, split_of, split_of_digest
+from ddbm_cli.models.seen import TRAINING, split_of, split_of_digest
 from ddbm_cli.registry import read_registry
 from ddbm_cli.tasks.search import Search
 from ddbm_cli.tasks.show import image_record
@@ -42,7 +42,7 @@ def notices(items: Iterable[Item], prior: str | None) -> Iterator[Noticed]:
     if prior is not None:
         with suppress(DdbmError):
             card, _ = card_of_reference(prior)
-            known = [str(item.output) for item in items if _is_known(item.output, card.splits)]
+            known = [str(item.output) for item in items if _is_known(item.output, card.seen)]
             yield from _notice(known, "outputs are training images", card.name)
 
 
@@ -66,7 +66,7 @@ def _splits(name: str, digest: str, output: Path) -> Mapping[str, str]:
         entry = read_registry().get(name)
         builtin = entry is not None and entry.builtin and sha256_of_file(entry.builtin_file) == digest
         file = entry.builtin_file if entry is not None and builtin else Search(output).model(digest, name)
-        return {} if file is None else card_of_reference(file)[0].splits
+        return {} if file is None else card_of_reference(file)[0].seen
     except (DdbmError, OSError):
         return {}
 

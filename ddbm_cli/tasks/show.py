@@ -24,7 +24,7 @@ def show(file: Path) -> dict[str, Any]:
         return image_record(file)
     entry = described(str(file))
     facts = {**entry.facts(), "name": entry.name, "task": entry.task, "licence": entry.licence}
-    facts["splits"] = list(facts.get("splits", ()))
+    facts["seen"] = list(facts.get("seen", ()))
     place = entry.path or (entry.builtin_file if entry.builtin else None)
     size = entry.size if place is None or place.is_dir() else place.stat().st_size
     return {"file": place.name if place else entry.file, "bytes": size, "sha256": entry.sha256 or None, **facts}

@@ -48,7 +48,7 @@ def test_there_is_an_upgrade_from_every_format():
 def test_format_1():
     card = read(FORMAT_1)
     assert (card.kind, card.concat_source, card.class_names, card.num_classes) == ("prior", False, ("cat", "dog"), 2)
-    assert (card.condition_dropout, card.inpainting, card.splits) == (0.25, False, {"training": "AAAA"})
+    assert (card.condition_dropout, card.inpainting, card.seen) == (0.25, False, {"training": "AAAA"})
     assert card.format == FORMAT and not card.text_conditional
     assert read(describe_card(card)) == card
 

@@ -11,7 +11,7 @@ from PIL import Image
 from ddbm_cli.comparison.request import check
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import write_model
-from ddbm_cli.models.splits import remember
+from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks import evaluate, translate
 from ddbm_cli.tasks.compare import request, run
@@ -238,7 +238,7 @@ def test_one_model_by_two_names_is_recognised(folder):
 
 def test_training_images_are_named(folder):
     pictures = sorted((folder / "in").iterdir())
-    known = write_tiny(folder / "known.safetensors", splits=remember(pictures[:1], pictures[1:2]))
+    known = write_tiny(folder / "known.safetensors", seen=remember(pictures[:1], pictures[1:2]))
     compare(folder, "dbim", model=str(known))
     assert [each["split"] for each in told(folder)["inputs"]] == ["training", "held out", "unknown"]
     assert "1 of 3 inputs is a training image of a model (0.png)" in told(folder)["warnings"][0]

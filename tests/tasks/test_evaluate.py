@@ -15,7 +15,7 @@ from ddbm_cli.metrics import feed as feed_module
 from ddbm_cli.metrics import inception
 from ddbm_cli.metrics.feed import Item, Unread, feed
 from ddbm_cli.metrics.statistics import read_statistics
-from ddbm_cli.models.splits import remember
+from ddbm_cli.models.seen import remember
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.evaluate import EvaluateRequest, Noticed, Reported, run
 from ddbm_cli.tasks.events import Failed
@@ -334,7 +334,7 @@ def test_training_images_are_named(tmp_path):
         for index in range(3):
             picture(index + 5 * (side == "truth"), 16).save(tmp_path / side / f"{index}.png")
     files = [tmp_path / "in" / "0.png", tmp_path / "truth" / "0.png", tmp_path / "truth" / "1.png"]
-    model = write_tiny(tmp_path / "tiny.safetensors", splits=remember(files, []))
+    model = write_tiny(tmp_path / "tiny.safetensors", seen=remember(files, []))
     request = translate.request(
         source=str(tmp_path / "in"), output=tmp_path / "out", model=str(model), device="cpu", nfe=2
     )

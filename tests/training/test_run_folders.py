@@ -13,7 +13,7 @@ import pytest
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Planned, Stepped
 from ddbm_cli.models import load_model
-from ddbm_cli.models.splits import split_of
+from ddbm_cli.models.seen import split_of
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.tasks.train.stored import newest, read_stored
 from tests.tiny import write_pairs
@@ -96,7 +96,7 @@ def test_what_was_ever_seen_stays_in_the_card(root):
     kept = shutil.move(gone, root / "gone.png")
     list(run(request({"recipe": {"steps": 5}}, resume=root / "run")))
     list(run(request({"recipe": {"steps": 6}}, resume=root / "run")))
-    splits = load_model(root / "run" / "model.safetensors", device="cpu").card.splits
+    splits = load_model(root / "run" / "model.safetensors", device="cpu").card.seen
     assert split_of(splits, kept) == split_of(splits, root / "pairs" / "B" / "003.png") == "training"
     assert split_of(splits, root / "others" / "B" / "000.png") == "unknown"
     assert splits["training"].count(",") == 1, "a filter is kept once"

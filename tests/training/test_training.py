@@ -17,7 +17,7 @@ from ddbm_cli.foundation.events import Planned, Trained
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import load_model
-from ddbm_cli.models.splits import split_of
+from ddbm_cli.models.seen import split_of
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS
 from ddbm_cli.paths import VEBridge, VPBridge
 from ddbm_cli.samplers import Implicit, Timesteps
@@ -63,7 +63,7 @@ def test_a_run_ends_with_a_model_that_translates(root):
     assert [event.step for event in events if isinstance(event, Validated)] == [6, 12]
     model = load_model(root / "run" / "model.safetensors", device="cpu")
     assert (model.name, model.card.licence, model.card.training["steps"]) == ("mine", "MIT", 12)
-    splits = [split_of(model.card.splits, file) for file in sorted((root / "pairs" / "A").iterdir())]
+    splits = [split_of(model.card.seen, file) for file in sorted((root / "pairs" / "A").iterdir())]
     assert {"training", "held out"} == set(splits) and splits.count("training") == model.card.training["pairs"]
     assert model.card.scores["mse"] > 0 and model.plan().nfe == 10
     assert len(list((root / "run" / "samples").glob("*.png"))) == 2

@@ -110,7 +110,7 @@ def write_config(folder: RunFolder, request: TrainRequest, images: Mapping[str, 
 
 
 def images_of(pairs: PairSplit, splits: Mapping[str, str]) -> dict[str, Any]:
-    """Return the digest and the numbers of the images of a run; `splits` are the filters of `models.splits`."""
+    """Return the digest and the numbers of the images of a run; `splits` are the filters of `models.seen`."""
     names = [
         [(pair.name, *(file.stat().st_size for file in (pair.source, pair.target) if file)) for pair in part]
         for part in (pairs.train, pairs.val)

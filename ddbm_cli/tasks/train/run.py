@@ -20,7 +20,7 @@ from ddbm_cli.models import assemble, locate, write_model
 from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
-from ddbm_cli.models.splits import joined, remember
+from ddbm_cli.models.seen import joined, remember
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
 from ddbm_cli.options.train import TrainRequest
@@ -100,7 +100,7 @@ def run(
             yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
             return
         fit.notes["seen"] = joined(_seen(fit, folder), splits)
-        card = dataclasses.replace(card, splits=fit.notes["seen"])
+        card = dataclasses.replace(card, seen=fit.notes["seen"])
         results = Results(folder.results, step=fit.step)
         validation = Validation(request, card, data.held_out, results=results, samples=folder.samples, stop=stop)
         if len(data.held_out):
@@ -151,7 +151,7 @@ def _seen(fit: Fit, folder: RunFolder) -> Mapping[str, str]:
     seen: Any = fit.notes.get("seen")
     if seen is None:  # a run of a release that kept them in the model alone
         try:
-            return read_card(read_header(folder.model), file=folder.model.name).splits
+            return read_card(read_header(folder.model), file=folder.model.name).seen
         except ModelError:
             return {}
     if not isinstance(seen, dict) or not all(

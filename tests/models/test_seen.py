@@ -2,8 +2,8 @@
 
 import pytest
 
-from ddbm_cli.models import splits
-from ddbm_cli.models.splits import HELD_OUT, TRAINING, UNKNOWN, remember, split_of
+from ddbm_cli.models import seen
+from ddbm_cli.models.seen import HELD_OUT, TRAINING, UNKNOWN, remember, split_of
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def test_a_file_is_known_by_its_content(files, tmp_path):
 
 def test_filters_are_compact_and_do_not_depend_on_order(files):
     filters = remember(files[:1000], [])
-    assert len(filters[TRAINING]) == pytest.approx(1000 * splits.BITS / 6, rel=0.01)
+    assert len(filters[TRAINING]) == pytest.approx(1000 * seen.BITS / 6, rel=0.01)
     assert remember(files[999::-1], []) == filters
 
 
 def test_too_many_are_not_remembered(files, monkeypatch):
-    monkeypatch.setattr(splits, "MOST", 10)
+    monkeypatch.setattr(seen, "MOST", 10)
     assert remember(files[:9], files[9:11]) == {} and remember(files[:9], files[9:10])
 
 
