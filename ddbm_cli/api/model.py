@@ -76,8 +76,8 @@ class Model:
         return self._model.device
 
     @property
-    def size(self) -> int:
-        """The side of the model's square, in pixels."""
+    def size(self) -> int | tuple[int, int]:
+        """The size of the model's images in pixels: the side of a square, or (width, height)."""
         return self.card.preprocess.size
 
     def __call__(

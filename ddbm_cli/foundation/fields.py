@@ -86,7 +86,7 @@ class Declared:
 
     Attributes:
         kind: its type, without None. choices: what may be given, of a Literal. many: whether it is a list.
-        required: whether it must be given.
+        required: whether it must be given. sides: whether it is a size, a number or WIDTHxHEIGHT.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Declared:
     choices: tuple[str, ...] = ()
     many: bool = False
     required: bool = False
+    sides: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -125,7 +126,9 @@ def declared(cls: type[Any]) -> dict[str, Declared]:
         choices = tuple(str(value) for value in typing.get_args(kind)) if _is_literal(kind) else ()
         required = each.default is MISSING and not marks[0].unset
         default = None if each.default is MISSING else each.default
-        found[each.name] = Declared(each.name, marks[0], str if choices else kind, default, choices, many, required)
+        found[each.name] = Declared(
+            each.name, marks[0], str if choices else kind, default, choices, many, required, _is_size(hint)
+        )
     return found
 
 
@@ -134,11 +137,30 @@ def _plain(hint: Any) -> tuple[Any, bool]:
     while typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, UnionType):
-        (hint,) = (each for each in typing.get_args(hint) if each is not NoneType)
+        hint = next(each for each in typing.get_args(hint) if each is not NoneType)
         return _plain(hint)
     if typing.get_origin(hint) is tuple:
         return _plain(typing.get_args(hint)[0])[0], True
     return hint, False
+
+
+def sides_of(value: Any) -> Any:
+    """Return a size as a setting holds it: a number for a square, else (width, height); other values as they are."""
+    if isinstance(value, str):
+        parts = value.strip().lower().split("x")
+        if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+            return value
+        value = [int(part) for part in parts]
+    if not isinstance(value, list | tuple) or not value:
+        return value
+    return value[0] if len(set(map(str, value))) == 1 and len(value) < 3 else tuple(value)
+
+
+def _is_size(hint: Any) -> bool:
+    while typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else ()
+    return any(typing.get_origin(kind) is tuple for kind in kinds) and len(kinds) > 1 and NoneType not in kinds
 
 
 def _is_literal(kind: Any) -> bool:

@@ -15,11 +15,12 @@ from torch import Tensor
 from ddbm_cli.foundation.settings import settings
 
 LARGEST = 4096
-"""Pixels of the side of a network's square, at most: memory is allocated in proportion to its square."""
+"""Pixels of a side of a network's images, at most: memory is allocated in proportion to its square."""
 
 ALIKE = 0.02
 """Relative difference of the proportions of two images that counts as none."""
 
+_Side = Annotated[int, Field(ge=1, le=LARGEST)]
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 Part = tuple[float, float, float, float]
@@ -28,7 +29,7 @@ Part = tuple[float, float, float, float]
 class Placement(NamedTuple):
     """What `Preprocess.inverse` needs.
 
-    box: where the image lies on the network's square. natural: the size that undoes a change of proportions.
+    box: where the image lies on the network's image. natural: the size that undoes a change of proportions.
     original: the size of what is visible, in the image's own pixels.
     """
 
@@ -41,18 +42,33 @@ class Placement(NamedTuple):
 class Preprocess:
     """How a model brings images to its size.
 
-    size: side of the network's square, in pixels.
-    fit: "pad" adds paper around the whole image, "crop" fills the square with its middle, "stretch" changes its
-        proportions, and restores them in the result.
+    size: of the network's images, in pixels: the side of a square, or (width, height).
+    fit: "pad" adds paper around the whole image, "crop" uses the middle of the network's proportions, "stretch"
+        changes the proportions, and restores them in the result.
     paper: grey level, 0..255, of the padding and behind transparency.
     """
 
-    size: Annotated[int, Field(ge=1, le=LARGEST)]
+    size: _Side | tuple[_Side, _Side]
     fit: Literal["pad", "crop", "stretch"] = "pad"
     paper: Annotated[int, Field(ge=0, le=255)] = 255
 
+    @property
+    def width(self) -> int:
+        """Of the network's images, in pixels."""
+        return self.size if isinstance(self.size, int) else self.size[0]
+
+    @property
+    def height(self) -> int:
+        """Of the network's images, in pixels."""
+        return self.size if isinstance(self.size, int) else self.size[1]
+
+    @property
+    def words(self) -> str:
+        """The size, such as 256x192: width, then height."""
+        return f"{self.width}x{self.height}"
+
     def forward(self, image: Image.Image, *, like: Size | None = None) -> tuple[Tensor, Placement]:
-        """Return an image (RGB or RGBA) as float32 (3, size, size) in -1..1, and where it lies.
+        """Return an image (RGB or RGBA) as float32 (3, height, width) in -1..1, and where it lies.
 
         Args:
             image: any size.
@@ -68,12 +84,12 @@ class Preprocess:
         left, top, right, bottom = placement.box
         if (part, (right - left, bottom - top)) != ((0, 0, *image.size), image.size):
             image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
-        square = Image.new("RGB", (self.size, self.size), (self.paper,) * 3)
+        square = Image.new("RGB", (self.width, self.height), (self.paper,) * 3)
         square.paste(image.convert("RGB"), (left, top), image if image.mode == "RGBA" else None)
         return to_tensor(square), placement
 
     def inverse(self, tensor: Tensor, placement: Placement, *, keep_size: bool = False) -> Image.Image:
-        """Return the image (RGB) of a tensor (3, size, size), in the proportions of the visible part of the original.
+        """Return the image (RGB) of a tensor (3, height, width), in the proportions of what is visible of the original.
 
         Args:
             tensor: values are clipped to -1..1 and rounded to 8 bits.
@@ -92,23 +108,24 @@ class Preprocess:
         return flat if part == (0, 0, *image.size) else flat.crop(part)
 
     def fits_with(self, size: Size, other: Size) -> bool:
-        """Return whether two images of these sizes lie alike on the square, so that they can be a pair."""
+        """Return whether two images of these sizes lie alike on the network's image, so that they can be a pair."""
         return self.fit == "stretch" or abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= ALIKE
 
     def _place(self, original: Size) -> tuple[Box, Placement]:
         """Return which part of an image is shown, and where. No side is ever 0, however long the other is."""
         width, height = original
-        side = self.size
+        whole = (0, 0, self.width, self.height)
         if self.fit == "crop":
-            short = min(original)
-            left, top = (width - short) // 2, (height - short) // 2
-            part = (left, top, left + short, top + short)
-            return part, Placement((0, 0, side, side), (side, side), (short, short))
-        scale = side / max(original)
+            across = max(1, min(width, round(height * self.width / self.height)))
+            down = max(1, min(height, round(width * self.height / self.width)))
+            left, top = (width - across) // 2, (height - down) // 2
+            part = (left, top, left + across, top + down)
+            return part, Placement(whole, whole[2:], (across, down))
+        scale = min(self.width / width, self.height / height)
         fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
         if self.fit == "stretch":
-            return (0, 0, width, height), Placement((0, 0, side, side), fitted, original)
-        left, top = (side - fitted[0]) // 2, (side - fitted[1]) // 2
+            return (0, 0, width, height), Placement(whole, fitted, original)
+        left, top = (self.width - fitted[0]) // 2, (self.height - fitted[1]) // 2
         box = (left, top, left + fitted[0], top + fitted[1])
         return (0, 0, width, height), Placement(box, fitted, original)
 

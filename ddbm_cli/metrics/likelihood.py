@@ -53,7 +53,7 @@ class Likelihood(PictureMetric):
         self._path = path
         self._preprocess = preprocess
         self._steps = steps
-        self.recipe = f"{self.recipe}; {preprocess.size}x{preprocess.size}, {steps} steps = {2 * steps} NFE"
+        self.recipe = f"{self.recipe}; {preprocess.words}, {steps} steps = {2 * steps} NFE"
 
     def __call__(self, batch: Batch) -> Tensor:
         images = [self._preprocess.forward(to_picture(each))[0] for each in signed(batch.outputs)]

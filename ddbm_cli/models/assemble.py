@@ -54,10 +54,10 @@ def outline(card: ModelCard) -> Denoiser:
     """
     with torch.device("meta"):
         denoiser = assemble(card)
-    size, multiple = card.preprocess.size, int(getattr(denoiser.network, "size_multiple", 1))
-    if size % multiple:
+    own, multiple = card.preprocess, int(getattr(denoiser.network, "size_multiple", 1))
+    if own.width % multiple or own.height % multiple:
         raise ModelError(
-            f"model '{card.name}': card: preprocess.size {size} is not a multiple of {multiple}", hint=AGAIN
+            f"model '{card.name}': card: preprocess.size {own.size} is not a multiple of {multiple}", hint=AGAIN
         )
     return denoiser
 
@@ -73,31 +73,32 @@ def _shape_fault(card: ModelCard, config: object) -> str:
     """Return what is wrong with the network's channels or the size of images, "" for nothing."""
     if not isinstance(config, ADMConfig | Pix2PixConfig):
         return ""
-    size = card.preprocess.size
+    size, shape = card.preprocess.size, (card.preprocess.width, card.preprocess.height)
     wanted = IMAGE_CHANNELS * (2 if card.concat_source else 1)
     if config.out_channels != IMAGE_CHANNELS:
         return f"network.out_channels is {config.out_channels}, images have {IMAGE_CHANNELS}"
     if config.in_channels != wanted:
         return f"network.in_channels is {config.in_channels}, state and source have {wanted}"
-    if _largest_activation(config, size) > LARGEST_ACTIVATION:
+    if _largest_activation(config, *shape) > LARGEST_ACTIVATION:
         return f"preprocess.size {size} is too large for this network: one image would not fit into memory"
-    if _most_positions(config, size) > MOST_POSITIONS:
+    if _most_positions(config, *shape) > MOST_POSITIONS:
         return f"preprocess.size {size} is too large for this network's attention"
     return ""
 
 
-def _largest_activation(config: ADMConfig | Pix2PixConfig, size: int) -> int:
+def _largest_activation(config: ADMConfig | Pix2PixConfig, width: int, height: int) -> int:
     """Return how many numbers the largest activation of an image has."""
     if isinstance(config, Pix2PixConfig):
-        return max(config.channels * (size // 2) ** 2, IMAGE_CHANNELS * size**2)
-    side = size // config.patch
-    widths = (config.channels * multiplier for multiplier in config.multipliers)
-    return max(width * (side >> level) ** 2 for level, width in enumerate(widths))
+        return max(config.channels * (width // 2) * (height // 2), IMAGE_CHANNELS * width * height)
+    across, down = width // config.patch, height // config.patch
+    channels = (config.channels * multiplier for multiplier in config.multipliers)
+    return max(each * (across >> level) * (down >> level) for level, each in enumerate(channels))
 
 
-def _most_positions(config: ADMConfig | Pix2PixConfig, size: int) -> int:
+def _most_positions(config: ADMConfig | Pix2PixConfig, width: int, height: int) -> int:
     """Return how many positions attend to each other, at most."""
     if isinstance(config, Pix2PixConfig):
         return 0
-    side, last = size // config.patch, len(config.multipliers) - 1
-    return max((side >> level) ** 2 for level in range(last + 1) if level == last or 2**level in config.attention)
+    across, down, last = width // config.patch, height // config.patch, len(config.multipliers) - 1
+    levels = (level for level in range(last + 1) if level == last or 2**level in config.attention)
+    return max((across >> level) * (down >> level) for level in levels)

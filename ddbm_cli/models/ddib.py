@@ -60,7 +60,7 @@ class DDIB(TranslationModel):
                 raise UsageError(
                     f"model '{model.name}' is not a prior, and DDIB needs two", hint="list priors: ddbm weights list"
                 )
-        sizes = encoder.card.preprocess.size, decoder.card.preprocess.size
+        sizes = encoder.card.preprocess.words, decoder.card.preprocess.words
         if sizes[0] != sizes[1]:
             raise UsageError(
                 f"the priors have different sizes: {sizes[0]} and {sizes[1]} pixels", hint="pass two priors of one size"

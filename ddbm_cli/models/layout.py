@@ -64,7 +64,10 @@ def write_folder(
     theirs = isinstance(config, ADMConfig) and is_theirs(config)
     if theirs:
         assert isinstance(config, ADMConfig)
-        weights, settings = to_theirs(config, weights), their_config(config, card.preprocess.size)
+        weights, settings = (
+            to_theirs(config, weights),
+            their_config(config, max(card.preprocess.width, card.preprocess.height)),
+        )
     else:
         settings = {"_class_name": f"ddbm_cli.networks.{card.network['name']}", **card.network}
     body = describe_card(card)

@@ -22,7 +22,7 @@ def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetens
     }
     rows = {
         "task": card.task,
-        "pictures": f"{card.preprocess.size}x{card.preprocess.size}",
+        "pictures": card.preprocess.words,
         "data": card.data,
         "limits": card.limits,
         "licence": card.licence,

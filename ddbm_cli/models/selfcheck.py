@@ -129,7 +129,8 @@ def _with_a_hole(picture: Tensor) -> Tensor:
 
 def _side(model: TranslationModel) -> int:
     """Return the side of the pictures: the model's own, or less where that is large."""
-    size, multiple = model.card.preprocess.size, int(getattr(model.denoiser.network, "size_multiple", 1))
+    own, multiple = model.card.preprocess, int(getattr(model.denoiser.network, "size_multiple", 1))
+    size = min(own.width, own.height)
     return size if size <= MOST_SIDE else max(multiple, MOST_SIDE - MOST_SIDE % multiple)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.fields import Declared, declared
+from ddbm_cli.foundation.fields import Declared, declared, sides_of
 from ddbm_cli.foundation.settings import adapter
 from ddbm_cli.options.names import check_name, check_spec, suggest
 
@@ -29,6 +29,8 @@ def from_options(kind: type[T], given: Mapping[str, Any], *, command: str) -> T:
     import pydantic
 
     check(kind, given)
+    sizes = [name for name, option in declared(kind).items() if option.sides and name in given]
+    given = {**given, **{name: sides_of(given[name]) for name in sizes}}
     settings: Any = kind
     try:
         return cast(T, adapter(settings).validate_python(dict(given)))
@@ -54,6 +56,8 @@ def read(option: Declared, text: str) -> Any:
     """
     if text == option.field.unset == AUTO and option.default is None:
         return None
+    if option.sides:
+        return sides_of(text)
     if option.kind in (int, float) and not option.many:
         try:
             return option.kind(text)
@@ -135,6 +139,10 @@ def _explained(first: Any, options: Mapping[str, Declared], command: str) -> Usa
         return UsageError(f"{option.flag} is missing", hint=f"pass {option.flag}; {hint}")
     value = first["input"]
     shown = value if isinstance(value, str | int | float) else type(value).__name__
+    if option.sides:
+        shown = "x".join(map(str, value)) if isinstance(value, list | tuple) else shown
+        hint = "pass a number, or WIDTHxHEIGHT such as 256x192; each from 8 to 4096"
+        return UsageError(f"{option.flag} must be a size in pixels, not '{shown}'", hint=hint)
     kind = KINDS.get(option.kind)
     if first["type"] in BOUNDS:
         (bound,) = first["ctx"].values()

@@ -60,13 +60,20 @@ Direction = Annotated[
     Literal["AtoB", "BtoA"],
     Field("Which side is the source. BtoA exchanges sources and targets.", metavar="NAME", panel=DATA),
 ]
+_Side = Annotated[int, Field(ge=8, le=4096)]
 ImageSize = Annotated[
-    int, Field("Height and width of images, in pixels.", aliases=("--resolution",), ge=8, le=4096, panel=MODEL)
+    _Side | tuple[_Side, _Side],
+    Field(
+        "Size of images in pixels, 8 to 4096: N for squares, or WIDTHxHEIGHT.",
+        aliases=("--resolution",),
+        metavar="N|WxH",
+        panel=MODEL,
+    ),
 ]
 TrainFit = Annotated[
     Literal["pad", "crop", "stretch"] | None,
     Field(
-        "How images that are not square become square: crop uses the middle, pad adds white borders.",
+        "How images of another shape are fitted to --size: crop uses the middle, pad adds white borders.",
         metavar="HOW",
         unset="crop; pad for drawings on white",
         panel=DATA,

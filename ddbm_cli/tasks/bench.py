@@ -179,8 +179,9 @@ class Bench:
         asked = self._ask(method)
         plan = method_of(asked).plan(asked, model)
         least = replace(plan, steps=1).nfe
-        size, batch = model.card.preprocess.size, min(self._common["batch_size"] or BATCH, len(self._jobs))
-        calls = model.translate(torch.ones(batch, 3, size, size), torch.zeros_like, plan.within(TIMED_CALLS + least))
+        own, batch = model.card.preprocess, min(self._common["batch_size"] or BATCH, len(self._jobs))
+        blank = torch.ones(batch, 3, own.height, own.width)
+        calls = model.translate(blank, torch.zeros_like, plan.within(TIMED_CALLS + least))
         next(calls)  # warms up
         began = time.perf_counter()
         made = sum(1 for _ in calls)

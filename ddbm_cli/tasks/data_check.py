@@ -146,11 +146,12 @@ def _findings(
 def _sizes(request: CheckRequest, preprocess: Preprocess, seen: Sequence[Seen]) -> Diagnosed:
     sizes = Counter(each.looks.target.size for each in seen)
     ordered = sorted(sizes, key=lambda size: size[0] * size[1])
-    small = sum(count for size, count in sizes.items() if min(size) < request.size)
+    across, down = preprocess.width, preprocess.height
+    small = sum(count for (width, height), count in sizes.items() if width < across or height < down)
     span = " to ".join("x".join(map(str, size)) for size in dict.fromkeys((ordered[0], ordered[-1])))
     words = f"{span} pixels, {len(sizes)} size{'s' if len(sizes) > 1 else ''}; fit {preprocess.fit}"
     if small:
-        words += f"; {small} are enlarged to {request.size}"
+        words += f"; {small} are enlarged to {preprocess.words}"
     return Diagnosed(
         name="Sizes", well=not small, found=words, hint="use larger images, or a smaller --size", grave=False
     )

@@ -122,7 +122,7 @@ def _builtin_file() -> Diagnosed:
 def _builtin_run(device: str) -> Diagnosed:
     def check() -> str:
         model = load_model(device=device)
-        size = model.card.preprocess.size
+        size = model.card.preprocess.width  # the built-in model's images are square
         source = torch.ones(4, 3, size, size)
         source[:, :, size // 4 : -size // 4, size // 4] = -1
         began = time.perf_counter()

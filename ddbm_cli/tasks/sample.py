@@ -184,9 +184,9 @@ class NoiseMaker(Maker):
     from_noise: ClassVar[bool] = True
 
     def load(self, job: Job, read: Callable[[], bytes]) -> Loaded:
-        size = self.preprocess.size
-        whole = Placement((0, 0, size, size), (size, size), (size, size))
-        return Loaded(job, torch.zeros(3, size, size), whole, digest="")
+        width, height = size = self.preprocess.width, self.preprocess.height
+        whole = Placement((0, 0, width, height), size, size)
+        return Loaded(job, torch.zeros(3, height, width), whole, digest="")
 
     def label(self, job: Job) -> int:
         return int(job.name) % self.model.classes if self._class is None and self.model.classes else super().label(job)

@@ -122,17 +122,18 @@ def _plan_jobs(request: TranslateRequest, exclude: Sequence[Path], suffix: str =
 
 def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     """Return the resolved settings, for the header."""
-    model, size = maker.model, maker.preprocess.size
-    words = f"{model.card.task}, {size}x{size}, licence {model.card.licence}"
+    model, own = maker.model, maker.preprocess
+    words = f"{model.card.task}, {own.words}, licence {model.card.licence}"
     skipped = f", {_count(jobs.links, 'linked folder')} followed" if jobs.links else ""
     skipped += f"; left out: {jobs.skipped}" if jobs.skipped else ""
-    keeps = maker.request.keep_size
+    side = f"{own.width} pixels on the longer side" if own.width == own.height else f"at most {own.words} pixels"
+    size = "size of the input" if maker.request.keep_size else side
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
         "Input": f"{_count(len(jobs.jobs), 'image')}{skipped}",
         **maker.edit.facts(),
-        "Output": f"{_where(jobs)}, {'size of the input' if keeps else f'{size} pixels on the longer side'}",
+        "Output": f"{_where(jobs)}, {size}",
     }
 
 

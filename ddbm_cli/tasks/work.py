@@ -144,9 +144,8 @@ class Work:
     def _shrink(self, tried: int) -> None:
         """Halve the batch size; called when the memory of the failed batch is free again."""
         if tried == 1:
-            size = self._maker.preprocess.size
             raise DdbmError(
-                f"out of memory with one image of {size}x{size} pixels on {self._maker.model.device}",
+                f"out of memory with one image of {self._maker.preprocess.words} pixels on {self._maker.model.device}",
                 hint="use --dtype bf16, another --device, or a smaller model",
             )
         if torch.cuda.is_available():
@@ -183,7 +182,8 @@ class Work:
 def auto_batch_size(model: TranslationModel) -> int:
     """Return how many images of a model are sampled together where no number is given."""
     most = BATCH_SIZES.get(model.device.type, BATCH_SIZE)
-    return max(1, min(most, most * BATCH_SIDE**2 // model.card.preprocess.size**2))
+    own = model.card.preprocess
+    return max(1, min(most, most * BATCH_SIDE**2 // (own.width * own.height)))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -85,7 +85,7 @@ class Batches:
         self._degrade = degrade
         self.failures: dict[int, ImageError] = {}
         self._reported = 0
-        room = CACHE_BYTES // (6 * preprocess.size**2)
+        room = CACHE_BYTES // (6 * preprocess.width * preprocess.height)
         self._is_cached = len(pairs) <= room
         self._load = lru_cache(maxsize=None)(self._decode) if self._is_cached else self._decode
 
@@ -128,7 +128,7 @@ class Batches:
     @property
     def _ahead(self) -> int:
         """Batches to prepare while one is used: one where pairs are in memory, else as many as there are threads."""
-        batch = 4 * 9 * self._preprocess.size**2 * self._size
+        batch = 4 * 9 * self._preprocess.width * self._preprocess.height * self._size
         return 1 if self._is_cached else max(1, min(THREADS, AHEAD_BYTES // batch))
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:

@@ -42,22 +42,24 @@ class Data:
         kinds = f" of {len(self.classes)} classes" if self.classes else ""
         unpaired = f", {len(pairs.unpaired)} unpaired" if not request.is_prior and not request.source else ""
         unusable = f", {len(self.failures)} unusable" if self.failures else ""
+        size = Preprocess(size=request.size)
+        shape = "are not square" if size.width == size.height else f"do not have the proportions of {size.words}"
         left_out = [str(pairs.skipped)] if pairs.skipped else []
         left_out += named([problem.message for problem in pairs.broken])
         return {
             "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}{unusable}",
             "Folders": "; ".join(pairs.folders),
             "Sources": f"made from the targets by {request.source}" if request.source else "",
-            "Images": f"{request.size}x{request.size} pixels, fit {request.fit}: {FITS[request.fit or 'pad']}",
+            "Images": f"{size.words} pixels, fit {request.fit}: {FITS[request.fit or 'pad'].format(shape)}",
             "Left out": "; ".join(left_out),
             "Unusable": "; ".join(named([error.message for error in self.failures])),
         }
 
 
 FITS = {
-    "pad": "images that are not square get white borders",
-    "crop": "of images that are not square the middle is used",
-    "stretch": "images that are not square are stretched",
+    "pad": "images that {} get white borders",
+    "crop": "of images that {} the middle is used",
+    "stretch": "images that {} are stretched",
 }
 
 

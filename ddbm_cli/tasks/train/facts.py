@@ -64,7 +64,7 @@ def facts_of(
     about = [f"{elsewhere}, so this is a new run"] if elsewhere else []
     facts = {
         **data.facts(),
-        "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {request.size}x{request.size}",
+        "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {card.preprocess.words}",
         "Begins": ", but ".join([f"with {request.start_from}", *notes]) if request.start_from else "",
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",

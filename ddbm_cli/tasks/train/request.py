@@ -8,6 +8,7 @@ from typing import Any
 
 from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.fields import sides_of
 from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.models import locate
 from ddbm_cli.models.load import checked_card
@@ -112,9 +113,17 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
 
 def _halvings(size: Any) -> int:
     """Return how deep pix2pix's generator can be for a size, 8 at most as in the paper."""
-    if not isinstance(size, int) or size < 1:
+    sides = _sides(size)
+    if not sides or min(sides) < 1:
         return 8  # what is wrong with the size is said when the request is checked
-    return min((size & -size).bit_length() - 1, 8)
+    return min(*((side & -side).bit_length() - 1 for side in sides), 8)
+
+
+def _sides(size: Any) -> list[int]:
+    """Return width and height of a size, [] where it is none."""
+    size = sides_of(size)
+    sides = [size, size] if isinstance(size, int) else list(size) if isinstance(size, tuple) else []
+    return sides if all(isinstance(side, int) for side in sides) else []
 
 
 def _critic(objective: str, size: Any) -> str:
@@ -123,15 +132,16 @@ def _critic(objective: str, size: Any) -> str:
     Raises:
         UsageError: the number of layers is given, and is too large.
     """
-    if not isinstance(size, int) or size < 8:
+    side = min(_sides(size), default=0)
+    if side < 8:
         return objective
-    most = max(1, min(int(math.log2(size / 3)), 6))
+    most = max(1, min(int(math.log2(side / 3)), 6))
     if "layers" not in objective:
         return f"{objective}{',' if ':' in objective else ':'}layers={min(3, most)}"
     given = build(OBJECTIVES, objective, what="objective")
     if isinstance(given, Adversarial) and given.layers > most:
         raise UsageError(
-            f"a critic of {given.layers} layers does not fit images of {size}x{size}",
+            f"a critic of {given.layers} layers does not fit images of {side} pixels",
             hint=f"use --objective pix2pix:layers={most}, or a larger --size",
         )
     return objective

@@ -16,6 +16,7 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed, Trained
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.degrade import multiple_of
+from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import assemble, locate, write_model
 from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import read_card
@@ -62,8 +63,9 @@ def run(
     folder, elsewhere = place(request, images)
     differs = changes(folder, request, images) if request.resume else []
     card = card_of(request, batches, data.classes, folder=folder.path)
+    with torch.device("meta"):
+        _check_size(request, cast(int, assemble(card).network.size_multiple))
     check_memory(outline(card), device)
-    _check_size(request, cast(int, outline(card).network.size_multiple))
     with ExitStack() as held:
         held.enter_context(explained(request, folder))
         torch.manual_seed(request.recipe.seed)
@@ -119,11 +121,11 @@ def run(
 
 
 def _check_size(request: TrainRequest, multiple: int) -> None:
-    if request.size % multiple:
-        raise UsageError(f"--size {request.size} does not fit this network", hint=f"choose a multiple of {multiple}")
-    factor = multiple_of(request.source)
-    if request.size % factor:
-        raise UsageError(f"--size {request.size} does not fit {request.source}", hint=f"choose a multiple of {factor}")
+    size = Preprocess(size=request.size)
+    for what, factor in (("this network", multiple), (request.source, multiple_of(request.source))):
+        if size.width % factor or size.height % factor:
+            shown = size.width if size.width == size.height else size.words
+            raise UsageError(f"--size {shown} does not fit {what}", hint=f"choose a multiple of {factor}")
 
 
 def _weights(fit: Fit) -> dict[str, Tensor]:
