@@ -32,6 +32,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "PIL": {"imaging"},
+    "pyarrow": {"imaging"},
     "safetensors": {"models", "training"},
     "huggingface_hub": {"registry"},
     "jinja2": {"comparison"},

@@ -13,6 +13,7 @@ from typing import Any
 from ddbm_cli.foundation.documents import parse_json, read_json, read_table, read_text
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.layouts import HELD_OUT, SIDES, TRAIN
+from ddbm_cli.imaging.stored import ImageFile
 from ddbm_cli.imaging.walk import Problem, stem_key
 
 LIST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
@@ -37,14 +38,15 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list: two names, None where it has none, and what else is known."""
+    """One line of a list, or one sample: two images, None where it has none, and what else is known."""
 
     name: str
-    source: Path | None
-    target: Path | None
+    source: ImageFile | None
+    target: ImageFile | None
     class_name: str = ""
     caption: str = ""
     split: str = ""
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True)

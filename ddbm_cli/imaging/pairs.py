@@ -2,7 +2,7 @@
 
 A pair is two files of the same path below their folders, but for the extension; Unicode spellings of one name are
 equal. Where there are only targets, as for a prior, each image is a pair without a source. `imaging.layouts` finds the
-folders; `imaging.lists` reads lists of pairs.
+folders; `imaging.lists` reads lists of pairs, `imaging.shards` tar files, and `imaging.tables` parquet files.
 """
 
 import hashlib
@@ -12,7 +12,10 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.layouts import Sides, layouts_of
-from ddbm_cli.imaging.lists import held_out, is_list, metadata_of, read_rows, used
+from ddbm_cli.imaging.lists import Row, held_out, is_list, metadata_of, read_rows, used
+from ddbm_cli.imaging.shards import rows_of_shard, shards_of
+from ddbm_cli.imaging.stored import ImageFile
+from ddbm_cli.imaging.tables import is_table, rows_of_table, tables_of
 from ddbm_cli.imaging.walk import Listing, Problem, Skipped, list_images
 
 FEW = 4
@@ -28,8 +31,8 @@ class Pair:
     """
 
     name: str
-    source: Path | None
-    target: Path
+    source: ImageFile | None
+    target: ImageFile
     side_by_side: bool = False
     mirrored: bool = False
     given_class: str = ""
@@ -121,31 +124,41 @@ def find_pairs(
 def _listed(
     root: Path, found: PairSplit, *, targets_only: bool, swap: bool
 ) -> tuple[list[Pair], list[bool | None]] | None:
-    """Return the pairs of a list, or of a folder that holds one, and which are held out; None for other folders."""
-    is_folder = root.is_dir()
-    files = metadata_of(root) if is_folder else [(root, "")] if is_list(root) and root.exists() else []
-    rows = []
+    """Return the pairs of a list, of shards or tables, and which are held out; None for other folders."""
+    rows: list[Row] = []
+    files = [*tables_of(root), *shards_of(root)]
     for file, split in files:
-        try:
-            these, problems = read_rows(file, targets_only=targets_only, inside=is_folder, split=split)
-        except UsageError:
-            if not is_folder:
-                raise
-            return None  # metadata of something else
+        read = rows_of_table if is_table(file) else rows_of_shard
+        these, others, problems = read(file, targets_only=targets_only, split=split)
         rows += these
         found.broken.extend(problems)
+        found.unpaired.extend([file] * others)
+    if not files:
+        is_folder = root.is_dir()
+        files = metadata_of(root) if is_folder else [(root, "")] if is_list(root) and root.exists() else []
+        for file, split in files:
+            try:
+                these, problems = read_rows(file, targets_only=targets_only, inside=is_folder, split=split)
+            except UsageError:
+                if not is_folder:
+                    raise
+                return None  # metadata of something else
+            rows += these
+            found.broken.extend(problems)
     if not files:
         return None
-    words = "list, target -> source" if swap and not targets_only else "list"
-    found.folders.append(f"{', '.join(str(file) for file, _ in files)} ({words})")
+    more = f" and {len(files) - 2} more" if len(files) > 3 else ""
+    names = ", ".join(str(file) for file, _ in (files[:2] if more else files))
+    found.folders.append(f"{names}{more}{' (target -> source)' if swap and not targets_only else ''}")
     pairs, splits = [], []
     for row, is_used in zip(rows, used([row.split for row in rows]), strict=True):
-        source, target = (row.target, row.source) if swap and row.source else (row.source, row.target)
+        double = row.side_by_side
+        source, target = (row.target, row.source) if swap and row.source and not double else (row.source, row.target)
         if target is None or (source is None and not targets_only):
-            found.unpaired.extend(path for path in (source, target) if path)
+            found.unpaired.extend(path for path in (source, target) if isinstance(path, Path))
         elif is_used:
             source = None if targets_only else source
-            pairs.append(Pair(row.name, source, target, given_class=row.class_name, caption=row.caption))
+            pairs.append(Pair(row.name, source, target, double, double and swap, row.class_name, row.caption))
             splits.append(row.split)
     return pairs, held_out(splits)
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.inspect import Look, look, look_of, same, unusual
-from ddbm_cli.imaging.io import image_size, opened, read_file
+from ddbm_cli.imaging.io import opened
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.preprocess import Preprocess, Size
+from ddbm_cli.imaging.stored import Stored, bytes_of, open_image, size_of
 
 PROBED = 64
 """Images that decide how non-square images are fitted."""
@@ -28,7 +29,7 @@ def prepared(pair: Pair, preprocess: Preprocess) -> Tensor:
     Raises:
         ImageError: one cannot be read, or their proportions differ.
     """
-    with opened(pair.target) as image:
+    with open_image(pair.target) as image:
         if pair.side_by_side:
             halves = _halves(pair, image)
             return torch.stack([_pixels(half, preprocess, half.size) for half in halves])
@@ -36,7 +37,7 @@ def prepared(pair: Pair, preprocess: Preprocess) -> Tensor:
         target = _pixels(image, preprocess, size)
     if pair.source is None:
         return target[None]
-    with opened(pair.source) as image:
+    with open_image(pair.source) as image:
         _check(pair, image.size, size, preprocess)
         return torch.stack([_pixels(image, preprocess, size), target])
 
@@ -61,7 +62,7 @@ def looks_of(pair: Pair, preprocess: Preprocess) -> Looks:
     Raises:
         ImageError: one cannot be read, or their proportions differ.
     """
-    body, name = read_file(pair.target), str(pair.target)
+    body, name = bytes_of(pair.target), str(pair.target)
     if pair.side_by_side:
         with opened(body, name=name) as image:
             (source, before), (target, after) = (look_of(half) for half in _halves(pair, image))
@@ -69,7 +70,7 @@ def looks_of(pair: Pair, preprocess: Preprocess) -> Looks:
     target, after = look(body, name=name)
     if pair.source is None:
         return Looks(None, target)
-    source, before = look(read_file(pair.source), name=str(pair.source))
+    source, before = look(bytes_of(pair.source), name=str(pair.source))
     _check(pair, source.size, target.size, preprocess)
     return Looks(source, target, same(before, after))
 
@@ -80,9 +81,11 @@ def probed(pair: Pair, preprocess: Preprocess) -> None:
     Raises:
         ImageError: one cannot be read, or their proportions differ.
     """
-    size = image_size(pair.target)
+    if isinstance(pair.target, Stored):
+        return  # reading one costs nearly as much as decoding it
+    size = size_of(pair.target)
     if pair.source and not pair.side_by_side:
-        _check(pair, image_size(pair.source), size, preprocess)
+        _check(pair, size_of(pair.source), size, preprocess)
 
 
 def fit_of(pairs: Sequence[Pair]) -> Literal["pad", "crop"]:
@@ -93,10 +96,10 @@ def fit_of(pairs: Sequence[Pair]) -> Literal["pad", "crop"]:
     votes = []
     for pair in pairs[:: max(1, -(-len(pairs) // PROBED))]:
         try:
-            width, height = image_size(pair.target)
+            width, height = size_of(pair.target)
             width //= 2 if pair.side_by_side else 1
             if width != height:
-                with opened(pair.target) as image:
+                with open_image(pair.target) as image:
                     votes.append(_is_on_paper(image))
         except ImageError:
             continue  # the check of the data reports it

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.imaging.stored import ImageFile, digest_of
 
 BITS = 18
 """Bits a picture, and"""
@@ -25,14 +26,14 @@ MOST = 200_000
 TRAINING, HELD_OUT, UNKNOWN = "training", "held out", "unknown"
 
 
-def remember(training: Iterable[Path], held_out: Iterable[Path]) -> dict[str, str]:
+def remember(training: Iterable[ImageFile], held_out: Iterable[ImageFile]) -> dict[str, str]:
     """Return the filters of two sets of files, in base64; nothing where there are too many."""
     sets = {TRAINING: set(training), HELD_OUT: set(held_out)}
     if sum(map(len, sets.values())) > MOST:
         return {}
     with ThreadPoolExecutor() as readers:
         return {
-            name: _filter([each for each in readers.map(_digest_if_readable, sorted(files)) if each])
+            name: _filter([each for each in readers.map(_digest_if_readable, sorted(files, key=str)) if each])
             for name, files in sets.items()
             if files
         }
@@ -54,16 +55,16 @@ def split_of_digest(seen: Mapping[str, str], digest: bytes) -> str:
     return next((name for name in (TRAINING, HELD_OUT) if name in seen and _contains(seen[name], digest)), UNKNOWN)
 
 
-def _digest_if_readable(file: Path) -> bytes:
+def _digest_if_readable(file: ImageFile) -> bytes:
     """Return a digest, b"" for a file that cannot be read: the training reports it."""
     try:
         return _digest(file)
-    except OSError:
+    except (OSError, ImageError):
         return b""
 
 
-def _digest(file: Path) -> bytes:
-    return bytes.fromhex(sha256_of_file(file))
+def _digest(file: ImageFile) -> bytes:
+    return bytes.fromhex(digest_of(file))
 
 
 def _filter(digests: list[bytes]) -> str:

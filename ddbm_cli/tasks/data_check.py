@@ -190,8 +190,8 @@ def _write_list(file: Path, seen: Sequence[Seen]) -> Written:
         pair = each.pair
         if pair.side_by_side:
             raise UsageError("a list cannot hold side-by-side images", hint="leave out --fix")
-        paths = [path for path in (pair.source, pair.target) if path is not None]
-        if len(paths) != len(columns) or not all(isinstance(path, Path) for path in paths):
+        paths = [path for path in (pair.source, pair.target) if isinstance(path, Path)]
+        if len(paths) != len(columns):
             raise UsageError("a list cannot hold images inside of other files", hint="leave out --fix")
         own = [_relative(path, file) for path in paths]
         split = ("val" if each.held_out else "train") if is_split else ""

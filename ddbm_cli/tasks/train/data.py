@@ -10,6 +10,7 @@ from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.prepare import fit_of
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.stored import ImageFile, Stored, length_of
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.card import classes_of
 from ddbm_cli.training import Batches
@@ -91,7 +92,7 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         request = dataclasses.replace(request, fit=fit_of(pairs.train))
     assert request.fit
     preprocess = Preprocess(size=request.size, fit=request.fit)
-    decode = request.check or _bytes([*pairs.train, *pairs.val]) <= DECODED_BYTES
+    decode = request.check or is_ordered(pairs) or _bytes([*pairs.train, *pairs.val]) <= DECODED_BYTES
     classes = classes_of(pairs) if request.classes else ()
     batches = Batches(
         pairs.train,
@@ -120,14 +121,20 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
     return Data(request, pairs, batches, held_out, classes, failures)
 
 
-def files_of(pairs: Sequence[Pair]) -> list[Path]:
+def files_of(pairs: Sequence[Pair]) -> list[ImageFile]:
     """Return the files of pairs, each once."""
     return list(dict.fromkeys(file for pair in pairs for file in (pair.source, pair.target) if file))
+
+
+def is_ordered(pairs: PairSplit) -> bool:
+    """Return whether images are in files that are best read from their beginning to their end."""
+    files = (pair.target for pair in (*pairs.train, *pairs.val))
+    return any(isinstance(file, Stored) and file.ordered for file in files)
 
 
 def _bytes(pairs: Sequence[Pair]) -> int:
     total = 0
     for file in files_of(pairs):
         with suppress(OSError):
-            total += file.stat().st_size
+            total += length_of(file)
     return total

@@ -17,6 +17,7 @@ from ddbm_cli.foundation.files import remove_leftovers, write_text
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.foundation.settings import adapter, build, describe
 from ddbm_cli.imaging.pairs import PairSplit
+from ddbm_cli.imaging.stored import length_of
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.request import SETTINGS, from_stored
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
@@ -112,7 +113,7 @@ def write_config(folder: RunFolder, request: TrainRequest, images: Mapping[str, 
 def images_of(pairs: PairSplit, splits: Mapping[str, str]) -> dict[str, Any]:
     """Return the digest and the numbers of the images of a run; `splits` are the filters of `models.seen`."""
     names = [
-        [(pair.name, *(file.stat().st_size for file in (pair.source, pair.target) if file)) for pair in part]
+        [(pair.name, *(length_of(file) for file in (pair.source, pair.target) if file)) for pair in part]
         for part in (pairs.train, pairs.val)
     ]
     digest = sha256(json.dumps([names, dict(splits)], sort_keys=True).encode("utf-8", "surrogateescape"))
