@@ -102,6 +102,12 @@ class TranslationModel:
         """The type that the network computes in; states are float32 always."""
         return next(self.denoiser.parameters()).dtype
 
+    @property
+    def is_batch_invariant(self) -> bool:
+        """Whether an image has the same bits in a batch of any size: some networks on a CPU, in float32."""
+        exact = self.device.type == "cpu" and self.dtype == torch.float32
+        return exact and bool(getattr(self.denoiser.network, "batch_invariant", False))
+
     def plan(
         self,
         sampler: str | Mapping[str, Any] | Sampler | None = None,

@@ -51,7 +51,10 @@ class ADM(nn.Module):
     """F(x, time), or F(x, time, label): U-Net with residual blocks and attention.
 
     Height and width of the input must be multiples of `size_multiple`.
+    batch_invariant: on a CPU in float32, the result for an image has the same bits in a batch of any size.
     """
+
+    batch_invariant = True
 
     def __init__(self, config: ADMConfig) -> None:
         super().__init__()

@@ -225,3 +225,33 @@ def test_a_card_rebuilds_the_network():
     config = ADMConfig(**SMALL, patch=2)
     again = build(NETWORKS, describe(config), what="network")
     assert again == config and again.create().config == config
+
+
+@pytest.mark.parametrize("side", [16, 64])
+def test_bits_depend_neither_on_the_batch_nor_on_threads(side):
+    """Feature maps of 64x64 places are those whose sums PyTorch splits among threads."""
+    network = ADMConfig(channels=32, multipliers=(1, 2), blocks=1, attention=(2,), head_channels=16).create().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    x, time, threads = torch.randn(6, 6, side, side), torch.tensor([0.3]), torch.get_num_threads()
+    results = []
+    try:
+        with torch.inference_mode():
+            for number in (1, 2, 3):
+                torch.set_num_threads(number)
+                results += [torch.cat([network(part, time) for part in x.split(size)]) for size in (1, 2, 4, 6)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize("side", [8, 64])
+def test_layers_agree_with_pytorch(side):
+    x = (torch.randn(2, 64, side, side) + 0.5).contiguous(memory_format=torch.channels_last)
+    for layer in (blocks.norm(64), blocks.Conv(64, 32)):
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.bias)
+        expected = layer(x)  # with derivatives: PyTorch's own
+        with torch.inference_mode():
+            assert torch.allclose(layer(x), expected, atol=1e-4)
