@@ -1,13 +1,14 @@
 """Which images are read, and which file each one becomes."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from glob import glob
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import FORMATS, format_of
+from ddbm_cli.imaging.naming import Naming, check_format, name_outputs
+from ddbm_cli.imaging.selection import Selection
 from ddbm_cli.imaging.walk import NOT_ENTERED, OWN, Problem, Skipped, identity, left_out, list_images
 
 STANDARD = "-"
@@ -16,11 +17,12 @@ STANDARD = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """One image to make. `name` is its path below the input, with forward slashes: it seeds the image's noise."""
+    """One image to make. `name` is its path below the input, with forward slashes: with `draw` it seeds the noise."""
 
     name: str
     source: Path
     output: Path
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Jobs:
 
     folder: where the outputs go. skipped: entries of the input that are no inputs, counted by reason; its text is for
     the header. problems: inputs that cannot be reached, to be reported as failures. links: linked folders followed.
+    several: the input is a folder or a pattern.
     """
 
     jobs: list[Job]
@@ -36,6 +39,7 @@ class Jobs:
     skipped: Skipped = field(default_factory=Skipped)
     problems: tuple[Problem, ...] = ()
     links: int = 0
+    several: bool = False
 
     def share(self, shard: tuple[int, int]) -> list[Job]:
         """Return what process i of n does, shard = (i, n): every n-th job, whatever is done already."""
@@ -52,6 +56,8 @@ def plan_jobs(
     suffix: str = "out",
     to_folder: bool = False,
     exclude: Sequence[Path] = (),
+    naming: Naming | None = None,
+    selection: Selection | None = None,
 ) -> Jobs:
     """Resolve input and output.
 
@@ -70,21 +76,29 @@ def plan_jobs(
         suffix: of a single file's default output.
         to_folder: the output is a folder, whatever its name; set for a path that ends in a slash.
         exclude: further outputs of the command, which are never inputs.
+        naming: templates of outputs' names, and draws. selection: which images of a folder or pattern are processed;
+            the names of their outputs are those that they have without it.
 
     Raises:
         UsageError: nothing to do, an unknown format, or an output that would overwrite an input.
     """
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"unknown format '{format}'", hint=f"choose one of: {', '.join(FORMATS)}")
+    naming = naming or Naming()
+    naming.check()
+    check_format(format)
     path = Path(source)
     if STANDARD in (source, str(output)):
+        _check_one(naming, str(output or STANDARD))
         return _pipe_job(source, output, format, to_folder)
     if path.is_dir():
-        jobs = _folder_jobs(path, output or _next_to(path), recursive, format, to_folder, exclude)
+        jobs = _folder_jobs(path, output or _next_to(path), recursive, format, to_folder, exclude, naming)
     elif path.exists() or path.is_symlink():
-        jobs = _file_job(path, output, format, suffix, to_folder)
+        jobs = _file_job(path, output, format, suffix, to_folder, naming)
     else:
-        jobs = _pattern_jobs(source, output, format, to_folder, exclude)
+        jobs = _pattern_jobs(source, output, format, to_folder, exclude, naming)
+    if selection and jobs.several:
+        jobs = replace(jobs, jobs=selection.apply(jobs.jobs, jobs.skipped))
+        if not jobs.jobs:
+            raise UsageError(f"{source}: no image is left; left out: {jobs.skipped}", hint="check the patterns")
     _protect_inputs(jobs.jobs)
     return jobs
 
@@ -100,25 +114,43 @@ def _pipe_job(source: str, output: Path | None, format: str | None, to_folder: b
         return Jobs([Job(path.name, path, target)], Path())
     if to_folder or target.is_dir() or not target.suffix:
         raise UsageError(f"{target}: an image from standard input has no name", hint="pass a file for the output")
-    return _file_job(path, target, format, suffix="", to_folder=False)
+    return _file_job(path, target, format, suffix="", to_folder=False, naming=Naming())
 
 
-def _file_job(path: Path, output: Path | None, format: str | None, suffix: str, to_folder: bool) -> Jobs:
+def _check_one(naming: Naming, output: str) -> None:
+    """Check that all is written to one file."""
+    if naming.template is not None or len(naming.draws) > 1:
+        what = "--name" if naming.template is not None else "several draws"
+        raise UsageError(f"{output}: one file, but {what} needs a folder", hint="pass a folder for the output")
+
+
+def _file_job(
+    path: Path, output: Path | None, format: str | None, suffix: str, to_folder: bool, naming: Naming
+) -> Jobs:
     target = output or path.with_name(f"{path.stem}_{suffix}.{format or format_of(path) or 'png'}")
+    if output is None and (naming.template is not None or len(naming.draws) > 1):
+        return Jobs(_jobs([Path(path.name)], path.parent, path.parent, format, naming), path.parent)
     if to_folder or target.is_dir() or not target.suffix:
         if to_folder and target.is_file():
             raise UsageError(f"{target}: not a folder", hint="leave out the slash, or choose another output")
-        target = target / _renamed(Path(path.name), format)
+        return Jobs(_jobs([Path(path.name)], path.parent, target, format, naming), target)
+    _check_one(naming, str(target))
     wanted = format_of(target)
     if wanted is None:
         raise UsageError(f"{target}: cannot write this format", hint=f"choose one of: {', '.join(FORMATS)}")
     if format not in (None, wanted):
         raise UsageError(f"{target} has the extension of {wanted}, but --format is {format}", hint="leave out one")
-    return Jobs([Job(path.name, path, target)], target.parent)
+    return Jobs([Job(path.name, path, target, naming.draws[0])], target.parent)
 
 
 def _folder_jobs(
-    root: Path, output: Path, recursive: bool, format: str | None, to_folder: bool, exclude: Sequence[Path]
+    root: Path,
+    output: Path,
+    recursive: bool,
+    format: str | None,
+    to_folder: bool,
+    exclude: Sequence[Path],
+    naming: Naming,
 ) -> Jobs:
     _check_folder(output, to_folder)
     if output.is_dir() and output.samefile(root):
@@ -134,11 +166,12 @@ def _folder_jobs(
         hint = "add -r to search its sub-folders" if deeper else "pass a folder with images in it"
         left = f"; left out: {found.skipped}" if found.skipped else ""
         raise UsageError(f"{root}: no images in this folder{left}", hint=hint)
-    return Jobs(_jobs(found.names, root, output, format), output, found.skipped, found.problems, found.links)
+    jobs = _jobs(found.names, root, output, format, naming)
+    return Jobs(jobs, output, found.skipped, found.problems, found.links, several=True)
 
 
 def _pattern_jobs(
-    pattern: str, output: Path | None, format: str | None, to_folder: bool, exclude: Sequence[Path]
+    pattern: str, output: Path | None, format: str | None, to_folder: bool, exclude: Sequence[Path], naming: Naming
 ) -> Jobs:
     if not _is_pattern(pattern):
         raise UsageError(f"{pattern}: no such file or folder", hint="check the path; quote patterns such as 'in/*.png'")
@@ -162,7 +195,7 @@ def _pattern_jobs(
         raise UsageError(f"{pattern}: {what}", hint=hint)
     closed = list_images(root, exclude=(folder, *exclude)).closed if "**" in Path(rest).parts else ()
     names.sort(key=lambda name: name.parts)
-    return Jobs(_jobs(names, root, folder, format), folder, skipped, closed)
+    return Jobs(_jobs(names, root, folder, format, naming), folder, skipped, closed, several=True)
 
 
 def _literal_root(pattern: str) -> tuple[Path, str]:
@@ -189,41 +222,9 @@ def _check_folder(folder: Path, to_folder: bool) -> None:
         raise UsageError(f"{folder}: {what}, but there may be several outputs", hint="pass a folder for the output")
 
 
-def _jobs(names: Sequence[Path], root: Path, output: Path, format: str | None) -> list[Job]:
-    wanted: dict[str, list[Path]] = defaultdict(list)
-    for name in names:
-        wanted[_key(_renamed(name, format))].append(name)
-    # First those that get the name they want, then the others; compared without case, as some file systems do.
-    given: dict[Path, Path] = {}
-    for target, rivals in wanted.items():
-        owner = next((name for name in rivals if _key(name) == target), rivals[0])
-        given[owner] = _renamed(owner, format)
-    taken = set(wanted)
-    for name in names:
-        if name not in given:
-            given[name] = next(free for free in _longer(name, format) if _key(free) not in taken)
-            taken.add(_key(given[name]))
-    return [Job(name.as_posix(), root / name, output / given[name]) for name in names]
-
-
-def _renamed(name: Path, format: str | None) -> Path:
-    if format_of(name) is not None and format in (None, format_of(name)):
-        return name
-    return name.with_suffix(f".{format or 'png'}")
-
-
-def _longer(name: Path, format: str | None) -> Iterator[Path]:
-    """Yield a.jpg.png, a.jpg.2.png, a.jpg.3.png ... for a.jpg."""
-    extension = _renamed(name, format).suffix
-    yield name.with_name(f"{name.name}{extension}")
-    number = 2
-    while True:
-        yield name.with_name(f"{name.name}.{number}{extension}")
-        number += 1
-
-
-def _key(name: Path) -> str:
-    return name.as_posix().casefold()
+def _jobs(names: Sequence[Path], root: Path, output: Path, format: str | None, naming: Naming) -> list[Job]:
+    named = name_outputs(names, naming, format)
+    return [Job(each.name.as_posix(), root / each.name, output / each.output, each.draw) for each in named]
 
 
 def _protect_inputs(jobs: Iterable[Job]) -> None:

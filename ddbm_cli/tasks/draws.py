@@ -38,7 +38,6 @@ SHEET_DRAWS = 16
 class Draw(Job):
     """One image of a source: draw number `draw`, or step `step` of `steps` of the interpolation to the next draw."""
 
-    draw: int
     step: int = 0
     steps: int = 1
 

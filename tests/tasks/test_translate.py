@@ -112,8 +112,7 @@ def test_an_interrupted_folder_goes_on_to_the_same_pictures(folder, model):
     assert 0 < left < 7
     assert not [path for path in (folder / "parts").iterdir() if path.name.startswith(".")]
     list(run(request))
-    parts, whole = pixels(folder / "parts"), pixels(folder / "whole")
-    assert parts.keys() == whole.keys() and all(furthest(parts[name], whole[name]) <= 1 for name in whole)
+    assert contents(folder / "parts") == contents(folder / "whole")
 
 
 def test_a_broken_file_costs_only_itself(folder, model):
@@ -382,9 +381,9 @@ def test_batches_are_smaller_for_larger_pictures(tmp_path):
     from ddbm_cli.models import load_model
 
     sizes = {}
-    for side in (16, 128, 256, 1024):
+    for side in (16, 128, 256, 512):
         file = write_tiny(tmp_path / f"{side}.safetensors", preprocess=Preprocess(size=side))
         sizes[side] = work.auto_batch_size(load_model(file, device="cpu"))
-    assert sizes == {16: 8, 128: 8, 256: 2, 1024: 1}
+    assert sizes == {16: 8, 128: 8, 256: 2, 512: 1}
     half = load_model(write_tiny(tmp_path / "half.safetensors"), device="cpu", dtype="bf16")
     assert work.auto_batch_size(half) == 1, "in bfloat16 the bits of an image depend on its batch"
