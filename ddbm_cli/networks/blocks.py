@@ -95,7 +95,8 @@ class Conv(nn.Conv2d):
             return self._product(x)
         if _is_plain(x) and torch.backends.mkldnn.is_available():
             # For single small images PyTorch takes another, slower algorithm (1.3 times the time of a whole network).
-            return torch.mkldnn_convolution(x, self.weight, self.bias, self.padding, self.stride, self.dilation, 1)
+            padding = [side // 2 for side in self.kernel_size]
+            return torch.mkldnn_convolution(x, self.weight, self.bias, padding, (1, 1), (1, 1), 1)
         return super().forward(x)
 
     def _product(self, x: Tensor) -> Tensor:
