@@ -82,6 +82,7 @@ def path_is_consistent(path: ProbabilityPath) -> None:
     if path.noise_free:
         return
     assert path.log_snr(t).diff().lt(0).all()
+    time_is_inverse_of_log_snr(path)
     if path.source_free:
         assert a.eq(0).all() and path.diffusion_squared(t).gt(0).all()
         return
@@ -93,6 +94,17 @@ def path_is_consistent(path: ProbabilityPath) -> None:
         velocity, reverse = path.velocity(x, x0, source, each), path.reverse_drift(x, x0, source, each)
         assert torch.allclose(velocity, f * x - g2 * (score / 2 - h), rtol=1e-8, atol=1e-9)
         assert torch.allclose(reverse, f * x - g2 * (score - h), rtol=1e-8, atol=1e-9)
+
+
+def time_is_inverse_of_log_snr(path: ProbabilityPath) -> None:
+    """`time_at` gives the times of log-SNRs, and times of the path for those that it does not reach."""
+    t = inner_times(path, 33)
+    if path.log_snr(t * (1 + 1e-9)).lt(path.log_snr(t)).all():  # not constant around the rows of a table
+        assert torch.allclose(path.time_at(path.log_snr(t)), t, rtol=1e-12)
+    found = path.log_snr(path.time_at(path.log_snr(t)))
+    assert torch.allclose(found, path.log_snr(t), rtol=1e-9)
+    beyond = path.time_at(torch.tensor([1e4, -1e4], dtype=torch.float64))
+    assert beyond.isfinite().all() and beyond.ge(0).all() and beyond.le(path.t_max).all()
 
 
 def sampler_converges(sampler: Sampler, path: ProbabilityPath) -> None:

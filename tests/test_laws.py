@@ -9,7 +9,7 @@ from ddbm_cli.denoisers import PREDICTIONS, Preconditioned, check_prediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings, spell
 from ddbm_cli.paths import PATHS, VPBridge
-from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS, Bridge, Euler, NoisedStart, Uniform, default_grid
+from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS, Bridge, Euler, Uniform, default_grid
 from tests import laws
 
 SAMPLER_VARIANTS = laws.variants(SAMPLERS)
@@ -26,6 +26,11 @@ def is_plain(sampler):
 @pytest.mark.parametrize("path", laws.smooth_paths(noise=False), ids=spell)
 def test_paths_are_consistent(path):
     laws.path_is_consistent(path)
+
+
+@pytest.mark.parametrize("path", [each for each in laws.variants(PATHS) if not each.noise_free], ids=spell)
+def test_times_are_found_by_their_log_snr(path):
+    laws.time_is_inverse_of_log_snr(path)
 
 
 @pytest.mark.parametrize("path", laws.smooth_paths(), ids=spell)
@@ -139,14 +144,31 @@ def test_grids_fall_from_source_to_target(path, grid):
 
 
 @pytest.mark.parametrize("path", laws.variants(PATHS), ids=spell)
+def test_the_default_end_of_tables_is_the_estimate(path):
+    """Where the last state would have visible noise, samplers with one evaluation per step return the last estimate."""
+    visible = not path.noise_free and float(path.coefficients(torch.zeros((), dtype=torch.float64)).c) > 1e-3
+    for sampler in (kind() for kind in SAMPLERS.values()):
+        if path.noise_free and sampler.needs_noise:
+            continue
+        times = default_grid(path, sampler).times(path, 5)
+        assert times[-1] == 0 or not (path.discrete or path.ends_at_estimate)
+        if visible and sampler.name in ("implicit", "multistep"):
+            estimates = []
+            bridge = Bridge(path, torch.full((1, 1, 2, 2), 0.3, dtype=torch.float64), torch.ones_like)
+            events = laws.sample(
+                lambda x, t, s: estimates.append(torch.tanh(x)) or estimates[-1],  # noqa: B023
+                bridge, sampler, STARTS["booted"](), times,
+            )  # fmt: skip
+            assert torch.equal(laws.finish(events), estimates[-1])
+
+
+@pytest.mark.parametrize("path", laws.variants(PATHS), ids=spell)
 @pytest.mark.parametrize("start", laws.variants(STARTS), ids=spell)
 def test_starts_are_finite_and_take_their_evaluations(path, start):
-    if isinstance(start, NoisedStart) and not path.source_free:
-        pytest.skip("for priors")
-    times = default_grid(path, SAMPLERS["implicit"]()).times(path, 4)
+    times = default_grid(start.path(path), SAMPLERS["implicit"]()).times(path, 4)
     bridge = Bridge(path, torch.full((1, 1, 2, 2), 0.3, dtype=torch.float64), torch.ones_like)
     sampler, queries = SAMPLERS["implicit"](), []
     events = laws.sample(lambda x, t, s: queries.append(t) or torch.tanh(x), bridge, sampler, start, times)
     assert torch.isfinite(laws.finish(events)).all()
     assert len(queries) == start.rounds * (start.evaluations + 4)
-    assert path.source_free or path.noise_free or all(t < path.t_max for t in queries)
+    assert start.path(path).source_free or path.noise_free or all(t < path.t_max for t in queries)

@@ -7,6 +7,7 @@ from ddbm_cli.paths.ddpm import DDPM
 from ddbm_cli.paths.diffusion import VE, VP, Cosine
 from ddbm_cli.paths.i2sb import I2SBBridge
 from ddbm_cli.paths.rectified import RectifiedFlow
+from ddbm_cli.paths.reference import ReferenceProcess, reference
 
 PATHS: dict[str, type[ProbabilityPath]] = {
     path.name: path for path in (VPBridge, VEBridge, BrownianBridge, I2SBBridge, RectifiedFlow, VE, VP, Cosine, DDPM)
@@ -23,6 +24,8 @@ __all__ = [
     "I2SBBridge",
     "ProbabilityPath",
     "RectifiedFlow",
+    "ReferenceProcess",
     "VEBridge",
     "VPBridge",
+    "reference",
 ]

@@ -41,7 +41,7 @@ class Coefficients(NamedTuple):
 class ProbabilityPath:
     """Base of all paths. A subclass defines `coefficients`, and overrides the defaults that differ.
 
-    `derivatives` and `one_minus_a` have generic implementations; a subclass may replace them by closed forms.
+    `derivatives`, `one_minus_a` and `time_at` have generic implementations; a subclass may have closed forms.
 
     Times are float64 tensors of any shape, 0 <= t <= t_max; coefficients have the shape of t.
     States (x, x_0, x_T, eps) are (B, C, H, W) and t is then 0-d, or (B, 1, 1, 1).
@@ -115,13 +115,25 @@ class ProbabilityPath:
         return torch.where(b > 0, 2 * (b.log() - c.log()), -torch.inf)
 
     def time_at(self, log_snr: Tensor) -> Tensor:
-        """Return the times (float64) at which the path has these log_snr; the inverse of `log_snr`, clamped to it."""
+        """Return the times (float64) at which the path has these log_snr; the inverse of `log_snr`, clamped to it.
+
+        By bisection; formula paths override it.
+        """
         low, high = torch.zeros_like(log_snr), torch.full_like(log_snr, self.t_max)
         for _ in range(80):  # log-SNR falls with t: bisect down to the last bit
             middle = (low + high) / 2
             below = self.log_snr(middle) < log_snr
             low, high = torch.where(below, low, middle), torch.where(below, middle, high)
         return low
+
+    def redrawn(self, t: Tensor, s: Tensor) -> Tensor:
+        """Return the standard deviation of the noise that the Markov step from t to s < t draws.
+
+        It is c_s sqrt(1 - (c_s b_t / (c_t b_s))^2), the largest that a step can redraw and keep the marginals; 0 for a
+        step towards the source.
+        """
+        (_, b_t, c_t), (_, b_s, c_s) = self.coefficients(t), self.coefficients(s)
+        return c_s * (1 - (c_s * b_t / (c_t * b_s)) ** 2).clamp(min=0).sqrt()
 
     def diffusion_squared(self, t: Tensor) -> Tensor:
         """Return g^2, equation (5); 0 on a noise-free path."""

@@ -17,7 +17,7 @@ from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 @settings
 class BrownianBridge(ProbabilityPath):
-    """Brownian motion pinned at both images.
+    """BBDM's bridge: Brownian motion pinned at both images.
 
     variance: s in (1); 1 in the paper, larger values give more diverse results.
     """
@@ -36,3 +36,6 @@ class BrownianBridge(ProbabilityPath):
 
     def one_minus_a(self, t: Tensor) -> Tensor:
         return 1 - t
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        return 1 / (1 + 2 * self.variance * log_snr.double().exp())

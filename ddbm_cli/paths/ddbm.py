@@ -18,9 +18,14 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 
+def time_of_exponent(exponent: Tensor, beta_d: float, beta_min: float) -> Tensor:
+    """Return t >= 0 of exponent = beta_d t^2 / 2 + beta_min t, without cancellation."""
+    return 2 * exponent / (beta_min + (beta_min**2 + 2 * beta_d * exponent).sqrt())
+
+
 @settings
 class VEBridge(ProbabilityPath):
-    """Brownian motion with sigma_t = t, pinned at T = sigma_max.
+    """DDBM's VE bridge: Brownian motion with sigma_t = t, pinned at T = sigma_max.
 
     sigma_max: the time of the source; 80 in the paper for edges, 20 for DIODE.
     sigma_min: the noise level where sampling may stop.
@@ -54,10 +59,14 @@ class VEBridge(ProbabilityPath):
     def one_minus_a(self, t: Tensor) -> Tensor:
         return self.coefficients(t).b
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        # b^2 / c^2 = 1 / t^2 - 1 / T^2
+        return (log_snr.double().exp() + self.sigma_max**-2).rsqrt()
+
 
 @settings
 class VPBridge(ProbabilityPath):
-    """The variance-preserving process with log alpha_t = -(beta_d t^2 / 4 + beta_min t / 2), pinned at T = 1.
+    """DDBM's VP bridge: log alpha_t = -(beta_d t^2 / 4 + beta_min t / 2), pinned at T = 1.
 
     beta_d, beta_min: slope and start of the noise rate; 2 and 0.1 in the released models.
     """
@@ -101,3 +110,8 @@ class VPBridge(ProbabilityPath):
         now, end = self._exponent(t), self._exponent(self.t_max)
         left = (self.t_max - t) * (self.beta_d * (self.t_max + t) / 2 + self.beta_min)  # end - now
         return 2 * torch.cosh((end + now) / 4) * torch.sinh(left / 4) / torch.sinh(end / 2)
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        # With B the exponent: b^2 / c^2 = 1 / expm1(B) - 1 / expm1(B_T)
+        rest = log_snr.double().exp() + 1 / torch.expm1(self._exponent(self.t_max))
+        return time_of_exponent(torch.log1p(1 / rest), self.beta_d, self.beta_min)

@@ -70,6 +70,12 @@ class DDPM(ProbabilityPath):
         _, b, c = self.coefficients(t)
         return Coefficients(a=torch.zeros_like(t), b=slope * b / 2, c=-slope * torch.exp(log_kept) / (2 * c))
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        log_kept = torch.nn.functional.logsigmoid(log_snr.double())  # b^2 / c^2 = b^2 / (1 - b^2)
+        row = (torch.searchsorted(-self.table, -log_kept) - 1).clamp(0, self.intervals - 1)
+        share = (log_kept - self.table[row]) / (self.table[row + 1] - self.table[row])
+        return ((row + share) / self.intervals).clamp(0, 1)
+
     def _log_kept(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return log b^2 and its derivative by t."""
         place = t * self.intervals

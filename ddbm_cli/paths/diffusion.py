@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
+from ddbm_cli.paths.ddbm import time_of_exponent
 
 
 @settings
@@ -44,6 +45,9 @@ class VE(ProbabilityPath):
     def derivatives(self, t: Tensor) -> Coefficients:
         return Coefficients(a=torch.zeros_like(t), b=torch.zeros_like(t), c=torch.ones_like(t))
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        return torch.exp(-log_snr.double() / 2).clamp(max=self.sigma_max)
+
 
 @settings
 class VP(ProbabilityPath):
@@ -68,6 +72,10 @@ class VP(ProbabilityPath):
         half_rate = (self.beta_d * t + self.beta_min) / 2
         return Coefficients(a=torch.zeros_like(t), b=-half_rate * b, c=half_rate * b**2 / c)
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        exponent = torch.nn.functional.softplus(-log_snr.double(), threshold=700)  # b^2 / c^2 = 1 / expm1(exponent)
+        return time_of_exponent(exponent, self.beta_d, self.beta_min).clamp(max=self.t_max)
+
 
 @settings
 class Cosine(ProbabilityPath):
@@ -83,3 +91,6 @@ class Cosine(ProbabilityPath):
     def derivatives(self, t: Tensor) -> Coefficients:
         _, b, c = self.coefficients(t)
         return Coefficients(a=torch.zeros_like(t), b=-math.pi / 2 * c, c=math.pi / 2 * b)
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        return torch.atan(torch.exp(-log_snr.double() / 2)) * 2 / math.pi

@@ -22,7 +22,7 @@ from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 @settings
 class I2SBBridge(ProbabilityPath):
-    """Symmetric schedule: the noise rate rises to the middle, quadratically, and falls again.
+    """I2SB's bridge, a table: the noise rate rises to the middle, quadratically, and falls again.
 
     intervals: rows of the table. beta_min, beta_max: noise rate at the ends and in the middle, per unit of time.
     own_step: the variance of a row's own step counts "twice", in s_f^2 and s_b^2, so that a + b exceeds 1 by its
@@ -79,6 +79,17 @@ class I2SBBridge(ProbabilityPath):
         span = (after - before).double() / last
         columns = (column.to(t.device) for column in self.table)
         return Coefficients(*((column[after] - column[before]) / span for column in columns))
+
+    def redrawn(self, t: Tensor, s: Tensor) -> Tensor:
+        """Return s_f(s) sqrt(1 - s_f(s)^2 / s_f(t)^2): DBIM's formula for its table, where a + b exceeds 1."""
+        now, then = self.source_noise(t), self.source_noise(s)
+        return then * (1 - (then / now) ** 2).clamp(min=0).sqrt()
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """Return the time of the last row that has at least this log-SNR."""
+        rows = self.log_snr(torch.arange(self.intervals, dtype=torch.float64) / (self.intervals - 1))
+        last = torch.searchsorted(-rows, -log_snr.double(), right=True) - 1
+        return last.clamp(min=0).double() / (self.intervals - 1)
 
     def source_noise(self, t: Tensor) -> Tensor:
         """Return s_f, the standard deviation accumulated from the target's end; c = s_f sqrt(b) without `ot_ode`."""

@@ -127,9 +127,9 @@ class Start(ABC):
         """How often the whole trajectory is sampled, each time from the last result."""
         return 1
 
-    def source(self, bridge: Bridge) -> Tensor:
-        """Return x_T: the given source, unless the rule creates another."""
-        return bridge.source
+    def path(self, path: ProbabilityPath) -> ProbabilityPath:
+        """Return the path that is sampled for a model of `path`."""
+        return path
 
     @abstractmethod
     def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
@@ -166,7 +166,7 @@ def sample(
 
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
-    bridge = replace(bridge, source=start.source(bridge))
+    bridge = replace(bridge, path=start.path(bridge.path))
     return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge))
 
 

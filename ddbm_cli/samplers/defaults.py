@@ -2,7 +2,8 @@
 
 The grids are those with the smallest error at 10 and 20 evaluations on pairs with exact estimates
 (tests/benchmarks/grids.py). VE paths have most of their noise levels at small times and need a grid that is fine
-there; on VP paths and tables equal steps in time already are.
+there; on VP paths and tables equal steps in time already are. On tables they end at the estimate: the first row has
+visible noise.
 """
 
 from ddbm_cli.paths import ProbabilityPath
@@ -36,9 +37,9 @@ def default_grid(path: ProbabilityPath, sampler: Sampler) -> TimeGrid:
     if isinstance(kind, float):
         return Karras(rho=kind)
     if path.noise_free:
-        return Uniform(gap=0.0)
-    gap = START_GAP * path.t_max
-    return Uniform(gap=gap) if kind == UNIFORM else LogSNR(gap=gap)
+        return Uniform(gap=0.0, t_min=0.0)
+    gap, end = START_GAP * path.t_max, 0.0 if path.discrete else None
+    return Uniform(gap=gap, t_min=end) if kind == UNIFORM else LogSNR(gap=gap, t_min=end)
 
 
 def default_start(path: ProbabilityPath, sampler: Sampler) -> Start:

@@ -1,7 +1,7 @@
 """The implicit step (DBIM, arXiv:2405.15885, eq. 13): replace the estimate of the target, keep or redraw the noise.
 
     x_s = a_s x_T + b_s x0 + sqrt(c_s^2 - omega^2) eps + omega eps'               (1)
-    omega = eta c_s sqrt(1 - (c_s b_t / (c_t b_s))^2)                             (2)
+    omega = eta c_s sqrt(1 - (c_s b_t / (c_t b_s))^2)                             (2), `redrawn` of the path
 
 At eta = 1 the chain is the Markov bridge: I2SB's and BBDM's sampling, and DDPM's where a = 0. At eta = 0 it is
 deterministic: DDIM where a = 0. Where c = 0 everywhere there is no eps, and the source is computed from the state:
@@ -13,7 +13,6 @@ At t_max itself, where b = c = 0, the state is the source and has no noise to ke
 
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -39,15 +38,15 @@ class Implicit(Sampler):
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, t, s = bridge.path, interval.t, interval.s
         x0 = yield Query(x, t)
+        if s == 0 and self.eta == 0:  # a table has noise left at time 0
+            return x0
         now, then = path.coefficients(t), path.coefficients(s)
         if path.noise_free:
             return then.b * x0 + then.a / now.a * (x - now.b * x0)
         if now.c == 0:
             state = then.mean(x0, bridge.source)
             return state if interval.last else state + then.c * bridge.noise(x)
-        kept_at_most = (then.c * now.b / (now.c * then.b)) ** 2
-        # While encoding, from the target to the source, the fraction is above 1 and nothing is redrawn.
-        omega = self.eta * then.c * torch.sqrt((1 - kept_at_most).clamp(min=0))
+        omega = self.eta * path.redrawn(t, s)
         eps = path.eps(x, x0, bridge.source, t)
         state = then.mean(x0, bridge.source) + (then.c**2 - omega**2).sqrt() * eps
         if self.eta == 0 or interval.last:

@@ -21,6 +21,7 @@ MAX_STEPS = 10_000
 class Plan:
     """How to sample on `path`, in `steps` steps of `grid`.
 
+    path: given as the model's; from then on the one that is sampled, see `Start.path`.
     budget: the number of network evaluations that was asked for, None where the steps were.
     """
 
@@ -33,6 +34,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampler", self.sampler.planned())
+        object.__setattr__(self, "path", self.start.path(self.path))
         if not 1 <= self.steps <= MAX_STEPS:
             raise UsageError(f"the number of steps is {self.steps}", hint=f"pass --steps from 1 to {MAX_STEPS}")
         if self.path.noise_free and self.sampler.needs_noise:

@@ -1,7 +1,7 @@
-"""Start rules: how the first state comes from the source.
+"""Start rules: how the first state is made from the source.
 
-At t_max itself a bridge is the source with no noise, b = c = 0, and nothing can be divided by; each rule leaves that
-point in its own way.
+At t_max a bridge is the source itself, b = c = 0, so that no quantity that divides by b or c exists. Each rule gives a
+state at a time below t_max.
 """
 
 from typing import Annotated, ClassVar
@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import VP, ProbabilityPath
+from ddbm_cli.paths import VP, ProbabilityPath, reference
 from ddbm_cli.samplers.base import Bridge, Query, Start, Trajectory
 
 
 @settings
 class Pinned(Start):
-    """The source itself, taken as the state a little before t_max (DDBM, arXiv:2309.16948)."""
+    """The source itself, used as the state just below t_max (DDBM, arXiv:2309.16948)."""
 
     name: ClassVar[str] = "pinned"
 
@@ -28,7 +28,7 @@ class Pinned(Start):
 
 @settings
 class Booted(Start):
-    """One call at t_max, then a draw from the path about its estimate (DBIM's booting noise, arXiv:2405.15885)."""
+    """One evaluation at the source, then a draw from the path (DBIM's booting noise, arXiv:2405.15885)."""
 
     name: ClassVar[str] = "booted"
     evaluations: ClassVar[int] = 1
@@ -42,34 +42,29 @@ class Booted(Start):
 
 @settings
 class Prior(Start):
-    """Noise of the path's strength: for source-free paths (a = 0), which make pictures from nothing.
+    """Noise of the path's strength, from which a prior generates images.
 
-    On a bridge the source itself is that noise. If the network does not look at it, this is plain diffusion: the
-    reverse SDE is that of the reference process, and its ODE is the bridge's with `doob_weight` 1/2, for by Bayes' rule
-
-        score of the reference process = score of the bridge - Doob's h
+    A bridge is sampled as its reference process: the source is the noise, and the network gets the state alone.
     """
 
     name: ClassVar[str] = "prior"
 
-    def source(self, bridge: Bridge) -> Tensor:
-        path = bridge.path
-        return bridge.source if path.source_free else path.sigma_T * bridge.noise(bridge.source)
+    def path(self, path: ProbabilityPath) -> ProbabilityPath:
+        return reference(path)
 
     def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
-        path = bridge.path
-        return path.coefficients(t).c * bridge.noise(bridge.source) if path.source_free else bridge.source
+        return bridge.path.coefficients(t).c * bridge.noise(bridge.source)
         yield  # a coroutine that asks for nothing
 
 
 @settings
 class NoisedStart(Start):
-    """The source as a guide, b x_T + c eps, at a noise level on the way (SDEdit, arXiv:2108.01073).
+    """The source with noise of a chosen level, b x_T + c eps (SDEdit, arXiv:2108.01073).
 
-    strength: the noise level sigma = c / b, told as the time where the VP process of `VP()` has it, so that it means
-        the same on every source-free path: 0.2 is 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25, in units of -1..1.
-        0 is the guide itself; 1 is the path's own beginning, where next to nothing of it is left.
-    repeats: how often it is done, each time with the last result as the guide; 1 to 3 in the paper.
+    strength: the noise level sigma = c / b, as the time at which the path `VP()` has it. It has the same effect on
+        every prior: 0.2 is 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25, for images in -1..1. At 0 the result is the
+        source; at 1 sampling begins at t_max, where almost nothing of the source is left.
+    repeats: number of rounds, each with the last result as the source; 1 to 3 in the paper.
     """
 
     name: ClassVar[str] = "noised"
@@ -80,6 +75,9 @@ class NoisedStart(Start):
     @property
     def rounds(self) -> int:
         return self.repeats
+
+    def path(self, path: ProbabilityPath) -> ProbabilityPath:
+        return reference(path)
 
     def first(self, path: ProbabilityPath) -> Tensor:
         if self.strength == 1:

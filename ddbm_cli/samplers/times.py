@@ -1,7 +1,7 @@
 """Time grids: the times of a sampler's steps, falling from t_max to the target.
 
 gap     how far before t_max the first time is; a bridge is singular at t_max itself
-t_min   the last time with noise; if not given, the path's own, or 0 for paths that end at the estimate
+t_min   the last time with noise; 0 ends at the estimate; if not given, the path's own, or 0 for paths that end there
 """
 
 from abc import ABC, abstractmethod
@@ -36,6 +36,11 @@ class TimeGrid(ABC):
         """Return steps + 1 falling times, float64."""
 
 
+def ends_at_estimate(path: ProbabilityPath, t_min: float | None) -> bool:
+    """Return whether a grid with this `t_min` ends at time 0."""
+    return path.ends_at_estimate if t_min is None else t_min == 0
+
+
 @settings
 class Karras(TimeGrid):
     """Equal steps in t^(1/rho) from t_max - gap to t_min, then one to 0 (arXiv:2206.00364, eq. 5).
@@ -47,7 +52,7 @@ class Karras(TimeGrid):
 
     rho: Annotated[float, Field(gt=0)] = 7.0
     gap: Annotated[float, Field(ge=0)] = 1e-4
-    t_min: Annotated[float, Field(gt=0)] | None = None
+    t_min: Annotated[float, Field(ge=0)] | None = None
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         first, last = path.before_source(self.gap), self.t_min or path.t_min
@@ -63,10 +68,10 @@ class Uniform(TimeGrid):
     name: ClassVar[str] = "uniform"
 
     gap: Annotated[float, Field(ge=0)] = 1e-3
-    t_min: Annotated[float, Field(gt=0)] | None = None
+    t_min: Annotated[float, Field(ge=0)] | None = None
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
-        last = self.t_min or (0.0 if path.ends_at_estimate else path.t_min)
+        last = 0.0 if ends_at_estimate(path, self.t_min) else self.t_min or path.t_min
         return torch.linspace(path.before_source(self.gap), last, steps + 1, dtype=torch.float64)
 
 
@@ -74,17 +79,17 @@ class Uniform(TimeGrid):
 class LogSNR(TimeGrid):
     """Equal steps in log(b / c) from t_max - gap to t_min (DPM-Solver, arXiv:2206.00927): many near both ends.
 
-    On paths that end at the estimate the last step goes from t_min to 0.
+    Where they end at the estimate, the last step goes from the path's t_min to 0.
     """
 
     name: ClassVar[str] = "log-snr"
 
     gap: Annotated[float, Field(gt=0)] = 1e-3
-    t_min: Annotated[float, Field(gt=0)] | None = None
+    t_min: Annotated[float, Field(ge=0)] | None = None
 
     def times(self, path: ProbabilityPath, steps: int) -> Tensor:
         ends = torch.tensor([path.before_source(self.gap), self.t_min or path.t_min], dtype=torch.float64)
-        zero = ends.new_zeros(int(path.ends_at_estimate and self.t_min is None))
+        zero = ends.new_zeros(int(ends_at_estimate(path, self.t_min)))
         equal = steps - len(zero)
         if path.noise_free or equal < 1:  # log(b / c) is infinite; or there is one step only
             return torch.linspace(float(ends[0]), 0.0 if len(zero) else float(ends[1]), steps + 1, dtype=torch.float64)

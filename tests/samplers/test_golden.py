@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddbm_cli.paths import VEBridge, VPBridge
+from ddbm_cli.paths import I2SBBridge, VEBridge, VPBridge
 from ddbm_cli.samplers import (
     Booted,
     Bridge,
@@ -90,3 +90,64 @@ def test_no_digits_are_lost_near_the_source(sigma_max, steps):
         bridge = Bridge(path, source.to(dtype), no_noise)
         result = finish(sample(denoise, bridge, HybridHeun(churn=0.0), Pinned(), times))
         assert float((result - wanted).abs().max() / wanted.abs().max()) < tolerance, dtype
+
+
+def official_dbim(x, times, path, eta, denoise, noises):
+    """DBIM's sampler on I2SB's table as the official code has it: rho is s_f, and a + b is not 1."""
+    forward, _ = path.gathered
+    source, noises = x, iter(noises)
+
+    def row(t):
+        return round(float(t) * (path.intervals - 1))
+
+    def abc(t):
+        return (column[row(t)] for column in path.table)
+
+    a, b, c = abc(times[0])
+    x = a * source + b * denoise(source, None, source) + c * next(noises)
+    for index, (t, s) in enumerate(pairwise(times), start=2):
+        x0, (a, b, c), (a_s, b_s, c_s) = denoise(x, t, source), abc(t), abc(s)
+        omega = eta * (forward[row(s)] * (1 - forward[row(s)] / forward[row(t)])).sqrt()
+        kept = (c_s**2 - omega**2).sqrt() / c
+        x = (b_s - kept * b) * x0 + (a_s - kept * a) * source + kept * x
+        x = x + (omega * next(noises) if index < len(times) else 0)
+    return x
+
+
+@pytest.mark.parametrize("own_step", ["twice", "once"])
+@pytest.mark.parametrize("eta", [0.0, 0.3, 0.8, 1.0])
+def test_dbim_on_the_table_of_i2sb_is_the_official_one(eta, own_step):
+    path = I2SBBridge(beta_max=1.0, own_step=own_step)
+    random = torch.Generator().manual_seed(7)
+    source, *noises = torch.randn(12, 2, 3, 4, 4, dtype=torch.float64, generator=random)
+    times = Uniform().times(path, 10)
+
+    def denoise(x, t, source):
+        return torch.tanh(0.7 * x + 0.2 * source)
+
+    left = iter(noises)
+    bridge = Bridge(path, source, lambda like: next(left))
+    result = finish(sample(denoise, bridge, Implicit(eta=eta), Booted(), times))
+    assert torch.allclose(result, official_dbim(source, times, path, eta, denoise, noises), atol=1e-12)
+
+
+def test_the_markov_step_on_the_table_of_i2sb_is_its_own_posterior():
+    """I2SB's sampler: the product of two Gaussians of s_f, without noise in the last step."""
+    path = I2SBBridge(own_step="once")
+    random = torch.Generator().manual_seed(8)
+    source, *noises = torch.randn(6, 2, 3, 4, 4, dtype=torch.float64, generator=random)
+    rows = torch.tensor([999, 700, 400, 100, 0])
+    forward = path.gathered[0]
+
+    def denoise(x, t, source):
+        return torch.tanh(0.7 * x)
+
+    x, left = source, iter(noises)
+    for n, before in pairwise(rows):
+        near, rest = forward[before], forward[n] - forward[before]
+        x = (rest * denoise(x, None, None) + near * x) / forward[n]
+        x = x + ((near * rest / forward[n]).sqrt() * next(left) if before > 0 else 0)
+    left = iter(noises)
+    bridge = Bridge(path, source, lambda like: next(left))
+    result = finish(sample(denoise, bridge, Implicit(eta=1.0), Pinned(), rows.double() / 999))
+    assert torch.allclose(result, x, atol=1e-12)
