@@ -10,19 +10,19 @@ A network without the source estimates x_0 from x_t alone, which is the estimate
 the source determines eps, and samplers that keep eps keep to the first draw.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 
 BELOW_SOURCE = 1 - 1e-9
 """Fraction of t_max at which slopes at t_max are taken: those of a bridge are infinite there, their product is not."""
 
 
-@dataclass(frozen=True)
+@settings
 class ReferenceProcess(ProbabilityPath):
     """The source-free path of a bridge from noise."""
 
@@ -31,6 +31,9 @@ class ReferenceProcess(ProbabilityPath):
     ends_at_estimate: ClassVar[bool] = True
 
     bridge: ProbabilityPath
+
+    def __post_init__(self) -> None:
+        """The bridge is a checked setting already."""
 
     @property
     def t_max(self) -> float:
@@ -67,4 +70,4 @@ class ReferenceProcess(ProbabilityPath):
 
 def reference(path: ProbabilityPath) -> ProbabilityPath:
     """Return the path on which a network without the source samples; a source-free path is its own."""
-    return path if path.source_free else ReferenceProcess(path)
+    return path if path.source_free else ReferenceProcess(bridge=path)
