@@ -71,7 +71,9 @@ class Preconditioned(Prediction):
         a, b, c = path.coefficients(t)
         variance, variance_source = self.sigma_data**2, self.sigma_source**2
         total = a**2 * variance_source + b**2 * variance + 2 * a * b * self.cov + c**2
-        unknown = a**2 * (variance * variance_source - self.cov**2) + variance * c**2
+        # Not negative for moments of data; rounding, in old cards to four digits, can make it so.
+        independent = max(variance * variance_source - self.cov**2, 0.0)
+        unknown = a**2 * independent + variance * c**2
         return Scalings(
             skip=(b * variance + a * self.cov) / total,
             source=torch.zeros_like(t),

@@ -26,14 +26,15 @@ BELOW_SOURCE = 1 - 1e-9
 class ReferenceProcess(ProbabilityPath):
     """The source-free path of a bridge from noise."""
 
-    name: ClassVar[str] = "reference"
     source_free: ClassVar[bool] = True
     ends_at_estimate: ClassVar[bool] = True
 
     bridge: ProbabilityPath
 
     def __post_init__(self) -> None:
-        """The bridge is a checked setting already."""
+        """Take the bridge's name, by which default grids are found; the bridge is a checked setting already."""
+        object.__setattr__(self, "name", self.bridge.name)
+        object.__setattr__(self, "discrete", self.bridge.discrete)
 
     @property
     def t_max(self) -> float:

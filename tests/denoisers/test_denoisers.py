@@ -166,3 +166,11 @@ def test_networks_estimates_and_losses_equal_the_official_ones(name, path, golde
         loss = denoising_loss(denoiser, values["x_0"], values["x_T"], t, values["noise"])
         assert relative(loss, values["loss"]) < 1e-3
         assert relative(loss * numbers.out**2, values["mse"]) < 1e-3
+
+
+@pytest.mark.parametrize("path", [kind() for kind in PATHS.values()], ids=lambda path: path.name)
+def test_moments_of_nearly_identical_images_give_finite_scalings(path):
+    """Also where rounding has made the covariance larger than the sigmas allow."""
+    prediction = Preconditioned(sigma_data=0.4321, sigma_source=0.4321, cov=0.4321**2 + 3e-5)
+    scalings = prediction.scalings(path, torch.linspace(path.t_min, path.t_last, 33, dtype=torch.float64))
+    assert all(each.isfinite().all() for each in scalings)

@@ -22,6 +22,9 @@ from ddbm_cli.tasks.train.trainable import can_sample, check_trainable
 from ddbm_cli.training import Batches
 
 MEASURED_PAIRS = 512
+MIN_SIGMA = 1e-4
+MAX_CORRELATION = 1 - 1e-6
+"""Bounds of the measured moments, in full precision; they matter for blank and for identical images."""
 MAX_SIGNAL_LEFT = 0.1
 """Largest signal-to-noise ratio at the source of an unconditional bridge, which sampling begins without."""
 
@@ -184,10 +187,11 @@ def _measure(batches: Batches) -> dict[str, float]:
     """Return root mean squares of target and source, and the mean of their product."""
     chosen = [batches.pair(index) for index in spread(len(batches), MEASURED_PAIRS)]
     target, source = (torch.stack(side) for side in zip(*chosen, strict=True))
-    sigma_data, sigma_source = (max(round(float(side.square().mean().sqrt()), 4), 1e-4) for side in (target, source))
-    # The sigmas are rounded, so the product of nearly equal images could exceed theirs: then nothing would be unknown.
-    most = 0.9999 * sigma_data * sigma_source
-    cov = min(max(round(float((target * source).mean()), 4), -most), most)
+    target, source = target.double(), source.double()
+    sigma_data, sigma_source = (max(float(side.square().mean().sqrt()), MIN_SIGMA) for side in (target, source))
+    # Of identical images nothing would be unknown, and the weight of the network's output would be 0.
+    largest = MAX_CORRELATION * sigma_data * sigma_source
+    cov = min(max(float((target * source).mean()), -largest), largest)
     return {"sigma_data": sigma_data, "sigma_source": sigma_source, "cov": cov}
 
 
