@@ -59,7 +59,7 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     from ddbm_cli.options.train import Recipe, TrainRequest
 
     body: dict[str, Any] = {}
-    if resume is not None and resume.name != "newest":
+    if resume is not None and resume != Path("latest"):
         hint = "pass the folder of a run, the -o of its ddbm train"
         body |= read_json(resume / "config.json", hint=hint) if resume.exists() else missing(resume, hint=hint)
     if config is not None:

@@ -142,7 +142,7 @@ class TrainRequest:
     """What to train, on which data, and with which settings.
 
     kind: "prior" trains on targets alone; the network gets no source.
-    task: text for the model card, "sketch -> image". "prior", or text that begins with "->", implies kind "prior".
+    task: text for the model card, "sketch -> image".
     network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64".
     sees_source: the network gets the source as an input besides the state.
     """
@@ -178,7 +178,10 @@ class TrainRequest:
             panel=RUN,
         ),
     ] = None
-    kind: Literal["bridge", "prior"] = "bridge"
+    kind: Annotated[
+        Literal["bridge", "prior"],
+        Field("bridge translates sources to targets; prior generates images from noise.", metavar="KIND", panel=MODEL),
+    ] = "bridge"
     network: Annotated[
         str, Field("Network, such as adm:channels=64,patch=2.", metavar=Spec, names="networks", panel=MODEL)
     ] = "adm:channels=48,multipliers=1-2-2-3,blocks=1,attention=4-8,head_channels=24,patch=2"
@@ -243,9 +246,7 @@ class TrainRequest:
     name: Annotated[
         str | None, Field("Name of the model.", metavar="TEXT", unset="the name of the run's folder", panel=CARD)
     ] = None
-    task: Annotated[str, Field('Task, such as "sketch -> photo"; or prior.', metavar="TEXT", panel=CARD)] = (
-        "source -> target"
-    )
+    task: Annotated[str, Field('Task, such as "sketch -> photo".', metavar="TEXT", panel=CARD)] = "source -> target"
     licence: Annotated[str, Field("Licence of the weights.", metavar="TEXT", panel=CARD)] = "not stated"
     data_note: Annotated[str, Field("Description of the training data.", metavar="TEXT", panel=CARD)] = "not stated"
     limits: Annotated[str, Field("Limitations of the model.", metavar="TEXT", panel=CARD)] = "not stated"

@@ -27,6 +27,8 @@ from tests.tiny import write_pairs
 
 NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
+SMALLEST = "adm:channels=8,multipliers=1,blocks=1,attention=2,head_channels=8,patch=4"
+
 
 def tiny_request(root: Path, output: str | None = "run", **changes) -> TrainRequest:
     recipe = {"steps": 12, "batch_size": 4, "save_every": 5, "validate_every": 6, "warmup": 2}

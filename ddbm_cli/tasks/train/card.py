@@ -1,7 +1,8 @@
 """The card of a model to be trained: its settings, measured on the data where they are not given, and its sampling."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -17,8 +18,21 @@ from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import signal_left
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
-from ddbm_cli.samplers import GRIDS, SAMPLERS
-from ddbm_cli.tasks.train.trainable import can_sample, check_trainable
+from ddbm_cli.samplers import (
+    GRIDS,
+    SAMPLERS,
+    Euler,
+    HybridHeun,
+    Implicit,
+    Pinned,
+    Plan,
+    Prior,
+    Sampler,
+    Uniform,
+    default_grid,
+    default_start,
+)
+from ddbm_cli.tasks.train.trainable import check_trainable
 from ddbm_cli.training import Batches
 
 MEASURED_PAIRS = 512
@@ -28,45 +42,8 @@ MAX_CORRELATION = 1 - 1e-6
 MAX_SIGNAL_LEFT = 0.1
 """Largest signal-to-noise ratio at the source of an unconditional bridge, which sampling begins without."""
 
-FROM_SOURCE: Defaults = {
-    "sampler": {"name": "implicit", "eta": 0.0},
-    # Steps that are finer towards the target, and a first one close to the source, where colours are decided.
-    "grid": {"name": "karras", "rho": 3.0, "gap": 1e-4},
-    "start": {"name": "booted"},
-    "steps": 9,
-}
-BELOW_SOURCE: Defaults = {
-    "sampler": {"name": "implicit", "eta": 0.0},
-    # For predictions that are infinite at the source's own time: begin just below it, as BBDM does.
-    "grid": {"name": "karras", "rho": 3.0, "gap": 1e-3},
-    "start": {"name": "pinned"},
-    "steps": 10,
-}
-FROM_NOISE: Defaults = {
-    "sampler": {"name": "heun", "churn": 0.0},
-    "grid": {"name": "karras", "rho": 7.0},
-    "start": {"name": "prior"},
-    "steps": 18,
-}
-UNCONDITIONAL: Defaults = {
-    # Doob's weight 1/2 makes the bridge's ODE that of its reference process.
-    "sampler": {"name": "heun", "churn": 0.0, "doob_weight": 0.5},
-    "grid": {"name": "karras", "rho": 7.0},
-    "start": {"name": "prior"},
-    "steps": 18,
-}
-FLOW_FROM_NOISE: Defaults = {
-    "sampler": {"name": "euler"},
-    "grid": {"name": "uniform"},
-    "start": {"name": "prior"},
-    "steps": 35,
-}
-ONE_EVALUATION: Defaults = {
-    "sampler": {"name": "implicit", "eta": 0.0},
-    "grid": {"name": "karras", "rho": 7.0, "gap": 0.0},
-    "start": {"name": "pinned"},
-    "steps": 1,
-}
+BUDGET, BUDGET_FROM_NOISE = 8, 35
+"""Network evaluations of a new model's default sampling: of bridges, and of models that begin at noise."""
 
 
 def classes_of(pairs: PairSplit) -> tuple[str, ...]:
@@ -124,35 +101,51 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         inpainting=is_inpainting(request.source),
         class_names=classes,
         condition_dropout=request.drop,
-        defaults=_defaults(request.sampling, ONE_EVALUATION if at_once else _usual(request, path)),
+        defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once)),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
     )
-    if card.defaults["start"]["name"] == "booted" and not can_sample(card):
-        card = replace(card, defaults=_defaults(request.sampling, BELOW_SOURCE))
     check_trainable(card, times=request.times, timeless=at_once)
     return card
 
 
-def _usual(request: TrainRequest, path: ProbabilityPath) -> Defaults:
-    """Return how a model on a path is sampled where nobody chooses."""
-    if path.source_free:
-        return FROM_NOISE
-    if request.is_prior:
-        return FLOW_FROM_NOISE if path.noise_free else UNCONDITIONAL
-    return FROM_SOURCE
+def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Plan:
+    """Return how a model on a path is sampled where nobody chooses.
+
+    Args:
+        at_once: one evaluation gives the result.
+    """
+    if at_once:
+        return Plan(path=path, sampler=Implicit(eta=0.0), grid=Uniform(gap=0.0), start=Pinned(), steps=1)
+    from_noise = request.is_prior or path.source_free
+    sampler: Sampler = Implicit(eta=0.0)
+    if from_noise:
+        # Doob's weight 1/2 makes the ODE of a bridge from noise that of its reference process.
+        weight = 1.0 if path.source_free else 0.5
+        sampler = Euler() if path.noise_free else HybridHeun(churn=0.0, doob_weight=weight)
+    grid = default_grid(path, sampler)
+    start = Prior() if from_noise else default_start(path, sampler)
+    plan = Plan(path=path, sampler=sampler, grid=grid, start=start, steps=1)
+    return plan.within(BUDGET_FROM_NOISE if from_noise else BUDGET)
 
 
-def _defaults(given: Sampling, usual: Defaults) -> Defaults:
-    chosen = usual.copy()
-    if given.sampler is not None:
-        chosen["sampler"] = describe(build(SAMPLERS, given.sampler, what="sampler"))
-    if given.grid is not None:
-        chosen["grid"] = describe(build(GRIDS, given.grid, what="grid"))
-    if given.steps is not None:
-        chosen["steps"] = given.steps
-    return chosen
+def _defaults(given: Sampling, usual: Plan) -> Defaults:
+    """Return a card's sampling: what is given, else as usual; of another sampler, its default grid and start."""
+    sampler = usual.sampler if given.sampler is None else build(SAMPLERS, given.sampler, what="sampler")
+    other = sampler.name != usual.sampler.name
+    grid = default_grid(usual.path, sampler) if other else usual.grid
+    start = default_start(usual.path, sampler) if other and not isinstance(usual.start, Prior) else usual.start
+    plan = Plan(
+        path=usual.path,
+        sampler=sampler,
+        grid=grid if given.grid is None else build(GRIDS, given.grid, what="grid"),
+        start=start,
+        steps=usual.steps,
+    )
+    plan = dataclasses.replace(plan, steps=given.steps) if given.steps else plan.within(usual.nfe) if other else plan
+    described: Any = plan.describe()
+    return cast(Defaults, described)
 
 
 def _check_prior(path: ProbabilityPath) -> None:

@@ -17,7 +17,7 @@ from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.train import Recipe, Sampling, TrainRequest
 from ddbm_cli.paths import PATHS
-from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored
+from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_kind
 
 SETTINGS: dict[str, Mapping[str, type]] = {
     "network": NETWORKS,
@@ -90,11 +90,11 @@ def from_stored(body: Mapping[str, Any], run: Path) -> TrainRequest:
 
 def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     """Fill in the defaults that depend on other settings."""
-    task = str(body.get("task", ""))
-    if body.get("source") and (body.get("kind") == "prior" or task == "prior" or task.startswith("->")):
-        raise UsageError("a prior has no sources", hint="leave out --source, or --task prior")
-    if body.get("kind") == "prior" or task == "prior" or task.startswith("->"):
-        body = {**PRIOR, "kind": "prior", **body, "task": PRIOR_TASK if task in ("", "prior") else task}
+    body = with_kind(body)
+    if body.get("kind") == "prior":
+        if body.get("source"):
+            raise UsageError("a prior has no sources", hint="leave out --source, or --kind prior")
+        body = {**PRIOR, "task": PRIOR_TASK, **body}
     if str(body.get("objective", "")).startswith(Adversarial.name):
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))

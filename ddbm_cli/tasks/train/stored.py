@@ -1,5 +1,6 @@
 """What is stored of runs and settings: a run's config.json, a TOML file of settings, and the names they used before."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ def current(body: dict[str, Any], file: Path) -> dict[str, Any]:
             raise UsageError(f"{file}: '{name}' is set twice", hint=f"keep {RENAMED.get(name, name)} alone")
         recipe[RENAMED.get(name, name)] = value
     return {**body, "recipe": recipe} if recipe else body
+
+
+def with_kind(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with their kind; before release 0.3 the task stood for it: "prior", or "-> image"."""
+    task = settings.get("task")
+    if "kind" in settings or not isinstance(task, str) or not (task == "prior" or task.startswith("->")):
+        return dict(settings)
+    return {**{name: value for name, value in settings.items() if name != "task" or value != "prior"}, "kind": "prior"}
 
 
 def newest(below: Path) -> Path:

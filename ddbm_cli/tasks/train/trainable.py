@@ -7,7 +7,7 @@ varies with the time, and when a trajectory of its default sampling stays finite
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.denoisers import PREDICTIONS, Denoiser
+from ddbm_cli.denoisers import PREDICTIONS, Denoiser, check_prediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import ModelCard, TranslationModel
@@ -67,17 +67,10 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
             f"times '{distribution.name}' are nearly all the same on path '{path.name}'",
             hint="choose --times uniform or arcsine",
         )
-    scalings = prediction.scalings(path, at)
-    what = f"prediction '{prediction.name}' on path '{path.name}'"
-    others = "choose --prediction preconditioned, x0 or residual, or another --path"
-    if not all(number.isfinite().all() for number in scalings) or not (scalings.out != 0).all():
-        raise UsageError(f"{what} is not finite at all training times", hint=others)
-    if not timeless and _distinct(scalings.time.float()) < LEAST_DISTINCT:
-        raise UsageError(
-            f"{what} gives the network the same time embedding input at nearly all times",
-            hint="choose --prediction preconditioned:c_noise=log-time, velocity or x0",
-        )
+    if not timeless:
+        check_prediction(path, prediction)
     if not can_sample(card):
         raise UsageError(
-            f"{what} can be trained, but its sampling gives NaN or infinity", hint=f"{others}, or another sampler"
+            f"sampling from prediction '{prediction.name}' on path '{path.name}' gives NaN or infinity",
+            hint="choose --prediction preconditioned, x0 or residual, another --path, or another --sampler",
         )
