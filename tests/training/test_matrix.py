@@ -56,10 +56,18 @@ def test_what_is_accepted_samples_with_every_sampler(batches, path, prediction):
         with pytest.raises(UsageError, match="does not fit path"):
             card(batches, path, prediction)
         return
+    if prediction in ("noise", "v") and build(PATHS, path, what="path").noise_free:
+        with pytest.raises(UsageError, match="NaN or infinity|does not depend"):  # there is no noise to predict
+            card(batches, path, prediction)
+        return
     made = card(batches, path, prediction)
     denoiser = Denoiser(Linear(), build(PATHS, made.path, what="path"), build(PREDICTIONS, made.prediction, what="p"))
     model = TranslationModel(made, denoiser)
     for sampler in (None, *SAMPLERS):
+        if sampler and denoiser.path.noise_free and SAMPLERS[sampler]().needs_noise:
+            with pytest.raises(UsageError, match="needs noise"):
+                model.plan(sampler, nfe=9)
+            continue
         plan = model.plan(sampler, nfe=9)
         bridge = Bridge(plan.path, torch.full((1, 3, 2, 2), 0.4), NoiseSource(0, ["x"]))
         result = finish(sample(denoiser, bridge, plan.sampler, plan.start, plan.times))

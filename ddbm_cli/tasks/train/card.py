@@ -24,11 +24,11 @@ from ddbm_cli.samplers import (
     Euler,
     HybridHeun,
     Implicit,
+    Karras,
     Pinned,
     Plan,
     Prior,
     Sampler,
-    Uniform,
     default_grid,
     default_start,
 )
@@ -42,7 +42,7 @@ MAX_CORRELATION = 1 - 1e-6
 MAX_SIGNAL_LEFT = 0.1
 """Largest signal-to-noise ratio at the source of an unconditional bridge, which sampling begins without."""
 
-BUDGET, BUDGET_FROM_NOISE = 8, 35
+BUDGET, BUDGET_FROM_NOISE = 10, 35
 """Network evaluations of a new model's default sampling: of bridges, and of models that begin at noise."""
 
 
@@ -117,7 +117,7 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
         at_once: one evaluation gives the result.
     """
     if at_once:
-        return Plan(path=path, sampler=Implicit(eta=0.0), grid=Uniform(gap=0.0), start=Pinned(), steps=1)
+        return Plan(path=path, sampler=Implicit(eta=0.0), grid=Karras(rho=7.0, gap=0.0), start=Pinned(), steps=1)
     from_noise = request.is_prior or path.source_free
     sampler: Sampler = Implicit(eta=0.0)
     if from_noise:

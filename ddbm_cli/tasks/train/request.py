@@ -16,7 +16,7 @@ from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.train import Recipe, Sampling, TrainRequest
-from ddbm_cli.paths import PATHS
+from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_kind
 
 SETTINGS: dict[str, Mapping[str, type]] = {
@@ -90,11 +90,13 @@ def from_stored(body: Mapping[str, Any], run: Path) -> TrainRequest:
 
 def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     """Fill in the defaults that depend on other settings."""
-    body = with_kind(body)
+    given = body = with_kind(body)
     if body.get("kind") == "prior":
         if body.get("source"):
             raise UsageError("a prior has no sources", hint="leave out --source, or --kind prior")
         body = {**PRIOR, "task": PRIOR_TASK, **body}
+        if "times" not in given and _path(body).noise_free:
+            body["times"] = "uniform"  # without noise there are no noise levels to choose from
     if str(body.get("objective", "")).startswith(Adversarial.name):
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
@@ -105,10 +107,14 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="pass a folder of pairs: ddbm train DATA")
     if body.get("prediction") is None:
-        path = build(PATHS, str(body.get("path", TrainRequest.path)), what="path")
+        path = _path(body)
         # Without noise the signal-to-noise ratio is infinite at all times, and would be a constant time embedding.
         body = {**body, "prediction": f"preconditioned:c_noise={'log-time' if path.noise_free else 'log-snr'}"}
     return body
+
+
+def _path(body: Mapping[str, Any]) -> ProbabilityPath:
+    return build(PATHS, str(body.get("path", TrainRequest.path)), what="path")
 
 
 def _halvings(size: Any) -> int:
