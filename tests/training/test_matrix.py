@@ -57,7 +57,7 @@ def test_what_is_accepted_samples_with_every_sampler(batches, path, prediction):
             card(batches, path, prediction)
         return
     if prediction in ("noise", "v") and build(PATHS, path, what="path").noise_free:
-        with pytest.raises(UsageError, match="NaN or infinity|does not depend"):  # there is no noise to predict
+        with pytest.raises(UsageError, match=r"NaN or infinity|does not depend"):  # there is no noise to predict
             card(batches, path, prediction)
         return
     made = card(batches, path, prediction)
