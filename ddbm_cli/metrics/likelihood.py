@@ -16,7 +16,7 @@ from ddbm_cli.imaging.preprocess import Preprocess, to_picture
 from ddbm_cli.metrics.base import Batch, PictureMetric, signed
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import NoiseSource
-from ddbm_cli.samplers.likelihood import log_likelihood
+from ddbm_cli.samplers.likelihood import STEPS, log_likelihood
 
 LEVELS = 127.5
 """Levels of a pixel in a unit of -1..1."""
@@ -46,7 +46,7 @@ class Likelihood(PictureMetric):
         denoise: Denoise,
         path: ProbabilityPath,
         preprocess: Preprocess,
-        steps: int = 64,
+        steps: int = STEPS,
     ) -> None:
         super().__init__(device, seed=seed)
         self._denoise = denoise

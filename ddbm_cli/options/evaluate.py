@@ -77,7 +77,7 @@ class EvaluateRequest:
             panel=FIGURES,
         ),
     ] = None
-    steps: Annotated[int, Field("Steps of the ODE that gives the likelihood.", ge=1, le=10_000, panel=FIGURES)] = 64
+    steps: Annotated[int, Field("Steps of the ODE that gives the likelihood.", ge=1, le=10_000, panel=FIGURES)] = 96
     seed: Annotated[
         int, Field("Random seed of the bootstrap and the likelihood.", flags=("-s", "--seed"), ge=0, panel=FIGURES)
     ] = 0
