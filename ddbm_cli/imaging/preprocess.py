@@ -46,11 +46,14 @@ class Preprocess:
     fit: "pad" adds paper around the whole image, "crop" uses the middle of the network's proportions, "stretch"
         changes the proportions, and restores them in the result.
     paper: grey level, 0..255, of the padding and behind transparency.
+    resize: filter that brings images to this size: "lanczos", "nearest", or "enlarge-nearest", which enlarges with
+        nearest neighbours and reduces with Lanczos. Models need the one of their training.
     """
 
     size: _Side | tuple[_Side, _Side]
     fit: Literal["pad", "crop", "stretch"] = "pad"
     paper: Annotated[int, Field(ge=0, le=255)] = 255
+    resize: Literal["lanczos", "nearest", "enlarge-nearest"] = "lanczos"
 
     @property
     def width(self) -> int:
@@ -83,7 +86,7 @@ class Preprocess:
             part = (part[0] * across, part[1] * down, right, bottom)
         left, top, right, bottom = placement.box
         if (part, (right - left, bottom - top)) != ((0, 0, *image.size), image.size):
-            image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
+            image = self._resized(image, (right - left, bottom - top), part)
         square = Image.new("RGB", (self.width, self.height), (self.paper,) * 3)
         square.paste(image.convert("RGB"), (left, top), image if image.mode == "RGBA" else None)
         return to_tensor(square), placement
@@ -110,6 +113,12 @@ class Preprocess:
     def fits_with(self, size: Size, other: Size) -> bool:
         """Return whether two images of these sizes lie alike on the network's image, so that they can be a pair."""
         return self.fit == "stretch" or abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= ALIKE
+
+    def _resized(self, image: Image.Image, size: Size, part: Part) -> Image.Image:
+        enlarged = size[0] >= part[2] - part[0] and size[1] >= part[3] - part[1]
+        if self.resize == "nearest" or (self.resize == "enlarge-nearest" and enlarged):
+            return image.resize(size, Image.Resampling.NEAREST, box=part)
+        return image.resize(size, Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
 
     def _place(self, original: Size) -> tuple[Box, Placement]:
         """Return which part of an image is shown, and where. No side is ever 0, however long the other is."""

@@ -84,7 +84,7 @@ def test_info(ddbm, hub):
         "heun:churn=0.33, grid karras:rho=7.0, start pinned, 40 steps",
         "MIT (model card of the repository)",
         "none published: the first download is recorded",
-        "could not be reached when this table was written",
+        "could not be downloaded when this table was written",
         "downloads about 1.18 GB and converts it once",
         "vp-bridge:beta_d=2.0,beta_min=0.1",
     ):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddbm_cli.imaging.preprocess import Preprocess, to_picture
+from ddbm_cli.imaging.preprocess import Preprocess, to_picture, to_tensor
 
 
 def two_coloured(width, height):
@@ -63,3 +63,15 @@ def test_extreme_shapes_need_no_extreme_memory():
     tensor, placement = Preprocess(size=64).forward(Image.new("RGB", (20000, 10), "red"))
     assert tensor.shape == (3, 64, 64)
     assert Preprocess(size=64).inverse(tensor, placement).size == (64, 1)
+
+
+@pytest.mark.parametrize("resize", ["lanczos", "nearest", "enlarge-nearest"])
+@pytest.mark.parametrize("side", [4, 64])
+def test_images_are_resized_with_the_filter_of_the_card(resize, side):
+    image = Image.effect_noise((side, side), 80).convert("RGB")
+    found, _ = Preprocess(size=16, resize=resize).forward(image)
+    near = resize == "nearest" or (resize == "enlarge-nearest" and side < 16)
+    wanted = image.resize((16, 16), Image.Resampling.NEAREST if near else Image.Resampling.LANCZOS, reducing_gap=3.0)
+    assert torch.equal(found, to_tensor(wanted))
+    if near and side < 16:
+        assert torch.equal(found, to_tensor(image).repeat_interleave(4, 1).repeat_interleave(4, 2))

@@ -12,6 +12,7 @@ import torch
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.foundation.settings import build
+from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.models import ModelCard, assemble, builtin_path
 from ddbm_cli.models.importers import card_of
 from ddbm_cli.registry import parse, read_registry
@@ -252,3 +253,21 @@ def test_a_file_that_is_on_no_hub_is_imported_by_hand():
     assert (
         "https://" in error.value.hint and "weights import lsun_bedroom.pt --like adm-lsun-bedroom" in error.value.hint
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "resize"),
+    [("diode-vp-256", "nearest"), ("i2sb-sr4x-pool", "enlarge-nearest"), ("i2sb-sr4x-bicubic", "enlarge-nearest")],
+)
+def test_sources_of_public_models_are_resized_as_in_training(name, resize):
+    assert OWN[name].card["preprocess"]["resize"] == resize
+
+
+def test_the_hole_of_the_public_inpainting_model_is_grey():
+    """DBIM sets it to 0 in -1..1."""
+    assert HOLE == 0.0 and "mid-grey" in OWN["dbim-imagenet-inpaint-256"].card["data"]
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if "i2sb" in name or "dbim" in name])
+def test_grids_of_tables_end_at_the_estimate(name):
+    assert OWN[name].card["defaults"]["grid"]["t_min"] == 0
