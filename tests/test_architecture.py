@@ -12,6 +12,9 @@ import ddbm_cli
 ROOT = Path(ddbm_cli.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
+LONGEST, LONGEST_TESTS = 350, 430
+"""Lines of a file of the package, and of one of the tests."""
+
 # A package may import from packages below its own line; those of one line never import each other.
 LAYERS = [
     {"cli", "api"},
@@ -53,6 +56,44 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+# What one module does for all others: a call, and the only places for it.
+ONE_PLACE = {
+    "json.loads": {"foundation/documents.py"},
+    "json.load": {"foundation/documents.py"},
+    "tomllib.loads": {"foundation/documents.py"},
+    "tomllib.load": {"foundation/documents.py"},
+    "csv.reader": {"foundation/documents.py"},
+    "csv.DictReader": {"foundation/documents.py"},
+    "hashlib.sha1": {"foundation/hashing.py"},
+    "hashlib.sha256": {"foundation/hashing.py"},
+    "hashlib.file_digest": {"foundation/hashing.py"},
+    "tempfile.mkstemp": {"foundation/files.py"},
+    "tempfile.NamedTemporaryFile": {"foundation/files.py"},
+    "os.replace": {"foundation/files.py"},
+    "torch.cuda.is_available": {"foundation/devices.py"},
+    "sys.stdout.write": {"cli/terminal.py", "cli/generate.py"},
+    "sys.stderr.write": {"cli/terminal.py"},
+}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_digests_and_devices_have_one_module_each(file):
+    own = file.relative_to(ROOT).as_posix()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call):
+            assert own in ONE_PLACE.get(ast.unparse(node.func), {own}), f"{ast.unparse(node.func)}, line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*FILES, *sorted((ROOT.parent / "tests").rglob("*.py"))],
+    ids=lambda file: file.relative_to(ROOT.parent).as_posix(),
+)
+def test_no_file_is_longer_than_its_limit(file):
+    limit = LONGEST if file.is_relative_to(ROOT) else LONGEST_TESTS
+    assert len(file.read_text().splitlines()) <= limit
 
 
 def package_of(file: Path) -> str:

@@ -1,1 +1,1 @@
-"""The command line: the only place that knows a terminal."""
+"""The command line: the only package that uses a terminal."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 SMOOTHING = 0.98
-"""Share of the earlier steps in the loss that is shown."""
+"""Weight of earlier steps in the displayed average of the loss."""
 
 
 def human(size: float | None) -> str:
@@ -136,8 +136,8 @@ class Images(Bar):
         done = self._done + self._share * self._batch
         rate = done / max(time.monotonic() - self._began, 1e-9)
         left = max(0, round((self._left - done) / max(rate, 1e-9)))
-        clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
-        self._progress.update(self._images, note=f"{rate:.1f} img/s  {clock} left")
+        remaining = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+        self._progress.update(self._images, note=f"{rate:.1f} img/s  {remaining} left")
 
 
 class Steps(Bar):

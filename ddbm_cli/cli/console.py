@@ -45,9 +45,9 @@ def render(
         json: write one JSON line for each event to standard output, in place of results.
         progress: show bars, where standard error is a terminal.
         table: writes the figures of an evaluation to standard output.
-        all_wanted: a metric that is not available is a failure, since it was asked for by name.
+        all_wanted: a metric that is not available is a failure, because the user specified it.
     """
-    # Two writers to one terminal would spoil each other's lines, so JSON lines have precedence over bars.
+    # Bars and JSON lines on one terminal would overwrite each other, so no bars are shown with JSON.
     on_terminal = terminal.is_terminal(sys.stderr) and not (json and terminal.is_terminal(sys.stdout))
     renderer = _Renderer(quiet=quiet, json=json, bars=progress and not quiet and on_terminal)
     renderer.table, renderer.all_wanted = table, all_wanted
@@ -55,7 +55,7 @@ def render(
 
 
 class _Renderer:
-    """Turns events into lines, and keeps what is to be said at the end."""
+    """Turns events into lines, and keeps what is printed at the end."""
 
     table: Callable[[Any], None] | None = None
     all_wanted = False
@@ -79,7 +79,7 @@ class _Renderer:
             for event in stream:
                 name = event_name(type(event))
                 if name != "pulling":
-                    self._downloads.close()  # two things that move would spoil each other
+                    self._downloads.close()  # two bars would overwrite each other
                 if self._json and name not in TICKS and not (name == "pulling" and event.file == self._downloading):
                     emit(as_record(event))
                 getattr(self, f"_{name}", lambda event: None)(event)

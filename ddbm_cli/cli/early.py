@@ -116,7 +116,7 @@ def model(reference: str | None) -> None:
 
 
 def device(name: str) -> None:
-    """Check that a device has a name that torch knows.
+    """Check that a device has a name of torch.
 
     Raises:
         UsageError: it has not.

@@ -1,7 +1,7 @@
-"""Commands that start fast: their help is plain sections, and their words are not checked to be words.
+"""Commands that start fast: their help is plain sections, and their texts are not checked.
 
-Typer's own pages draw boxes with rich, and it has pydantic see that a text is a text; to import either takes longer
-than all else that `--help` or `weights list` do.
+Typer draws boxes with rich, and uses pydantic to check that a text is a text. Importing either takes longer than the
+rest of `--help` or `weights list`.
 """
 
 import os
@@ -44,7 +44,7 @@ def heading(text: str) -> str:
 
 
 class _AsItIs:
-    """What Typer asks of a parameter's type, for texts and flags: they come from the command line as they should."""
+    """The interface of a parameter's type in Typer, for texts and flags, which need no conversion."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         return value

@@ -35,7 +35,7 @@ GROUPS = {"data": "Create, check and preview training data.", "weights": "Get, c
 """Modules with several commands, and the first line of their help."""
 
 COMPLETION = "_DDBM_COMPLETE"
-"""The variable by which a shell asks for completions."""
+"""The environment variable with which a shell requests completions."""
 
 
 def build(asked: Sequence[str] | None = None) -> typer.Typer:
@@ -153,7 +153,7 @@ def _asked() -> list[str]:
 
 
 def _completed_words() -> list[str]:
-    """Return the words before the one that a shell asks completions for, as bash and as other shells give them."""
+    """Return the words before the one that is being completed, as bash and as other shells give them."""
     if "COMP_CWORD" in os.environ:
         number = os.environ["COMP_CWORD"]
         return os.environ.get("COMP_WORDS", "").split()[1 : int(number) if number.isdecimal() else None]
@@ -170,7 +170,7 @@ def _usage(error: typer.TyperException) -> NoReturn:
     where = getattr(getattr(error, "ctx", None), "command_path", "ddbm")
     hint = f"{where} --help"
     if "unexpected extra argument" in message:
-        hint = f"quote a pattern, so that the shell leaves it as it is: {where} '*.png' OUTPUT; see also: {hint}"
+        hint = f"quote a pattern, so that the shell does not expand it: {where} '*.png' OUTPUT; see also: {hint}"
     _explain(one_line(message).rstrip("."), hint, error.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""`ddbm show`: what a model file or an image says about itself."""
+"""`ddbm show`: the card of a model file, and the record in an image."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from ddbm_cli.options.groups import Records
 from ddbm_cli.options.weights import ShowOptions
 
 DEEPEST = 8
-"""Tables within tables that are shown; records in files are not trusted."""
+"""Largest depth of nested tables that is printed; records in files are not trusted."""
 
 
 @signature.takes(ShowOptions, Records)

@@ -1,7 +1,7 @@
 """Typer signatures derived from declared options: one parameter per field, and its help with default, range, choices.
 
 Every value comes as the text that was written, and is checked by `options.check`, so that all commands explain a wrong
-value alike; Typer, which imports pydantic to see that a text is a text, checks none.
+value alike; Typer's own checks, which import pydantic, are not used.
 """
 
 import os
@@ -47,7 +47,7 @@ class _Command:
         parameters = [
             each for kind in self._kinds for option in declared(kind).values() for each in _parameters(option)
         ]
-        # Arguments come first, in their order; sections as the panels say.
+        # Arguments come first, in their order; sections in the order of the panels.
         order = {panel: place for place, panel in enumerate(self._panels)}
         return Signature(sorted(parameters, key=lambda each: order.get(_panel(each), -1)))
 

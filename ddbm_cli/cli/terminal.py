@@ -141,7 +141,7 @@ def raw(stream: Any) -> Any:
 
 
 class Guard:
-    """A standard stream as libraries see it: control characters that they write are escaped, line by line."""
+    """A standard stream for libraries: control characters that they write are escaped, line by line."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream

@@ -15,7 +15,7 @@ STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 @contextmanager
 def stop_between_steps() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a signal asked the run to stop; a second signal ends it at once.
+    """Yield a function that returns whether a signal to stop was received; a second signal ends it at once.
 
     After SIGHUP the terminal is gone: what is printed is discarded then, so that the state can still be saved. A
     process that ignores SIGHUP, as under nohup, continues to ignore it.

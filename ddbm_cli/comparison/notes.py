@@ -1,4 +1,4 @@
-"""What a reader of a comparison should know: unequal work, few images, training images, equal results."""
+"""Notes for the reader of a comparison: unequal work, few images, training images, equal results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

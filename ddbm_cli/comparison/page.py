@@ -22,7 +22,7 @@ WIDEST = 12
 """Columns of images that stand side by side; with more, each input's images wrap."""
 
 MAIN = ("licence", "data", "limits", "path", "prediction", "network", "preprocess")
-"""Fields of a model card that are always shown; the others are folded."""
+"""Fields of a model card that are always visible; the others are folded."""
 
 TITLE = ("name", "task")
 

@@ -29,7 +29,7 @@ _MARKS = (
 
 
 def decode(body: bytes) -> str:
-    """Return the text of a file's bytes: UTF-8, or what its byte order mark says.
+    """Return the text of a file's bytes: UTF-8, or the encoding of its byte order mark.
 
     Raises:
         ValueError: the bytes are no text in that encoding.

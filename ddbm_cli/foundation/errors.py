@@ -1,6 +1,6 @@
-"""Errors that a user can cause or mend, each with the exit code of the command that meets it.
+"""Errors that a user can cause or correct, each with the exit code of the command.
 
-The message says what is wrong and names the file or option; the hint says what to do next.
+The message states what is wrong and names the file or option; the hint states what to do next.
 """
 
 
@@ -27,7 +27,7 @@ class UsageError(DdbmError):
 
 
 class ImageError(DdbmError):
-    """One image cannot be read or written; it costs only itself."""
+    """One image cannot be read or written; it is skipped and reported."""
 
     exit_code = 3
 

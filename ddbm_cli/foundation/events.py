@@ -1,4 +1,4 @@
-"""Events: one small record for each thing that happens while a command runs.
+"""Events: small records of what happens while a command runs.
 
 A task is a generator of events. Bars, lines and JSON are three ways to show the same events; see `event_lines` for
 their JSON form. `ddbm_cli/manual/events.schema.json` is generated from these classes.
@@ -15,7 +15,7 @@ from ddbm_cli.foundation.event_lines import event, key
 
 @event()
 class Pulling:
-    """A download is running: `done` of `total` bytes are on the disk; `total` is None if the server does not say."""
+    """A download is running: `done` of `total` bytes are on the disk; `total` is None if it is unknown."""
 
     file: str
     done: int
@@ -48,7 +48,7 @@ class Pulled:
 
 @event()
 class ToPull:
-    """In a dry run: the bytes to download, None if the server does not say, and whether they are converted then."""
+    """In a dry run: the bytes to download, None if it is unknown, and whether they are converted then."""
 
     name: str
     source: str
@@ -302,7 +302,7 @@ class Trained:
 
 @event()
 class Noticed:
-    """Something to know that stops nothing; `names` are the files or metrics concerned."""
+    """A note; the command continues. `names` are the files or metrics concerned."""
 
     message: str
     hint: str = ""

@@ -145,7 +145,7 @@ def _plain(hint: Any) -> tuple[Any, bool]:
 
 
 def sides_of(value: Any) -> Any:
-    """Return a size as a setting holds it: a number for a square, else (width, height); other values as they are."""
+    """Return a size as a setting holds it: a number for a square, else (width, height); other values unchanged."""
     if isinstance(value, str):
         parts = value.strip().lower().split("x")
         if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):

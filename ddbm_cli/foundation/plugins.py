@@ -6,7 +6,7 @@ A package offers a class under a group in its `pyproject.toml`:
     midpoint = "my_package.midpoint:Midpoint"
 
 Installed packages are searched only for a name that no registry of this package holds, so that nothing foreign is
-imported unless it is asked for by name. The name of the entry point is the name to write after --sampler.
+imported unless it is specified by name. The name of the entry point is the name to write after --sampler.
 """
 
 from functools import cache
@@ -50,7 +50,7 @@ def _load(entry: "EntryPoint", name: str) -> type[Any]:
         found: Any = entry.load()
     except DdbmError:
         raise
-    except Exception as error:  # whatever a foreign package does wrong at import
+    except Exception as error:  # a foreign package may raise anything at import
         raise UsageError(
             f"'{name}' of the package {package} cannot be imported ({type(error).__name__}: {error})",
             hint=f"update or remove it: pip uninstall {package}",

@@ -27,7 +27,7 @@ def current_fields(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current(spec: Any) -> Any:
-    """Return the JSON form {"name": ..., field: value} under current names; any other value as it is."""
+    """Return the JSON form {"name": ..., field: value} under current names; any other value unchanged."""
     if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
         return spec
     name = current_name(spec["name"])

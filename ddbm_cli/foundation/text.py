@@ -55,7 +55,7 @@ def spell_out(error: UnicodeError) -> tuple[str, int]:
 
 
 def raw_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write bytes of a file name as they are, and other characters that an encoding lacks as escapes."""
+    """Write bytes of a file name unchanged, and other characters that an encoding lacks as escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     first = error.object[error.start]

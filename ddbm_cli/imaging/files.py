@@ -42,7 +42,7 @@ class Jobs:
     several: bool = False
 
     def share(self, shard: tuple[int, int]) -> list[Job]:
-        """Return what process i of n does, shard = (i, n): every n-th job, whatever is done already."""
+        """Return what process i of n does, shard = (i, n): every n-th job, finished or not."""
         first, step = shard
         return self.jobs[first::step]
 
@@ -74,7 +74,7 @@ def plan_jobs(
         output: a file or folder, or STANDARD, which is also the default output of STANDARD.
         format: one of FORMATS for all outputs.
         suffix: of a single file's default output.
-        to_folder: the output is a folder, whatever its name; set for a path that ends in a slash.
+        to_folder: the output is a folder, even if its name has an extension; set for a path that ends in a slash.
         exclude: further outputs of the command, which are never inputs.
         naming: templates of outputs' names, and draws. selection: which images of a folder or pattern are processed;
             the names of their outputs are those that they have without it.
@@ -228,7 +228,7 @@ def _jobs(names: Sequence[Path], root: Path, output: Path, format: str | None, n
 
 
 def _protect_inputs(jobs: Iterable[Job]) -> None:
-    """Check that no output is an input, by whatever name or link."""
+    """Check that no output is an input, also under another name or through a link."""
     jobs = list(jobs)
     sources = {identity(job.source) for job in jobs} - {None}
     for job in jobs:

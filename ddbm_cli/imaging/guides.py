@@ -1,7 +1,7 @@
 """What editing takes next to an image: a coarser or coloured guide to start from, and a mask of what may change.
 
 Both work on the model's square. A mask or an image of colours is one file for all images, or a folder with a file of
-each image's name, whatever its extension; it is placed on the square as the image is.
+each image's name, with any extension; it is placed on the square like the image.
 """
 
 from pathlib import Path
@@ -47,7 +47,7 @@ class Companions:
             self.skipped = listing.skipped
 
     def summary(self) -> str:
-        """Return the path and what was left out of it, as one line for the header."""
+        """Return the path and what was skipped in it, as one line for the header."""
         if self._files is None:
             return f"{self._path}, for all images"
         left = f"; left out: {self.skipped}" if self.skipped else ""
@@ -64,7 +64,7 @@ class Companions:
         return {f"{role}_file": written, f"{role}_sha256": sha256(read_file(file))}
 
     def square(self, name: str, preprocess: Preprocess, placement: Placement) -> Image.Image:
-        """Return the file that belongs to an image on the model's square (RGB), where the image itself lies.
+        """Return the file that belongs to an image on the model's square (RGB), at the position of the image.
 
         Raises:
             ImageError: there is none, it cannot be read, or its proportions differ from the image's.
@@ -179,7 +179,7 @@ class Edit:
         return Image.composite(image, original, mask.point(lambda level: 255 if level > 127 else 0))
 
     def facts(self) -> dict[str, str]:
-        """Return what the header says of the files."""
+        """Return the header's line about the files."""
         files = {"Mask": self._mask, "Colours": self._colours}
         return {name: each.summary() for name, each in files.items() if each}
 

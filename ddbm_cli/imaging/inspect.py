@@ -1,12 +1,13 @@
-"""What a check of data looks at in one image: its kind of file, its size, its content and its overall style."""
+"""The properties of one image that a check of data compares: kind of file, size, content and style."""
 
-import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from ddbm_cli.foundation.hashing import sha256_of_parts
 from ddbm_cli.imaging.io import READABLE, opened, turn_of
 from ddbm_cli.imaging.preprocess import Size
 
@@ -25,7 +26,7 @@ class Look:
     """One image.
 
     size: (width, height), upright. kinds: words for what is unusual in its file. digest: of its pixels.
-    style: saturation, contrast and brightness, each 0..1: what tells sources from targets in many data sets.
+    style: saturation, contrast and brightness, each 0..1: which differ between sources and targets in many data sets.
     """
 
     size: Size
@@ -48,12 +49,17 @@ def look(body: bytes, *, name: str) -> tuple[Look, Image.Image]:
         return look_of(image, kinds=unusual(body))
 
 
-def look_of(image: Image.Image, *, kinds: tuple[str, ...] = ()) -> tuple[Look, Image.Image]:
-    """Return the look of an opened image (RGB or RGBA), and the image (RGB) at SMALL pixels."""
-    digest = hashlib.sha256(repr((image.mode, image.size)).encode())
+def _parts(image: Image.Image) -> Iterator[bytes]:
+    """Yield an image's mode and size, then its pixels in blocks of rows."""
+    yield repr((image.mode, image.size)).encode()
     rows = max(1, ROWS // image.width)
     for top in range(0, image.height, rows):
-        digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+        yield image.crop((0, top, image.width, min(top + rows, image.height))).tobytes()
+
+
+def look_of(image: Image.Image, *, kinds: tuple[str, ...] = ()) -> tuple[Look, Image.Image]:
+    """Return the look of an opened image (RGB or RGBA), and the image (RGB) at SMALL pixels."""
+    digest = bytes.fromhex(sha256_of_parts(_parts(image)))
     small = image.copy()
     small.thumbnail((SMALL, SMALL), Image.Resampling.BOX)
     flat = Image.new("RGB", small.size, "white")
@@ -61,7 +67,7 @@ def look_of(image: Image.Image, *, kinds: tuple[str, ...] = ()) -> tuple[Look, I
     levels = np.asarray(flat, dtype=np.float32) / 255
     saturation = levels.max(axis=2) - levels.min(axis=2)
     style = (float(saturation.mean()), float(levels.mean(axis=2).std()), float(levels.mean()))
-    return Look(image.size, kinds, digest.digest()[:16], style), flat
+    return Look(image.size, kinds, digest[:16], style), flat
 
 
 def same(first: Image.Image, second: Image.Image) -> bool:

@@ -1,4 +1,4 @@
-"""Opening and saving images: whatever a user's folder holds is read safely, and a file is written completely or not.
+"""Opening and saving images: any file of a folder is read safely, and outputs are written completely or not at all.
 
 Nothing is believed before it is checked: a file must be a regular one (a pipe would block), its size and the size that
 its header declares have limits, and the bytes of decoded images are counted (`imaging.memory`).
@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.files import write_bytes
 from ddbm_cli.imaging.colours import to_srgb
@@ -168,13 +169,13 @@ def opened(source: Path | BinaryIO | bytes, *, name: str | None = None) -> Itera
 
 
 def open_picture(source: Path | BinaryIO | bytes, *, name: str | None = None) -> Image.Image:
-    """Return an image as `opened` yields it; for images that are known to be small."""
+    """Return an image as `opened` yields it; for small images."""
     with opened(source, name=name) as image:
         return image
 
 
 def reduced(image: Image.Image) -> Image.Image:
-    """Return a very large image at a fraction of its size, so that copies of it are affordable; others as they are."""
+    """Return a very large image at a fraction of its size, so that copies of it fit into memory; others unchanged."""
     factor = math.isqrt(image.width * image.height // MOST_COPIED)
     return image.reduce(factor + 1) if factor else image
 
@@ -183,7 +184,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) of an upright image from its header, without decoding it.
 
     Raises:
-        ImageError: as `opened`, for what the header can tell.
+        ImageError: as `opened`, as far as the header shows it.
     """
     try:
         with _open_regular(path) as file, Image.open(file, formats=READABLE) as found:
@@ -254,14 +255,14 @@ def read_text(path: Path) -> dict[str, str]:
             exif = found.getexif()
             comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
             described = exif.get(ExifTags.Base.ImageDescription, "")
-            facts = json.loads(comment.removeprefix(_COMMENT_PREFIX) or described)
+            facts = parse_json(comment.removeprefix(_COMMENT_PREFIX) or described)
             return {str(key): str(value) for key, value in facts.items()}
     except _UNREADABLE:
         return {}
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's extension asks for, None for one that cannot be written."""
+    """Return the format of a file's extension, None for one that cannot be written."""
     extension = path.suffix.lower().removeprefix(".")
     extension = _FORMAT_OF_EXTENSION.get(extension, extension)
     return extension if extension in FORMATS else None
@@ -283,7 +284,7 @@ def save_picture(
         format: one of FORMATS; by default that of the path's extension.
 
     Raises:
-        UsageError: the extension asks for a format that cannot be written.
+        UsageError: the extension's format cannot be written.
         ImageError: the file cannot be written: no permission, or no space.
     """
     format = format or format_of(path)
@@ -322,7 +323,7 @@ def _check_size(found: Image.Image) -> None:
 
 
 def _check_webp(body: bytes) -> None:
-    """Check the canvas of a WebP file, whose reader allocates it before it tells the size."""
+    """Check the canvas of a WebP file, whose reader allocates it before it reports the size."""
     if body[:4] == b"RIFF" and body[8:16] == b"WEBPVP8X" and len(body) >= 30:
         width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (24, 27))
         if width * height > MOST_PIXELS:

@@ -39,7 +39,7 @@ HELD_OUT = ("val", "valid", "validation", "test", "testing")
 """Names of splits; of several that are there the first is used."""
 
 PROBED = 32
-"""Images whose size tells whether they are side-by-side pairs."""
+"""Number of images whose size decides whether they are side-by-side pairs."""
 
 LAYOUTS = "A/ and B/, train/A and train/B, trainA and trainB, or A/train and B/train; source/target, input/output too"
 
@@ -199,7 +199,7 @@ def _is_double(file: Path) -> bool:
     with suppress(ImageError):
         width, height = image_size(file)
         return width == 2 * height
-    return True  # a damaged file tells nothing of the others
+    return True  # a damaged file does not decide for the others
 
 
 def _have_common_name(sides: Sides, exclude: Sequence[Path]) -> bool:

@@ -9,7 +9,7 @@ class Budget:
     """A number of bytes that threads share; who wants more than is free waits.
 
     Args:
-        total: bytes. A single claim of more is granted when nobody else holds any.
+        total: bytes. A single claim of more is granted when no other claim is held.
     """
 
     def __init__(self, total: int) -> None:

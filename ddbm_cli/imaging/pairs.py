@@ -5,12 +5,12 @@ equal. Where there are only targets, as for a prior, each image is a pair withou
 folders; `imaging.lists` reads lists of pairs, `imaging.shards` tar files, and `imaging.tables` parquet files.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.hashing import number_of
 from ddbm_cli.imaging.layouts import Sides, layouts_of
 from ddbm_cli.imaging.lists import Row, held_out, is_list, metadata_of, read_rows, used
 from ddbm_cli.imaging.shards import rows_of_shard, shards_of
@@ -24,10 +24,10 @@ FEW = 4
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files that show the same thing; `name` is their stem, with sub-folders, and tells pairs of one root apart.
+    """A source and a target with the same name; `name` is their stem, with sub-folders, unique in a root.
 
     source: None where there are only targets. side_by_side: both are one file, the source its left half; its right
-    half where it is `mirrored`. given_class, caption: what a list says of it.
+    half where it is `mirrored`. given_class, caption: its columns in a list.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Pair:
 
     @property
     def class_name(self) -> str:
-        """Its class: that of the list, or the uppermost folder that it lies in; "" for none."""
+        """Its class: that of the list, or the uppermost folder that contains it; "" for none."""
         return self.given_class or (self.name.partition("/")[0] if "/" in self.name else "")
 
 
@@ -86,7 +86,7 @@ def find_pairs(
     """
     found = PairSplit()
     pairs: list[Pair] = []
-    held: list[bool | None] = []  # None: the layout does not say
+    held: list[bool | None] = []  # None: the layout does not define it
     folders = []
     for root in roots:
         listed = _listed(root, found, targets_only=targets_only, swap=swap)
@@ -205,6 +205,5 @@ def _check(listing: Listing) -> None:
 
 
 def _rank(name: str) -> float:
-    """Return a number in 0..1 that belongs to a name, and is as good as random."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    """Return a pseudo-random number in 0..1 that follows from a name."""
+    return number_of(name, errors="surrogateescape") / 2**64

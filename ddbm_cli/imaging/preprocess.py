@@ -29,7 +29,7 @@ Part = tuple[float, float, float, float]
 class Placement(NamedTuple):
     """What `Preprocess.inverse` needs.
 
-    box: where the image lies on the network's image. natural: the size that undoes a change of proportions.
+    box: the position of the image on the network's image. natural: the size that undoes a change of proportions.
     original: the size of what is visible, in the image's own pixels.
     """
 
@@ -71,7 +71,7 @@ class Preprocess:
         return f"{self.width}x{self.height}"
 
     def forward(self, image: Image.Image, *, like: Size | None = None) -> tuple[Tensor, Placement]:
-        """Return an image (RGB or RGBA) as float32 (3, height, width) in -1..1, and where it lies.
+        """Return an image (RGB or RGBA) as float32 (3, height, width) in -1..1, and its position.
 
         Args:
             image: any size.
@@ -111,7 +111,7 @@ class Preprocess:
         return flat if part == (0, 0, *image.size) else flat.crop(part)
 
     def fits_with(self, size: Size, other: Size) -> bool:
-        """Return whether two images of these sizes lie alike on the network's image, so that they can be a pair."""
+        """Return whether images of these sizes have the same position on the network's image."""
         return self.fit == "stretch" or abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= ALIKE
 
     def _resized(self, image: Image.Image, size: Size, part: Part) -> Image.Image:
@@ -121,7 +121,7 @@ class Preprocess:
         return image.resize(size, Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
 
     def _place(self, original: Size) -> tuple[Box, Placement]:
-        """Return which part of an image is shown, and where. No side is ever 0, however long the other is."""
+        """Return the visible part of an image, and its position. No side is ever 0, however long the other is."""
         width, height = original
         whole = (0, 0, self.width, self.height)
         if self.fit == "crop":

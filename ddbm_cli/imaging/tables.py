@@ -4,13 +4,13 @@ Columns are named as those of lists. An image is a column of bytes, or one with 
 used only inside the table's folder. Needs pyarrow (the extra "datasets"); nothing is downloaded.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import MOST_BYTES, read_file
 from ddbm_cli.imaging.layouts import HELD_OUT, TRAIN
@@ -169,7 +169,7 @@ def _texts(file: Path, group: int, column: str, labels: Mapping[str, list[str]])
 def _labels(schema: Any) -> dict[str, list[str]]:
     """Return the names of classes that the `datasets` library stored with a table, by column."""
     try:
-        body = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        body = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = body["info"]["features"]
         return {name: list(map(str, each["names"])) for name, each in features.items() if "names" in each}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

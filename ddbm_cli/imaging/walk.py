@@ -156,7 +156,7 @@ def left_out(path: Path) -> str:
 
 
 def identity(path: Path) -> Identity | None:
-    """Return what tells a file or folder from all others, by whatever name or link; None if it does not exist."""
+    """Return what identifies a file or folder under any name or link; None if it does not exist."""
     try:
         facts = path.stat()
     except (OSError, ValueError):
@@ -249,7 +249,7 @@ class _Walk:
 
     def _miss(self, path: Path, why: str) -> None:
         if path.suffix.lower() in IMAGE_EXTENSIONS:
-            self.broken.append(Problem(path, f"{path}: no such file ({why})", "mend or remove the link"))
+            self.broken.append(Problem(path, f"{path}: no such file ({why})", "correct or remove the link"))
         else:
             self.skipped.add(OTHER, path)
 

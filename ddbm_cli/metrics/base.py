@@ -65,7 +65,7 @@ class PictureMetric(Metric):
     unmeasured: ClassVar[str] = ""
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return the values (N,), NaN or infinite for an image that has none; `unmeasured` says why."""
+        """Return the values (N,), NaN or infinite for an image that has none; `unmeasured` is the reason."""
         raise NotImplementedError
 
 
@@ -96,7 +96,7 @@ class MissingExtraError(UsageError):
 
 
 def need_libraries(names: Sequence[str], what: str) -> None:
-    """See that libraries of the extra `eval` are there.
+    """Check that libraries of the extra `eval` are installed.
 
     Raises:
         MissingExtraError: one is not.

@@ -4,7 +4,6 @@ A row per image: the digest of its pixels, and its features exactly as the netwo
 matter, so any part of a set is found again. Rows that cannot be read, or hold something else, are computed again.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.hashing import sha256_of_parts
+
 LONGEST = 2**16
 """Bytes of a row's features, at most."""
 
 MANY = 500
-"""Digests in one question, well below what SQLite allows."""
+"""Digests per query, far below the limit of SQLite."""
 
 
 class FeatureCache:
@@ -95,4 +96,4 @@ def _features(body: object) -> Tensor | None:
 def _digest(image: Tensor) -> bytes:
     """Return the digest of an image's pixels (3, H, W) and size."""
     pixels = image.cpu().contiguous().numpy()
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+    return bytes.fromhex(sha256_of_parts([repr(pixels.shape).encode(), pixels.tobytes()]))

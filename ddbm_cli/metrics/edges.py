@@ -44,7 +44,7 @@ def _f1(output: Tensor, sketch: Tensor) -> float:
 
 
 def _near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Return what lies within `reach` pixels of a mask (H, W), in each direction."""
+    """Return the pixels within `reach` pixels of a mask (H, W), in each direction."""
     padded = np.pad(mask, reach)
     height, width = mask.shape
     places = range(2 * reach + 1)

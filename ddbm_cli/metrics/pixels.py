@@ -102,7 +102,7 @@ def _squared_error(batch: Batch) -> Tensor:
 
 
 def _exact(pixels: Tensor) -> Tensor:
-    """Return uint8 as float64: on white paper, variances in float32 are off by 1e-4 of what they are held against."""
+    """Return uint8 as float64: on white paper, variances in float32 have errors of 1e-4."""
     return pixels.float() if pixels.device.type == "mps" else pixels.double()
 
 

@@ -4,7 +4,6 @@ They are in torch's own cache, which torchvision and torch-fidelity use too. Mea
 file is not downloaded is skipped, and the file is named. Each name ends in the first digits of the file's SHA-256.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.hashing import sha256_of_file
 
 PULL = "ddbm weights pull metrics"
 
@@ -36,8 +36,7 @@ class Weights:
         """Return whether the file is downloaded and is the published one."""
         if not self.path.is_file():
             return False
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest().startswith(self.head)
+        return sha256_of_file(self.path).startswith(self.head)
 
 
 class MissingWeightsError(ModelError):

@@ -13,6 +13,7 @@ import pydantic
 from pydantic import Field
 from typing_extensions import TypedDict  # of typing, but pydantic requires this one before Python 3.12
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.imaging.preprocess import Preprocess
@@ -110,8 +111,8 @@ def read_card(header: Mapping[str, str], *, file: str) -> ModelCard:
             hint="only models written by ddbm have one; for others: ddbm weights import --help",
         )
     try:
-        body = json.loads(header[HEADER_KEY])
-    except (ValueError, RecursionError):
+        body = parse_json(header[HEADER_KEY])
+    except ValueError:
         body = None
     if not isinstance(body, dict):
         raise ModelError(f"{file}: the model card is not readable", hint=AGAIN)

@@ -4,7 +4,6 @@ The parts are those of a folder in diffusers' layout: `unet`, `vae`, `text_encod
 safetensors files are read, and no code of the folder is run.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
 
 EXTRA = 'pip install "ddbm-cli[diffusers]"'
@@ -118,10 +118,12 @@ def load_latent(folder: Path, device: torch.device, dtype: torch.dtype) -> Laten
             for part, kind in kinds.items()
         }
         parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        schedule = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+        schedule = parse_json((folder / "scheduler" / "scheduler_config.json").read_bytes())
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{folder}: cannot be loaded ({reason})", hint="get it anew, with its .safetensors") from None
+        raise ModelError(
+            f"{folder}: cannot be loaded ({reason})", hint="download the folder again, with its .safetensors files"
+        ) from None
     return LatentNetwork(parts, schedule).eval().requires_grad_(False)
 
 
@@ -129,7 +131,7 @@ def _see_that_it_fits(folder: Path, kind: Any) -> None:
     """Raise if a part's settings describe more weights than its file has bytes, before memory for them is allocated."""
     hint = "download the file again"
     try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings = parse_json((folder / "config.json").read_bytes())
         repeated = [settings.get(name, 0) for name in REPEATED]
         if any(number > MOST_LAYERS for each in repeated for number in (each if isinstance(each, list) else [each])):
             raise ModelError(f"{folder}: its config.json describes more than {MOST_LAYERS} layers", hint=hint)

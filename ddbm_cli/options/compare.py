@@ -1,4 +1,4 @@
-"""What `ddbm compare` can be asked."""
+"""The options of `ddbm compare`."""
 
 from pathlib import Path
 from typing import Annotated

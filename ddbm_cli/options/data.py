@@ -1,4 +1,4 @@
-"""What `ddbm data` can be asked."""
+"""The options of `ddbm data`."""
 
 from pathlib import Path
 from typing import Annotated, Literal

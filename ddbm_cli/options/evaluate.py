@@ -1,4 +1,4 @@
-"""What `ddbm evaluate` can be asked."""
+"""The options of `ddbm evaluate`."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -4,12 +4,12 @@
 Names that it lacks are looked up among the entry points of installed packages, see `foundation.plugins`.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation import plugins
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.renamed import current_fields, current_name
 from ddbm_cli.foundation.settings import split_spec
@@ -33,7 +33,7 @@ SINGULAR = {
 
 @cache
 def _table() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = parse_json(FILE.read_bytes())
     return found
 
 

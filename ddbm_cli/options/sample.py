@@ -1,4 +1,4 @@
-"""What `ddbm sample` can be asked."""
+"""The options of `ddbm sample`."""
 
 from pathlib import Path
 from typing import Annotated

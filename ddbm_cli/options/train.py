@@ -1,4 +1,4 @@
-"""What `ddbm train` can be asked."""
+"""The options of `ddbm train`."""
 
 import dataclasses
 from pathlib import Path
@@ -78,13 +78,7 @@ class Recipe:
     ] = 0.9
     ema: Annotated[
         float,
-        Field(
-            "Decay per step of the moving average of the weights.",
-            aliases=("--ema-decay",),
-            ge=0,
-            lt=1,
-            panel=OPTIMISER,
-        ),
+        Field("Decay per step of the averaged weights (EMA).", aliases=("--ema-decay",), ge=0, lt=1, panel=OPTIMISER),
     ] = 0.999
     clip_norm: Annotated[
         float, Field("Largest norm of the gradient.", aliases=("--max-grad-norm",), gt=0, panel=OPTIMISER)
@@ -227,16 +221,6 @@ class TrainRequest:
     fit: TrainFit = None
     source: Source = None
     direction: Direction = "AtoB"
-    cache_memory: Annotated[float, Field("Memory for decoded images, in GiB.", ge=0, le=2**14, panel=DATA)] = 2.0
-    cache_disk: Annotated[
-        float,
-        Field(
-            "Space for decoded images beyond --cache-memory, in GiB: a temporary file in the cache folder.",
-            ge=0,
-            le=2**20,
-            panel=DATA,
-        ),
-    ] = 64.0
     check: Annotated[
         bool, Field("Decode every image before the first step, also of data above 256 MiB.", panel=DATA)
     ] = False

@@ -1,4 +1,4 @@
-"""What `ddbm translate` can be asked."""
+"""The options of `ddbm translate`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,7 +33,7 @@ class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
     """How to translate; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
-    to_folder: the output is a folder, whatever its name: its path was written with a slash at the end.
+    to_folder: the output is a folder even if its name has an extension: its path was written with a slash at the end.
     """
 
     method: Annotated[

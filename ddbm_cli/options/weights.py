@@ -1,4 +1,4 @@
-"""What `ddbm weights`, `ddbm show`, `ddbm doctor` and `ddbm manual` can be asked."""
+"""The options of `ddbm weights`, `ddbm show`, `ddbm doctor` and `ddbm manual`."""
 
 from pathlib import Path
 from typing import Annotated, Literal

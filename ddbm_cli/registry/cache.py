@@ -5,7 +5,6 @@ program did not download are never deleted; a damaged one is replaced when its d
 """
 
 import contextlib
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.files import write_text
-from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.foundation.hashing import git_digest_of_file, sha256_of_file
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entry import HubFile
 from ddbm_cli.registry.hub_errors import explained
@@ -123,9 +122,7 @@ def agrees(path: Path, sha256: str, etag: str) -> bool:
     if re.fullmatch(SHA256, etag):
         return sha256 == etag
     if is_commit(etag):
-        git = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: git).hexdigest() == etag
+        return git_digest_of_file(path) == etag
     return True
 
 

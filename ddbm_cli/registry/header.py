@@ -3,10 +3,10 @@
 The file begins with the length of its header, 8 bytes, little-endian; the header is JSON.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.card_format import upgrade
 
@@ -28,13 +28,13 @@ def read_card_body(path: Path) -> dict[str, Any]:
             length = int.from_bytes(file.read(8), "little")
             if length > min(LONGEST_HEADER, path.stat().st_size):
                 raise ValueError("no header")
-            card = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
+            card = parse_json(parse_json(file.read(length))["__metadata__"][HEADER_KEY])
             if not isinstance(card, dict):
                 raise ValueError("no card")
             return upgrade(card)
     except OSError as error:
         raise ModelError(f"{path}: not readable ({error.strerror})", hint="check the path") from None
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         raise ModelError(
             f"{path}: no model card in the file's header", hint="import it first: ddbm weights import --help"
         ) from None

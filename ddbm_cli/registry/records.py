@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ddbm_cli.foundation import hashing
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry.folders import data_folder
@@ -74,7 +75,7 @@ def look(key: str, path: Path, *, commit: str = "", etag: str = "") -> Record | 
 def read(key: str) -> Record | None:
     """Return what is recorded under a key; None for nothing, or nothing that can be read."""
     try:
-        record = Record(**json.loads(_file(key).read_text(encoding="utf-8")))
+        record = Record(**parse_json(_file(key).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
     return record if record.key == key else None

@@ -5,7 +5,6 @@ the bytes of a process that ends, nor computes digests, nor limits what it reads
 """
 
 import importlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.registry.deadline import each_within, within
 
 T = TypeVar("T")
@@ -91,8 +91,8 @@ def read_json(url: str) -> dict[str, Any]:
             if time.monotonic() - began > LONGEST_ANSWER:
                 raise NotJSON(f"did not finish its answer in {LONGEST_ANSWER:.0f} seconds")
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_json(bytes(body))
+    except ValueError:
         page = body.lstrip()[:1] == b"<"
         raise NotJSON(f"answers with {'a web page (HTML)' if page else 'something'} instead of JSON") from None
     if not isinstance(found, dict):

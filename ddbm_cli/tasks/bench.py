@@ -224,7 +224,7 @@ class Bench:
     ) -> Generator[Event, None, dict[str, str]]:
         """Make a method's images; return the inputs that failed, with the reason.
 
-        Images from a stopped comparison whose record does not fit, say because the input changed, are made again.
+        Images from a stopped comparison whose record does not fit, for example of a changed input, are created again.
         """
         failed: dict[str, str] = {}
         stale = yield from self._once(asked, folder, model, label, failed)

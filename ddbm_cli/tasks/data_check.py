@@ -140,7 +140,7 @@ def _findings(
             return
         turned = swapped(seen)
         hint = "if the sides are exchanged, pass --direction BtoA to ddbm train"
-        yield said("Direction", turned or "source -> target, as asked", well=not turned, hint=hint)
+        yield said("Direction", turned or "source -> target, as specified", well=not turned, hint=hint)
 
 
 def _sizes(request: CheckRequest, preprocess: Preprocess, seen: Sequence[Seen]) -> Diagnosed:

@@ -1,4 +1,4 @@
-"""Show training data exactly as the network sees them: a sheet of augmented pairs of one step."""
+"""Show training data exactly as the network gets them: a sheet of augmented pairs of one step."""
 
 import time
 from collections.abc import Iterator

@@ -25,14 +25,14 @@ LEAST_FREE = 4 * 2**30
 """Bytes that a public model and its converted copy may need."""
 
 CONV = (16, 128, 32)
-"""Batch, channels and side of the convolution whose speed is told."""
+"""Batch, channels and side of the convolution whose speed is measured."""
 
 SECONDS = 0.3
 """How long that is measured."""
 
 
 def run(device: str = "auto") -> Iterator[Diagnosed]:
-    """Check, one thing after the other.
+    """Run the checks in order.
 
     Raises:
         UsageError: no such device.
@@ -113,7 +113,7 @@ def _builtin_file() -> Diagnosed:
     def check() -> str:
         entry = next(entry for entry in read_registry().values() if entry.builtin)
         if sha256_of_file(builtin_path()) != entry.sha256:
-            raise DdbmError(f"{entry.name} is not the file that was shipped", hint="install ddbm-cli anew")
+            raise DdbmError(f"{entry.name} is not the file that was shipped", hint="reinstall ddbm-cli")
         return f"{entry.name}, as it was shipped"
 
     return _guarded("Built-in", check)
@@ -130,17 +130,17 @@ def _builtin_run(device: str) -> Diagnosed:
         seconds = time.perf_counter() - began
         if not bool(result.isfinite().all()) or float(result.abs().max()) > 2:
             raise DdbmError("the built-in model's numbers are out of range", hint="try --dtype fp32, and --device cpu")
-        return f"4 pictures of {size}x{size} in {seconds:.2f} s, {plan.nfe} NFE, {model.device}"
+        return f"4 images of {size}x{size} in {seconds:.2f} s, {plan.nfe} NFE, {model.device}"
 
     return _guarded("Run", check)
 
 
 def _network() -> Diagnosed:
-    """Whether the hub is there; without it all that is here works as well."""
+    """Check whether the hub can be reached; downloaded models work without it."""
     if is_offline():
-        return Diagnosed(name="Network", well=True, found="not asked, as HF_HUB_OFFLINE says")
+        return Diagnosed(name="Network", well=True, found="not checked, because HF_HUB_OFFLINE is set")
     known = "with a token" if has_token() else "without a token, which only private models need"
-    hint = "what is here works without it; else check the network, or name a mirror in HF_ENDPOINT"
+    hint = "downloaded models work without it; otherwise check the network, or set HF_ENDPOINT to a mirror"
     return replace(_guarded("Network", lambda: f"{reach()} answers, {known}"), hint=hint, grave=False)
 
 

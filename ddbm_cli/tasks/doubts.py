@@ -10,13 +10,13 @@ from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.prepare import Looks
 
 CLEAR = 0.9
-"""Fraction of pairs that agree on which side has more of something, for it to tell the sides apart."""
+"""Fraction of pairs in which the same side must have more of a property for it to distinguish the sides."""
 
 LEAST = 0.05
 """Difference of the styles of two sides, of 1, that counts."""
 
 FEW = 8
-"""Pairs below which their styles say nothing."""
+"""Fewest pairs whose styles are compared."""
 
 
 class Seen(Protocol):
@@ -95,7 +95,7 @@ def swapped(seen: Sequence[Seen]) -> str:
 
 
 def _common_digests(seen: Sequence[Seen]) -> set[bytes]:
-    """Return digests of images that so many pairs share that they tell nothing, such as an empty mask."""
+    """Return digests of images that very many pairs share, such as an empty mask, which are no sign of repetition."""
     counts = Counter(digest for each in seen for digest in {look.digest for look in each.looks.both})
     return {digest for digest, count in counts.items() if count > max(FEW, 0.05 * len(seen))}
 

@@ -1,6 +1,5 @@
 """Create pairs for training from images: OUT/B gets the image on white, OUT/A its sketch, under the same name."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from ddbm_cli.foundation.documents import read_table
 from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.hashing import number_of
 from ddbm_cli.imaging.io import opened, reduced, save_picture
 from ddbm_cli.imaging.sketch import Style, draw, on_white
 from ddbm_cli.imaging.walk import Listing, Skipped, list_images
@@ -147,5 +147,4 @@ def _style(request: EdgesRequest, name: str) -> Style:
 
 def _random(seed: int, name: str, purpose: str) -> np.random.Generator:
     """Return a generator that depends on one image, so that order and other images change nothing."""
-    digest = hashlib.sha256(f"{seed}\n{purpose}\n{name}".encode("utf-8", "backslashreplace")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    return np.random.default_rng(number_of(f"{seed}\n{purpose}\n{name}"))

@@ -172,7 +172,7 @@ def _needs_pairs(name: str) -> bool:
 
 
 def _chosen(request: EvaluateRequest, found: Found) -> list[str]:
-    """Return the names of the metrics to compute: those asked for, or all that fit what is given."""
+    """Return the names of the metrics to compute: those specified, or all that fit what is given."""
     given = {need: getattr(request, need) for need in NEEDS} | {"draws": found.has_draws}
 
     def lacks(name: str) -> list[Need]:

@@ -37,7 +37,7 @@ def import_model(
 
     Raises:
         UsageError: no such name, or the output is there.
-        ModelError: the file cannot be read, is not what its card says, or fails the self-check.
+        ModelError: the file cannot be read, does not match its card, or fails the self-check.
     """
     entry = _entry(like) if like else None
     target = output or Path(f"{like or source.stem}.safetensors")

@@ -43,8 +43,8 @@ def find(request: EvaluateRequest, *, sets_only: bool) -> Found:
     """Return the files to compare.
 
     Args:
-        request: what was asked.
-        sets_only: no metric was asked for that needs pairs, so outputs and targets may be two sets.
+        request: the options.
+        sets_only: no requested metric needs pairs, so outputs and targets may be two sets.
 
     Raises:
         UsageError: a path is missing or has no images, or nothing belongs together.
@@ -64,7 +64,7 @@ def find(request: EvaluateRequest, *, sets_only: bool) -> Found:
             found.has_draws = True
             return _with_draws(found, grouped, targets, sketches)
     if targets and request.outputs.is_file() and len(outputs) == len(targets) == 1:
-        targets = dict(zip(outputs, targets.values(), strict=True))  # two files are a pair, whatever their names
+        targets = dict(zip(outputs, targets.values(), strict=True))  # two files are a pair, with any names
     unmatched = bool(targets) and not outputs.keys() & targets.keys() and sets_only
     if targets and (request.unpaired or unmatched):
         found.unmatched = unmatched and not request.unpaired

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ddbm_cli import __version__
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.renamed import current
 from ddbm_cli.imaging.files import Job
@@ -63,15 +64,15 @@ class Records:
             read: returns the bytes of the source.
         """
         try:
-            found = json.loads(read_text(job.output)[TEXT_KEY])
+            found = parse_json(read_text(job.output)[TEXT_KEY])
             found["model_sha256"]
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             return "not made by this command"
         try:
             settings = self._maker.settings(self.format(job)) | self._maker.own(job)
         except ImageError:
             return "a file that belongs to it cannot be read"
-        for name, value in json.loads(json.dumps(settings)).items():
+        for name, value in parse_json(json.dumps(settings)).items():
             if name in NAMES_ONLY or (name in ADDED and name not in found):
                 continue
             if current(found.get(name)) != value:

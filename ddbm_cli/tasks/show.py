@@ -1,9 +1,9 @@
 """What a file holds: the card of a model, or the record of an image."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.io import format_of, read_text
 from ddbm_cli.models.resolve import described
@@ -37,10 +37,10 @@ def image_record(file: Path) -> dict[str, Any]:
         ImageError: there is none.
     """
     try:
-        found = json.loads(read_text(file)[TEXT_KEY])
+        found = parse_json(read_text(file)[TEXT_KEY])
         found["sampler"]["name"], found["grid"]["name"]
         return dict(found)
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         raise ImageError(
             f"{file}: holds no record of how it was made", hint="only images written by ddbm translate or sample do"
         ) from None

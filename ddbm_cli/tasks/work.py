@@ -1,6 +1,6 @@
 """The loop over many images: batches go through the network while others are read and saved.
 
-An output that exists is kept, so an interrupted folder resumes. Outputs that appear during the run are kept as well:
+An output that exists is kept, so an interrupted folder resumes. Outputs that appear during the run are kept too:
 two runs on one folder share the work, and neither replaces what the other has made.
 """
 
@@ -146,8 +146,7 @@ class Work:
                 f"out of memory with one image of {self._maker.preprocess.words} pixels on {self._maker.model.device}",
                 hint="use --dtype bf16, another --device, or a smaller model",
             )
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # nothing happens where there is none
         self._batch_size = tried // 2
 
     def _saved(self, saver: Saver, *, leave: int | None = None) -> Iterator[Event]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ddbm_cli.foundation import files
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
 
@@ -28,8 +29,8 @@ def read_small_json(path: Path) -> object:
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_RECORD:
             return None
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
 
 
@@ -76,7 +77,7 @@ class Workspace:
         raise AssertionError("unreachable")
 
     def wrote(self, output: Path) -> bool:
-        """Return whether this command wrote an output before it was stopped, and nobody changed it since."""
+        """Return whether this command wrote an output before it was stopped, and it is unchanged since."""
         known = self._record().get(str(output.absolute()), [])
         try:
             return bool(known) and sha256_of_file(output) in known

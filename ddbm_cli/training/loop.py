@@ -123,7 +123,7 @@ class Fit:
         """Train to the end of the recipe or of the budget, whichever comes first, then validate and save.
 
         Args:
-            stop: asked between two steps; where it returns True the state is saved and the run ends.
+            stop: called between two steps; if it returns True, the state is saved and the run ends.
             budget: limits the time, the last validation and checkpoint included. At least one step is done.
 
         Raises:

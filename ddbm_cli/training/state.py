@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import TypedDict  # of typing, but pydantic requires this one before Python 3.12
 
 from ddbm_cli.foundation.devices import is_finite
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import DdbmError, ModelError
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
 
@@ -145,11 +146,11 @@ def _read(path: Path, file: Any, name: str) -> Tensor:
 
 def _facts(path: Path, header: Mapping[str, str]) -> Facts:
     try:
-        facts = pydantic.TypeAdapter(Facts).validate_python(json.loads(header.get(HEADER_KEY, "")))
+        facts = pydantic.TypeAdapter(Facts).validate_python(parse_json(header.get(HEADER_KEY, "")))
     except pydantic.ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise _unfit(path, f"its fact '{place}' is not valid") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _unfit(path, "it is not the state of a run") from None
     if not (0 <= facts["step"] < 2**40 and 0 <= facts["seconds"] < 2**40):
         raise _unfit(path, "its step or time is out of range")

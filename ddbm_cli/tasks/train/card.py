@@ -111,7 +111,7 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
 
 
 def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Plan:
-    """Return how a model on a path is sampled where nobody chooses.
+    """Return the default sampling of a model on a path.
 
     Args:
         at_once: one evaluation gives the result.

@@ -47,7 +47,7 @@ def _memory(device: torch.device) -> int:
 
 @contextmanager
 def explained(request: TrainRequest, folder: RunFolder) -> Iterator[None]:
-    """Turn what ends a training in the block into an error that tells how to continue.
+    """Turn what ends a training in the block into an error whose hint is how to continue.
 
     Raises:
         DdbmError: the run diverged, a file could not be written, or the memory was not enough.

@@ -1,4 +1,4 @@
-"""What to train, as asked: options over a file of settings over the run that is resumed."""
+"""The request of a training: options, which override a file of settings, which overrides the run that is resumed."""
 
 import dataclasses
 import math

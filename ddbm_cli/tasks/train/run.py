@@ -45,7 +45,7 @@ def run(
 
     Args:
         request: what to train. Where its folder holds the very same run, that run is resumed.
-        stop: asked between steps; where it returns True the state is saved and the run ends.
+        stop: called between steps; if it returns True, the state is saved and the run ends.
         dry_run: end after the plan; nothing is written.
 
     Raises:

@@ -17,7 +17,7 @@ from ddbm_cli.samplers import Bridge, NoiseSource, finish, sample
 
 TIMES = 64
 LEAST_DISTINCT = TIMES // 4
-"""Of the time embedding inputs at so many times; fewer say next to nothing about the time."""
+"""Number of different values that the time embedding input must have at so many times."""
 
 
 class _Constant(nn.Module):
@@ -32,7 +32,7 @@ class _Constant(nn.Module):
 
 
 def can_sample(card: ModelCard) -> bool:
-    """Return whether the default sampling of a card stays finite, whatever the network's output is."""
+    """Return whether the default sampling of a card stays finite for any output of the network."""
     path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
     for value in (0.0, 1.0):
         denoiser = Denoiser(_Constant(value), path, prediction, sees_source=card.concat_source)

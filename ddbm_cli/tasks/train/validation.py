@@ -33,7 +33,7 @@ class Validation:
         held_out: held-out pairs; up to `VALIDATION_PAIRS` of them are used.
         results: the table to add rows to.
         samples: the folder for sample sheets.
-        stop: asked between two batches; where it returns True the validation is given up.
+        stop: called between two batches; if it returns True, the validation ends without a result.
     """
 
     def __init__(
