@@ -127,9 +127,9 @@ class TranslationModel:
             UsageError: an unknown name, a value out of range, or both steps and nfe.
         """
         if steps is not None and nfe is not None:
-            raise UsageError("--steps and --nfe are two ways to say one thing", hint="give one of them")
+            raise UsageError("--steps and --nfe are mutually exclusive", hint="pass one of them")
         if nfe is not None and nfe < 1:
-            raise UsageError(f"{nfe} network evaluations make no picture", hint="give --nfe 1 or more")
+            raise UsageError("--nfe must be at least 1", hint="pass --nfe 1 or more")
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]

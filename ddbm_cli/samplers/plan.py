@@ -12,6 +12,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import describe
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers.base import Bridge, Sampler, Start, count_evaluations, finish, sample
+from ddbm_cli.samplers.starts import Pinned
 from ddbm_cli.samplers.times import TimeGrid
 
 MAX_STEPS = 10_000
@@ -96,6 +97,8 @@ class Plan:
             UsageError: `nfe` is less than one step needs.
         """
         least = self._steps(1)
+        if nfe < least.nfe and self.path.noise_free and self.start.evaluations:
+            return replace(self, start=Pinned()).within(nfe)  # without noise a start needs no estimate
         if nfe < least.nfe:
             raise UsageError(
                 f"{nfe} network evaluations are too few for sampler '{self.sampler.name}'",

@@ -24,6 +24,8 @@ from ddbm_cli.samplers import (
     Plan,
     Prior,
     Uniform,
+    default_grid,
+    default_start,
     finish,
     sample,
 )
@@ -237,6 +239,28 @@ def test_every_call_is_an_event():
     events = list(sample(denoise, Bridge(path, source, torch.zeros_like), plan.sampler, plan.start, plan.times))
     assert [event.nfe for event in events] == list(range(1, 12))
     assert [event.t for event in events] == calls and plan.nfe == 11
+
+
+@pytest.mark.parametrize("path", [RectifiedFlow(), I2SBBridge(ot_ode=True)], ids=lambda path: path.name)
+def test_one_evaluation_is_enough_without_noise(path):
+    """Also for cards that say "booted", which takes one evaluation more; other budgets keep that start."""
+    source = torch.full((1, 1, 2, 2), 0.3, dtype=torch.float64)
+    for kind in SAMPLERS.values():
+        sampler = kind()
+        if sampler.needs_noise:
+            continue
+        grid, start = default_grid(path, sampler), default_start(path, sampler)
+        for plan in (
+            Plan(path=path, sampler=sampler, grid=grid, start=start, steps=1),
+            Plan(path=path, sampler=Implicit(), grid=Karras(rho=3.0), start=Booted(), steps=5).within(1),
+        ):
+            assert plan.steps == 1 and plan.start == Pinned() and plan.nfe == 1 + (plan.sampler.name == "heun")
+            bridge, estimate = Bridge(path, source, torch.zeros_like), torch.full_like(source, 0.7)
+            events = sample(lambda *_: estimate, bridge, plan.sampler, plan.start, plan.times)  # noqa: B023
+            result = finish(events)
+            exact = not path.discrete or plan.sampler == Implicit()  # the lines of the table are not straight in time
+            assert torch.allclose(result, estimate) if exact else result.isfinite().all()
+    assert Plan(path=path, sampler=Implicit(), grid=Karras(), start=Booted(), steps=5).within(4).start == Booted()
 
 
 def test_aliases_are_settings():
