@@ -19,7 +19,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("sampler", [None, "dbim:eta=1", "heun", "dbim-3"])
-def test_the_gpu_gives_the_cpus_picture(sampler):
+def test_the_gpu_gives_the_cpus_image(sampler):
     """The noise is the same, so in float32 the pictures are, but for rounding."""
     source = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     results = []

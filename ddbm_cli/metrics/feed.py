@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import ImageError
-from ddbm_cli.imaging.io import open_picture
-from ddbm_cli.imaging.preprocess import to_pixels
+from ddbm_cli.imaging.io import image_size, opened
+from ddbm_cli.imaging.preprocess import Size, to_pixels
 from ddbm_cli.metrics.base import Batch
 
 THREADS = 2
@@ -21,6 +21,9 @@ AHEAD = 4
 
 MOST_PIXELS = 2**21
 """Pixels of a batch, at most: large images come in smaller batches."""
+
+MOST_BYTES = 2**29
+"""Bytes of decoded images that wait for their batch, at most; one item that is larger waits alone."""
 
 Resize = Literal["outputs", "targets"]
 
@@ -42,6 +45,7 @@ class Unread:
 
     item: Item
     error: ImageError
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,55 +83,83 @@ def feed(
     groups: dict[object, list[_Read]] = {}
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="read")
     coming: deque[Future[_Read | Unread]] = deque()
-    places = iter(range(len(items)))
+    costs = [0] * len(items)
+    place = held = 0
     try:
         while True:
-            for place in places:
-                coming.append(pool.submit(_read, items[place], place, resize, size))
-                if len(coming) >= AHEAD * batch_size:
+            while place < len(items) and len(coming) < AHEAD * batch_size:
+                costs[place] = _cost(items[place])
+                if held and held + costs[place] > MOST_BYTES:
                     break
-            if not coming:
+                held += costs[place]
+                coming.append(pool.submit(_read, items[place], place, resize, size))
+                place += 1
+            if not coming and not groups:
                 break
+            if not coming:  # what waits for its batch takes all the room
+                group = groups.pop(max(groups, key=lambda key: sum(costs[read.index] for read in groups[key])))
+                held -= sum(costs[read.index] for read in group)
+                yield _batch(group, device)
+                continue
             read = coming.popleft().result()
             if isinstance(read, Unread):
+                held -= costs[read.index]
                 yield read
                 continue
             group = groups.setdefault(read.key, [])
             group.append(read)
             pixels = read.output.shape[-1] * read.output.shape[-2]
             if len(group) >= min(batch_size, max(1, MOST_PIXELS // pixels)):
-                yield _batch(groups.pop(read.key), device)
+                ready = groups.pop(read.key)
             elif sum(map(len, groups.values())) > AHEAD * batch_size:  # images of many sizes
-                yield _batch(groups.pop(max(groups, key=lambda key: len(groups[key]))), device)
-        for group in groups.values():
-            yield _batch(group, device)
+                ready = groups.pop(max(groups, key=lambda key: len(groups[key])))
+            else:
+                continue
+            held -= sum(costs[each.index] for each in ready)
+            yield _batch(ready, device)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _read(item: Item, index: int, resize: Resize | None, size: tuple[int, int] | None = None) -> _Read | Unread:
     try:
-        output = open_picture(item.output)
-        target = open_picture(item.target) if item.target else None
-        if target and target.size != output.size and resize is None:
+        own = image_size(item.output)
+        like = image_size(item.target) if item.target else None
+        if like and like != own and resize is None:
             raise ImageError(
-                f"{item.output}: {_size(output.size)} pixels, but its target has {_size(target.size)}",
+                f"{item.output}: {_size(own)} pixels, but its target has {_size(like)}",
                 hint="bring one to the other's size: --resize outputs, or --resize targets",
             )
-        pixels = to_pixels(output, size=target.size if target and resize == "outputs" else size)
-        draws = [to_pixels(open_picture(path)) for path in item.draws]
+        pixels = _pixels(item.output, like if like and resize == "outputs" else size)
+        draws = [_pixels(path) for path in item.draws]
         for path, draw in zip(item.draws, draws, strict=True):
             if draw.shape != pixels.shape:
                 raise ImageError(f"{path}: not of the size of {item.output}", hint="make all draws alike")
         return _Read(
             index,
             pixels,
-            to_pixels(target, size=output.size if resize == "targets" else None) if target else None,
-            to_pixels(open_picture(item.sketch)) if item.sketch else None,
+            _pixels(item.target, own if resize == "targets" else None) if item.target else None,
+            _pixels(item.sketch) if item.sketch else None,
             torch.stack([pixels, *draws]) if draws else None,
         )
     except ImageError as error:
-        return Unread(item, error)
+        return Unread(item, error, index)
+
+
+def _pixels(file: Path, size: Size | None = None) -> Tensor:
+    """Return an image as uint8 (3, H, W), of a size or its own; large images are decoded one at a time."""
+    with opened(file) as image:
+        return to_pixels(image, size=size)
+
+
+def _cost(item: Item) -> int:
+    """Return the bytes of an item's images, 0 where they cannot be read."""
+    files = (item.output, item.target, item.sketch, *item.draws)
+    try:
+        sizes = [image_size(file) for file in files if file]
+    except ImageError:
+        return 0
+    return sum(3 * width * height for width, height in sizes)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -4,13 +4,27 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import BinaryIO
 
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import Job
-from ddbm_cli.imaging.io import read_file
+from ddbm_cli.imaging.io import MOST_BYTES, read_file
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
 
 Reading = Future[Loaded | None]
 """An image that is being read; its result is None if the output has appeared in the meantime."""
+
+
+def read_piped(stream: BinaryIO) -> bytes:
+    """Return all of standard input.
+
+    Raises:
+        UsageError: it is larger than a file may be.
+    """
+    body = stream.read(MOST_BYTES + 1)
+    if len(body) > MOST_BYTES:
+        raise UsageError(f"standard input: more than {MOST_BYTES // 2**20} MiB", hint="reduce the image first")
+    return body
 
 
 class Reader:

@@ -10,12 +10,9 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
-from ddbm_cli.imaging.memory import Budget
+from ddbm_cli.imaging.memory import DECODED
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
 from ddbm_cli.tasks.records import Records
-
-MEMORY = 1 << 30
-"""Bytes that images being encoded may take together; one larger image is encoded alone."""
 
 BYTES_PER_PIXEL = 16
 """Memory to enlarge, compose and encode an image, measured for PNG with --keep-size."""
@@ -50,7 +47,6 @@ class Saver:
         self._stdout = stdout
         self._quality = quality
         self._overwrite = overwrite
-        self._memory = Budget(MEMORY)
         self._waiting: deque[tuple[Job, Saving]] = deque()
 
     def submit(self, loaded: Loaded, result: Tensor) -> None:
@@ -68,7 +64,7 @@ class Saver:
     def _save(self, loaded: Loaded, result: Tensor) -> dict[str, Any] | None:
         job = loaded.job
         pixels = loaded.placement.original if self._maker.request.keep_size else loaded.placement.natural
-        with self._memory.hold(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
+        with DECODED.hold(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
             image = self._maker.finish(loaded, result)
             record = self._records.of(loaded)
             text = self._records.texts(record)

@@ -18,6 +18,7 @@ from ddbm_cli.models import TranslationModel
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.tasks.events import Event, Failed, Intended, Planned
 from ddbm_cli.tasks.making import Maker, is_pipe
+from ddbm_cli.tasks.reading import read_piped
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, in_words, loader, request
 from ddbm_cli.tasks.work import Tally, Work
 
@@ -50,7 +51,7 @@ def run(
     jobs = _plan_jobs(request, exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
     check_writable(jobs, create=False)
-    piped = stdin.read() if stdin and request.source == STANDARD else b""
+    piped = read_piped(stdin) if stdin and request.source == STANDARD else b""
     if model is None:
         model = yield from load(request)
     plan = method.plan(request, model)

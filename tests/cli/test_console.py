@@ -50,7 +50,7 @@ def show(capsys, *events, quiet=False, json=False, progress=True):
     [((2, 0, 0), 0), ((0, 2, 0), 0), ((1, 0, 1), 3), ((0, 1, 1), 3), ((0, 0, 2), 1), ((0, 0, 0), 0)],
     ids=str,
 )
-def test_the_exit_code_says_what_became_of_the_pictures(capsys, counts, code):
+def test_the_exit_code_says_what_became_of_the_images(capsys, counts, code):
     for options in ({}, {"json": True}, {"quiet": True}):
         assert show(capsys, Planned(total=2), finished(*counts), **options)[0] == code
 

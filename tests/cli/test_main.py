@@ -81,7 +81,7 @@ def test_what_is_finished_is_kept_and_what_differs_is_named(ddbm, folder, model)
     assert len(ddbm(*arguments, "--seed", "1", "--overwrite")[1].splitlines()) == 3
 
 
-def test_every_kind_of_bad_picture_is_named_and_the_others_are_done(ddbm, folder, model):
+def test_every_kind_of_bad_image_is_named_and_the_others_are_done(ddbm, folder, model):
     """Text named .png, a cut JPEG, an empty file, and shapes at their limits."""
     source = folder / "in"
     (source / "text.png").write_text("words")
@@ -100,7 +100,7 @@ def test_every_kind_of_bad_picture_is_named_and_the_others_are_done(ddbm, folder
     assert code == 3 and out == b""
 
 
-def test_when_all_pictures_are_bad_nothing_is_done(ddbm, tmp_path, model):
+def test_when_all_images_are_bad_nothing_is_done(ddbm, tmp_path, model):
     (tmp_path / "bad.png").write_text("words")
     code, out, err = ddbm("translate", tmp_path / "bad.png", tmp_path / "out.png", "-m", model, "-q")
     assert code == 1 and out == b"" and "bad.png" in err and len(err.splitlines()) == 2
@@ -256,7 +256,7 @@ def test_every_command_explains_itself(ddbm):
         assert re.fullmatch(r"Usage: .* \[OPTIONS\]( [A-Z/]+(\.\.\.)?| \[[A-Z/]+(\.\.\.)?\])*", usage), usage
 
 
-def test_interrupted_and_given_again_the_pictures_are_the_same(ddbm, tmp_path, model):
+def test_interrupted_and_given_again_the_images_are_the_same(ddbm, tmp_path, model):
     (tmp_path / "in").mkdir()
     for index in range(16):
         picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")

@@ -102,7 +102,7 @@ def test_several_strengths_have_a_folder_each(ddbm, tmp_path):
     assert code == 2 and "--strength" in err and "Traceback" not in err and "unexpected" not in err
 
 
-def test_evaluate_tells_how_likely_pictures_are_to_a_prior(ddbm, tmp_path):
+def test_evaluate_tells_how_likely_images_are_to_a_prior(ddbm, tmp_path):
     model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
     picture(0).save(tmp_path / "a.png")
     code, out, err = ddbm("evaluate", tmp_path / "a.png", "-m", model, "--steps", "2", "-d", "cpu")

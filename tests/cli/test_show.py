@@ -17,7 +17,7 @@ def test_a_models_card_is_shown_whole(ddbm, model):
     assert len(facts["sha256"]) == 64 and facts["file"] == "tiny.safetensors"
 
 
-def test_the_shown_command_makes_the_picture_again(ddbm, folder, model):
+def test_the_shown_command_makes_the_image_again(ddbm, folder, model):
     options = ["--sampler", "heun:churn=0.4", "--grid", "karras:rho=5", "--steps", 3, "--seed", 9, "--keep-size"]
     assert ddbm("translate", folder / "in", folder / "out", "-m", model, *options, "--fit", "crop", "-b", 1)[0] == 0
     (folder / "model.safetensors").write_bytes(model.read_bytes())

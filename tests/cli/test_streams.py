@@ -103,12 +103,12 @@ def test_no_output_gets_the_words_of_a_closed_stream(named):
     assert code == 0 and len(made) == 3 and all(path.read_bytes()[:4] == b"\x89PNG" for path in made)
 
 
-def test_a_picture_cannot_go_to_a_closed_output(named):
+def test_a_image_cannot_go_to_a_closed_output(named):
     code, _, err = run(["translate", "in/é.png", "-", "-m", "m.safetensors"], folder=named, redirect=">&-")
     assert code == 2 and b"standard output is closed" in err
 
 
-def test_closed_input_is_an_empty_picture(named):
+def test_closed_input_is_an_empty_image(named):
     code, _, err = run(["translate", "-", "out.png", "-m", "m.safetensors"], folder=named, redirect="<&-")
     assert code == 1 and b"standard input" in err and len(err.strip().splitlines()) >= 2 and b"Traceback" not in err
 

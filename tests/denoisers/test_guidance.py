@@ -134,7 +134,7 @@ def distances(path, start, scales):
 
 @pytest.mark.parametrize(("path", "start"), [(VE(), Prior()), (VPBridge(), Booted())], ids=["prior", "bridge"])
 @pytest.mark.parametrize("which", ["image", "label"])
-def test_a_larger_scale_moves_the_picture_further(path, start, which):
+def test_a_larger_scale_moves_the_image_further(path, start, which):
     ladder = (1.5, 2.0, 3.0, 5.0)
     moved = distances(path, start, [(scale, 1.0) if which == "image" else (1.0, scale) for scale in ladder])
     assert moved[0] > 1e-4 and all(more > less for less, more in pairwise(moved))

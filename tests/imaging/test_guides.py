@@ -23,7 +23,7 @@ def guided(spec, picture=None, name="a.png"):
     return Edit(spec).guide(tensor, name, SQUARE, placement), tensor
 
 
-def test_without_a_guide_it_is_the_picture():
+def test_without_a_guide_it_is_the_image():
     guide, tensor = guided(None)
     assert guide is tensor
 
@@ -67,7 +67,7 @@ def test_a_mask_is_one_or_the_other(tmp_path):
     assert Edit().mask("a.png", SQUARE, placement) is None
 
 
-def test_a_mask_lies_on_its_picture(tmp_path):
+def test_a_mask_lies_on_its_image(tmp_path):
     """A large mask on a small picture of the same proportions."""
     whole = Image.new("L", (64, 32), 0)
     whole.paste(255, (0, 0, 32, 32))
@@ -116,7 +116,7 @@ def test_bad_guides_are_explained(spec, words):
         Edit(spec)
 
 
-def test_bad_files_cost_one_picture(tmp_path):
+def test_bad_files_cost_one_image(tmp_path):
     (tmp_path / "mask.png").write_bytes(b"no picture")
     _, placement = SQUARE.forward(lines())
     with pytest.raises(DdbmError) as caught:

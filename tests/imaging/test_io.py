@@ -97,7 +97,7 @@ def test_every_bad_file_is_an_image_error(tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_formats_keep_picture_and_text(tmp_path, format):
+def test_formats_keep_image_and_text(tmp_path, format):
     image = Image.new("RGB", (16, 16), RED)
     save_picture(image, tmp_path / f"x.{format}", text={"ddbm": '{"seed": 0, "name": "é"}'})
     opened = open_picture(tmp_path / f"x.{format}")

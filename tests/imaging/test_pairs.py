@@ -171,7 +171,7 @@ def test_what_cannot_be_trained_on_is_explained(tmp_path):
         find_pairs([tmp_path], val_share=0)
 
 
-def test_targets_alone_are_pictures_of_a_folder_or_the_b_of_pairs(tmp_path):
+def test_targets_alone_are_images_of_a_folder_or_the_b_of_pairs(tmp_path):
     put(*(tmp_path / "flat" / name for name in ("x.png", "sub/y.png")))
     put(tmp_path / "split/train/x.png", tmp_path / "split/val/y.png", tmp_path / "ab/A/x.png", tmp_path / "ab/B/z.png")
     flat, split, pairs = (
@@ -182,7 +182,7 @@ def test_targets_alone_are_pictures_of_a_folder_or_the_b_of_pairs(tmp_path):
     assert [pair.target for pair in pairs.train] == [tmp_path / "ab/B/z.png"] and not pairs.unpaired
 
 
-def test_a_folder_without_pictures_is_explained(tmp_path):
+def test_a_folder_without_images_is_explained(tmp_path):
     with pytest.raises(UsageError, match="no images to train on"):
         find_pairs([tmp_path], val_share=0, targets_only=True)
     with pytest.raises(UsageError, match="no such folder"):

@@ -42,7 +42,7 @@ def test_both_sides_are_squares_of_the_size(size):
 
 
 @pytest.mark.parametrize("box", [(0, 40, 256, 216), (40, 0, 216, 256)])
-def test_lines_lie_where_the_picture_changes(box):
+def test_lines_lie_where_the_image_changes(box):
     picture = disc("navy").crop(box)
     target, lines = np.asarray(on_white(picture, 64)).min(axis=2) < 128, sketch(picture).min(axis=2) < 128
     for axis in (0, 1):
@@ -51,7 +51,7 @@ def test_lines_lie_where_the_picture_changes(box):
         assert abs(there[-1] - drawn[-1]) <= 1
 
 
-def test_a_picture_is_padded_with_white_and_laid_on_white():
+def test_a_image_is_padded_with_white_and_laid_on_white():
     picture = Image.new("RGBA", (200, 100), (0, 0, 255, 128))
     pixels = np.asarray(on_white(picture, 64))
     assert (pixels[:15] == 255).all() and (pixels[49:] == 255).all()
@@ -160,7 +160,7 @@ def test_any_number_of_pixels_is_drawn(side):
     assert sketch(disc("red", side=side)).shape == (64, 64, 3)
 
 
-def test_an_empty_picture_is_empty_paper():
+def test_an_empty_image_is_empty_paper():
     for style in ("ink", "pencil"):
         assert (sketch(Image.new("RGBA", (64, 64), CLEAR), style) == 255).all()
 

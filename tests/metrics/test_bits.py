@@ -50,7 +50,7 @@ def test_seed_and_steps_act():
     assert len({*values}) == 3
 
 
-def test_pictures_are_brought_to_the_size_of_the_prior():
+def test_images_are_brought_to_the_size_of_the_prior():
     large = pictures(2, side=40)
     square = Preprocess(size=16)
     small = torch.stack([square.forward(to_picture(each.float() / 127.5 - 1))[0] for each in large])

@@ -41,7 +41,7 @@ def test_what_was_seen_is_not_computed_again(network, some, tmp_path):
         assert torch.equal(features, plain[order]) and network.seen == 6
 
 
-def test_another_picture_and_another_size_are_others(network, some, tmp_path):
+def test_another_image_and_another_size_are_others(network, some, tmp_path):
     cached = FeatureCache(network, tmp_path / "f.sqlite")
     cached(some)
     changed = some.clone()
@@ -56,7 +56,7 @@ def test_another_file_is_another_network(network, some, tmp_path):
     assert network.seen == 12
 
 
-def test_more_pictures_than_one_question(network, monkeypatch, some, tmp_path):
+def test_more_images_than_one_question(network, monkeypatch, some, tmp_path):
     monkeypatch.setattr("ddbm_cli.metrics.cache.MANY", 2)
     cached = FeatureCache(network, tmp_path / "f.sqlite")
     assert torch.equal(cached(some), cached(some)) and network.seen == 6

@@ -57,7 +57,7 @@ def measure(outputs, targets, step):
     return figure
 
 
-def test_pictures_go_to_the_encoder_as_clip_wants_them(encoder):
+def test_images_go_to_the_encoder_as_clip_wants_them(encoder):
     noisy, smooth = pictures(count=6, size=48)
     figure = measure(noisy, smooth, 4)
     transformers = pytest.importorskip("transformers")

@@ -33,7 +33,7 @@ def test_errors_by_hand():
     assert PSNR(CPU)(batch).item() == pytest.approx(10 * np.log10(2), abs=1e-5)
 
 
-def test_equal_pictures_have_no_psnr_and_that_is_said():
+def test_equal_images_have_no_psnr_and_that_is_said():
     _, smooth = pictures()
     noisy, _ = pictures()
     values = PSNR(CPU)(pair(torch.cat([smooth, noisy]), torch.cat([smooth, smooth]))).double().numpy()
@@ -70,7 +70,7 @@ def test_white_paper_is_equal_to_itself():
     assert METRICS["ssim"](CPU)(pair(white, white)).item() == pytest.approx(1, abs=1e-6)
 
 
-def test_small_pictures_have_no_structure_to_compare():
+def test_small_images_have_no_structure_to_compare():
     pytest.importorskip("torchmetrics")
     for name, size in (("ssim", 10), ("ms-ssim", 175)):
         assert METRICS[name](CPU)(pair(*pictures(size=size))).isnan().all()

@@ -58,7 +58,7 @@ def test_it_looks_at_a_bounded_number(smooth, monkeypatch):
     assert figure.count == 20 and figure.value > 0
 
 
-def test_small_pictures_have_no_patches():
+def test_small_images_have_no_patches():
     noisy, smooth = pictures(size=15)
     assert (swd(noisy, smooth).value, swd(noisy, smooth).count) == (None, 0)
 

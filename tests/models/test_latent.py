@@ -63,7 +63,7 @@ def test_a_text_acts_and_its_scale_exaggerates(folder):
     assert torch.allclose(estimate(prompt="a fox", guidance_scale=0.0), unsaid, atol=1e-5)
 
 
-def test_pictures_are_encoded_and_decoded(folder):
+def test_images_are_encoded_and_decoded(folder):
     """At strength 0 nothing is sampled, and what comes is the decoder's picture of the encoder's latents."""
     model = load_pipeline(folder)
     assert model.card.preprocess.size == 16 and model.is_prior

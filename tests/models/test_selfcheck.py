@@ -124,7 +124,7 @@ def test_it_runs_on_every_kind_of_path(path):
     assert len(self_check(TranslationModel(card, denoiser.eval())).figures) == 9
 
 
-def test_the_known_pictures_are_pictures():
+def test_the_known_images_are_images():
     outlines, filled = known_pictures(64)
     assert outlines.shape == filled.shape == (1, 3, 64, 64)
     assert (outlines < 0).float().mean() < 0.2 and (filled < 0.9).any(1).float().mean() > 0.25

@@ -119,7 +119,7 @@ def test_results_do_not_depend_on_the_batch(classed, bridge):
     assert np.abs(one - all_at_once).max() <= 1
 
 
-def test_pictures_from_noise_take_the_classes_in_turn(classed, prior):
+def test_images_from_noise_take_the_classes_in_turn(classed, prior):
     def draw(folder, **options):
         asked = {"output": classed / folder, "model": prior, "device": "cpu", "nfe": 4, "number": 4}
         return kinds(sample.run(sample.request(**asked | options)), Written)
@@ -173,7 +173,7 @@ def test_a_class_that_must_be_named_is_asked_for(tmp_path):
     assert kinds(translate.run(translate.request(**asked, class_name="2")), Written)
 
 
-def test_a_picture_outside_of_the_classes_is_named(classed, tmp_path):
+def test_a_image_outside_of_the_classes_is_named(classed, tmp_path):
     for side in "AB":
         (tmp_path / "pairs" / side / "red").mkdir(parents=True)
         picture(0).save(tmp_path / "pairs" / side / "red" / "0.png")

@@ -86,7 +86,7 @@ def test_equal_budgets_are_equal_calls(folder, prior, monkeypatch):
         assert sum(calls) == 3 * row["nfe"] and row["nfe"] <= 5, method
 
 
-def test_the_scores_are_of_the_pictures_against_their_truth(folder):
+def test_the_scores_are_of_the_images_against_their_truth(folder):
     compare(folder, "dbim", targets=folder / "truth")
     once = told(folder)["methods"][0]["scores"]["MSE"]
     compare(folder, "dbim", targets=folder / "in", overwrite=True)
@@ -94,7 +94,7 @@ def test_the_scores_are_of_the_pictures_against_their_truth(folder):
     assert once.keys() == {"0.png", "1.png", "2.png"} and once != other
 
 
-def test_all_pictures_of_a_method_are_measured_as_a_set_too(folder):
+def test_all_images_of_a_method_are_measured_as_a_set_too(folder):
     """As `evaluate` does; of no single picture is there such a figure."""
     compare(folder, "dbim", targets=folder / "truth", nfe=2)
     translated = translate.request(
@@ -170,7 +170,7 @@ def test_a_method_that_fails_costs_its_column(folder):
     assert "too few for sampler" in (folder / "cmp.html").read_text()
 
 
-def test_a_picture_that_fails_costs_its_cell(folder):
+def test_a_image_that_fails_costs_its_cell(folder):
     (folder / "in" / "1.png").write_bytes(b"no picture")
     events = compare(folder, "dbim", outputs=(folder / "cmp.json", folder / "cmp.html"))
     (row,) = told(folder)["methods"]

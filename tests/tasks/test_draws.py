@@ -78,7 +78,7 @@ def test_options_act_and_a_change_is_said(root, bridge, options):
     assert kinds(draw(root, bridge, number=1, **options), Kept)[0].differs.startswith("another")
 
 
-def test_pictures_on_the_way_from_one_draw_to_the_next(root, bridge):
+def test_images_on_the_way_from_one_draw_to_the_next(root, bridge):
     draw(root, bridge, number=2, interpolate=10)
     made = pixels(root / "out")
     assert sorted(name for name in made if name[0] == "0")[:3] == ["0/000.png", "0/000_01.png", "0/000_02.png"]

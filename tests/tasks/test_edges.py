@@ -42,7 +42,7 @@ def files(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_each_picture_makes_a_pair(pictures, tmp_path):
+def test_each_image_makes_a_pair(pictures, tmp_path):
     events = edges(pictures)
     assert set(files(tmp_path / "out")) == {f"{side}/{name}.png" for side in "AB" for name in NAMES}
     assert events[Planned][0].total == 3
@@ -53,7 +53,7 @@ def test_each_picture_makes_a_pair(pictures, tmp_path):
         assert (image.mode, image.size) == ("RGB", (16, 16))
 
 
-def test_a_pair_depends_on_its_picture_alone(pictures, tmp_path):
+def test_a_pair_depends_on_its_image_alone(pictures, tmp_path):
     edges(pictures)
     for name in ("apple", "plum"):
         (pictures / f"{name}.png").unlink()
@@ -84,7 +84,7 @@ def test_mixed_draws_the_share_in_pencil(pictures, tmp_path):
     assert 7 <= coloured <= 24
 
 
-def test_a_bad_picture_costs_only_itself(pictures, tmp_path):
+def test_a_bad_image_costs_only_itself(pictures, tmp_path):
     (pictures / "orange.jpg").write_bytes(b"no picture")
     events = edges(pictures)
     assert [event.source.name for event in events[Failed]] == ["orange.jpg"]

@@ -99,7 +99,7 @@ def test_sizes_are_made_alike_on_request(folders, side):
     assert (report.pictures, report.failed) == (4, 0)
 
 
-def test_the_table_has_a_line_for_each_picture(folders):
+def test_the_table_has_a_line_for_each_image(folders):
     (folders / "out" / "0.png").write_bytes(b"no picture")
     report, _ = evaluate(folders, per_image=folders / "scores.csv")
     rows = list(csv.DictReader((folders / "scores.csv").open()))
@@ -154,7 +154,7 @@ def test_what_is_read_ahead_is_bounded(folders, monkeypatch):
     stream.close()
 
 
-def test_pictures_of_many_sizes_do_not_pile_up(tmp_path):
+def test_images_of_many_sizes_do_not_pile_up(tmp_path):
     items = []
     for index in range(60):
         picture(0, 16 + index).save(tmp_path / f"{index}.png")
@@ -377,3 +377,39 @@ def test_a_table_of_somebody_else_is_not_overwritten(folders):
     evaluate(folders, per_image=table, overwrite=True)
     evaluate(folders, per_image=table)
     assert table.read_text().startswith("name,mse")
+
+
+def test_images_that_wait_for_their_batch_are_bounded(tmp_path, monkeypatch):
+    items = []
+    for index in range(40):
+        picture(index, 64 if index % 5 else 16).save(tmp_path / f"{index}.png")
+        items.append(Item(name=str(index), output=tmp_path / f"{index}.png", target=tmp_path / f"{index}.png"))
+    each = 2 * 3 * 64 * 64
+    monkeypatch.setattr(feed_module, "MOST_BYTES", 3 * each)
+    held, most, read, batch = [0], [0], feed_module._read, feed_module._batch
+
+    def reads(item, place, *others):
+        found = read(item, place, *others)
+        held[0] += 2 * found.output.numel()
+        most[0] = max(most[0], held[0])
+        return found
+
+    def batches(reads, device):
+        held[0] -= sum(2 * one.output.numel() for one in reads)
+        return batch(reads, device)
+
+    monkeypatch.setattr(feed_module, "_read", reads)
+    monkeypatch.setattr(feed_module, "_batch", batches)
+    seen = list(feed(items, batch_size=8, device=torch.device("cpu")))
+    assert sorted(int(place) for batch in seen for place in batch.index) == list(range(40))
+    assert most[0] <= 3 * each and held[0] == 0
+
+
+def test_an_image_larger_than_all_the_room_is_measured_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed_module, "MOST_BYTES", 1)
+    items = []
+    for index in range(3):
+        picture(index, 16).save(tmp_path / f"{index}.png")
+        items.append(Item(name=str(index), output=tmp_path / f"{index}.png"))
+    seen = list(feed(items, batch_size=8, device=torch.device("cpu")))
+    assert [batch.index.tolist() for batch in seen] == [[0], [1], [2]]

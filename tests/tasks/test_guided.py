@@ -99,7 +99,7 @@ def test_a_changed_mask_is_noticed(root, prior):
     assert differs == ["", "a file that belongs to it cannot be read"]
 
 
-def test_a_missing_mask_costs_one_picture(root, prior):
+def test_a_missing_mask_costs_one_image(root, prior):
     (root / "masks" / "0.png").unlink()
     events = edit(root, prior, mask=root / "masks")
     assert len(kinds(events, Failed)) == 1 and len(kinds(events, Written)) == 1

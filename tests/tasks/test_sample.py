@@ -48,7 +48,7 @@ def pixels(folder):
     return {path.name: open_picture(path).tobytes() for path in sorted(folder.glob("*.png"))}
 
 
-def test_pictures_are_numbered_and_every_call_told(tmp_path, prior):
+def test_images_are_numbered_and_every_call_told(tmp_path, prior):
     events = draw(tmp_path, prior, batch_size=3, nfe=4)
     assert sorted(pixels(tmp_path / "out")) == [f"{index:06d}.png" for index in range(5)]
     assert [event.nfe for event in kinds(events, Evaluated)] == [1, 2, 3] * 2
@@ -69,7 +69,7 @@ def test_a_folder_grows_and_batches_do_not_count(tmp_path, prior):
 @pytest.mark.parametrize(
     "options", [{"seed": 1}, {"sampler": "dbim"}, {"sampler": "sde"}, {"grid": "log-snr"}, {"nfe": 7}], ids=str
 )
-def test_every_option_changes_the_pictures(tmp_path, prior, options):
+def test_every_option_changes_the_images(tmp_path, prior, options):
     draw(tmp_path, prior, "plain", number=1)
     draw(tmp_path, prior, "other", **{"number": 1, **options})
     assert pixels(tmp_path / "plain") != pixels(tmp_path / "other")
@@ -97,7 +97,7 @@ def test_a_sample_says_how_to_make_it_again(tmp_path, prior):
     assert words[:6] == ["ddbm", "sample", "--start", "4", "-n", "1"] and words[words.index("--seed") + 1] == "3"
 
 
-def test_a_bridge_from_noise_makes_pictures(tmp_path, prior):
+def test_a_bridge_from_noise_makes_images(tmp_path, prior):
     """DDBM's unconditional case: a card of a bridge that starts with `prior`, and a network that sees no source."""
     sampler = {"name": "heun", "churn": 0.0, "doob_weight": 0.5}
     changes = {"path": {"name": "ve-bridge"}, "defaults": PRIOR["defaults"] | {"sampler": sampler}}

@@ -14,7 +14,7 @@ from ddbm_cli import __version__
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.tasks import making, records, work
+from ddbm_cli.tasks import making, reading, records, work
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Failed, Finished, Intended, Kept, Planned, Written
 from ddbm_cli.tasks.translate import TranslateRequest, request, run
 from tests.tiny import picture, write_tiny
@@ -59,7 +59,7 @@ def kinds(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def test_every_picture_is_made_and_every_call_told(folder, model):
+def test_every_image_is_made_and_every_call_told(folder, model):
     events = translate(folder, model, batch_size=3, nfe=5)
     assert isinstance(events[0], Planned) and events[0].total == 7
     assert [event.images for event in kinds(events, BatchStarted)] == [3, 3, 1]
@@ -80,7 +80,7 @@ def test_an_image_has_the_same_bytes_in_any_batch_and_alone(folder, model, sampl
     assert (folder / "one.png").read_bytes() == whole[1]["4.png"]
 
 
-def test_finished_pictures_are_kept(folder, model):
+def test_finished_images_are_kept(folder, model):
     translate(folder, model)
     (folder / "out" / "3.png").unlink()
     events = translate(folder, model)
@@ -88,7 +88,7 @@ def test_finished_pictures_are_kept(folder, model):
     assert len(kinds(events, Kept)) == 6 and not any(event.differs for event in kinds(events, Kept))
 
 
-def test_pictures_made_in_another_way_are_kept_and_said(folder, model):
+def test_images_made_in_another_way_are_kept_and_said(folder, model):
     translate(folder, model)
     before = pixels(folder / "out")
     events = translate(folder, model, seed=1)
@@ -98,7 +98,7 @@ def test_pictures_made_in_another_way_are_kept_and_said(folder, model):
     assert pixels(folder / "out") != before
 
 
-def test_an_interrupted_folder_goes_on_to_the_same_pictures(folder, model):
+def test_an_interrupted_folder_goes_on_to_the_same_images(folder, model):
     translate(folder, model, "whole")
     request = TranslateRequest(
         source=str(folder / "in"), output=folder / "parts", model=model, device="cpu", batch_size=2
@@ -303,7 +303,7 @@ def test_other_faults_of_the_machine_are_not_hidden(folder, model, monkeypatch):
         translate(folder, model)
 
 
-def test_numbers_out_of_range_are_a_failure_and_no_picture(folder, model, monkeypatch):
+def test_numbers_out_of_range_are_a_failure_and_no_image(folder, model, monkeypatch):
     real = TranslationModel.translate
 
     def spoilt(self, source, noise, plan, **masks):
@@ -317,7 +317,7 @@ def test_numbers_out_of_range_are_a_failure_and_no_picture(folder, model, monkey
     assert "--dtype fp32" in kinds(events, Failed)[0].hint and not (folder / "out" / "0.png").exists()
 
 
-def test_a_full_disk_costs_the_pictures_that_do_not_fit(folder, model, monkeypatch):
+def test_a_full_disk_costs_the_images_that_do_not_fit(folder, model, monkeypatch):
     real = Path.replace
 
     def full(self, target):
@@ -331,7 +331,7 @@ def test_a_full_disk_costs_the_pictures_that_do_not_fit(folder, model, monkeypat
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["0.png", "2.png", "3.png", "5.png", "6.png"]
 
 
-def test_no_thread_and_no_picture_is_left_when_the_world_stops_listening(folder, model):
+def test_no_thread_and_no_image_is_left_when_the_world_stops_listening(folder, model):
     before = threading.active_count()
     events = run(TranslateRequest(source=str(folder / "in"), output=folder / "out", model=model, device="cpu"))
     next(event for event in events if isinstance(event, Evaluated))
@@ -339,7 +339,7 @@ def test_no_thread_and_no_picture_is_left_when_the_world_stops_listening(folder,
     assert threading.active_count() == before and not list((folder / "out").iterdir())
 
 
-def test_pictures_in_memory_are_bounded(folder, model, monkeypatch):
+def test_images_in_memory_are_bounded(folder, model, monkeypatch):
     """However long the folder, only so many pictures are read before one is written."""
     for index in range(7, 60):
         picture(index, 40).save(folder / "in" / f"{index}.png")
@@ -376,7 +376,7 @@ def test_what_cannot_be_asked_is_refused_before_the_model_is_loaded(folder, give
     assert caught.value.hint
 
 
-def test_batches_are_smaller_for_larger_pictures(tmp_path):
+def test_batches_are_smaller_for_larger_images(tmp_path):
     from ddbm_cli.imaging.preprocess import Preprocess
     from ddbm_cli.models import load_model
 
@@ -387,3 +387,20 @@ def test_batches_are_smaller_for_larger_pictures(tmp_path):
     assert sizes == {16: 8, 128: 8, 256: 2, 512: 1}
     half = load_model(write_tiny(tmp_path / "half.safetensors"), device="cpu", dtype="bf16")
     assert work.auto_batch_size(half) == 1, "in bfloat16 the bits of an image depend on its batch"
+
+
+def test_standard_input_is_read_up_to_a_limit(folder, model, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_BYTES", 100)
+
+    class Endless:
+        asked = 0
+
+        def read(self, size=-1):
+            assert size >= 0
+            self.asked += size
+            return b"x" * size
+
+    stream = Endless()
+    with pytest.raises(UsageError, match="standard input: more than") as error:
+        list(run(request(source="-", output=Path("-"), model=str(model)), stdin=stream, stdout=io.BytesIO()))
+    assert stream.asked == 101 and error.value.hint

@@ -10,6 +10,7 @@ import pytest
 
 from ddbm_cli.foundation.files import temporary_name
 from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.imaging.memory import Budget
 from ddbm_cli.tasks import making, saving
 from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Kept, Planned, Written
 from ddbm_cli.tasks.translate import request, run
@@ -88,7 +89,7 @@ def test_an_interrupted_folder_is_bit_identical_to_an_uninterrupted_one(root, mo
 
 def test_results_in_memory_are_bounded_by_their_size(root, model, monkeypatch):
     """With --keep-size a result is as large as its input: only as many as fit are encoded at a time."""
-    monkeypatch.setattr(saving, "MEMORY", 2 * 40 * 40 * saving.BYTES_PER_PIXEL)
+    monkeypatch.setattr(saving, "DECODED", Budget(2 * 40 * 40 * saving.BYTES_PER_PIXEL))
     lock, now, most = threading.Lock(), [0], [0]
     real = making.Maker.finish
 

@@ -52,7 +52,7 @@ def test_it_learns_and_draws_in_one_evaluation(root):
     assert model.card.scores["mse"] < 0.5 * model.card.scores["blank_mse"]
 
 
-def test_the_picture_does_not_depend_on_the_way(root):
+def test_the_image_does_not_depend_on_the_way(root):
     """The generator looks at the source alone, so any sampler and any number of steps end at what it draws."""
     list(run(asked(root, steps=4)))
     model = load_model(root / "run" / "model.safetensors", device="cpu")
@@ -99,7 +99,7 @@ def test_the_critic_learns_to_tell_them_apart():
     assert losses[-1] > 3 * losses[0], "the generator does not move, so it looks ever less real"
 
 
-def test_the_pictures_of_a_batch_do_not_know_each_other():
+def test_the_images_of_a_batch_do_not_know_each_other():
     network = Pix2PixConfig(channels=8, depth=3).create().eval()
     x, time = torch.randn(3, 6, 16, 16), torch.zeros(1)
     with torch.no_grad():

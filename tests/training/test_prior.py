@@ -52,7 +52,7 @@ def test_what_is_not_given_is_as_for_priors(root):
     assert request({"data": ["x"], "output": "y", "task": "a -> b"}).path == "vp-bridge"
 
 
-def test_sigma_data_is_that_of_the_pictures(root):
+def test_sigma_data_is_that_of_the_images(root):
     list(run(prior_request(root, steps=1, val_share=0, augment=())))
     card = load_model(root / "run" / "model.safetensors", device="cpu").card
     from ddbm_cli.imaging.preprocess import Preprocess

@@ -245,7 +245,7 @@ def test_an_epoch_has_every_pair_once(root):
     assert len({tuple(row.tolist()) for row in seen}) == len(pairs) == 12
 
 
-def test_augmentation_treats_both_pictures_alike(root):
+def test_augmentation_treats_both_images_alike(root):
     for file in (root / "pairs" / "A").iterdir():
         file.write_bytes((root / "pairs" / "B" / file.name).read_bytes())
     pairs = find_pairs([root / "pairs"], val_share=0).train
