@@ -221,6 +221,16 @@ class TrainRequest:
     fit: TrainFit = None
     source: Source = None
     direction: Direction = "AtoB"
+    cache_memory: Annotated[float, Field("Memory for decoded images, in GiB.", ge=0, le=2**14, panel=DATA)] = 2.0
+    cache_disk: Annotated[
+        float,
+        Field(
+            "Space for decoded images beyond --cache-memory, in GiB: a temporary file in the cache folder.",
+            ge=0,
+            le=2**20,
+            panel=DATA,
+        ),
+    ] = 64.0
     check: Annotated[
         bool, Field("Decode every image before the first step, also of data above 256 MiB.", panel=DATA)
     ] = False

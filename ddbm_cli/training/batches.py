@@ -23,10 +23,12 @@ from ddbm_cli.imaging.degrade import degraded
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.prepare import prepared, probed
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.training.augment import augment
+from ddbm_cli.training.cache import DecodedCache
 
 CACHE_BYTES = 2**31
-"""Decoded pairs are kept in memory, as bytes, up to this size in all; a larger set is decoded in every epoch."""
+"""Decoded pairs to keep in memory by default."""
 
 AHEAD_BYTES = 2**30
 """Batches that are prepared ahead of the step, at most."""
@@ -61,6 +63,7 @@ class Batches:
         classes: names of classes, the folders that pairs lie in; none for an unconditional model.
         drop: see `denoisers.conditions.dropped`.
         degrade: the degradation that makes sources of targets, see `imaging.degrade`; None where pairs have sources.
+        memory, disk: bytes of decoded pairs to keep for the next epochs, see `training.cache`.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Batches:
         classes: Sequence[str] = (),
         drop: float = 0.0,
         degrade: str | None = None,
+        memory: int | None = None,
+        disk: int = 0,
     ) -> None:
         self._pairs = pairs
         self._preprocess = preprocess
@@ -85,9 +90,11 @@ class Batches:
         self._degrade = degrade
         self.failures: dict[int, ImageError] = {}
         self._reported = 0
-        room = CACHE_BYTES // (6 * preprocess.width * preprocess.height)
-        self._is_cached = len(pairs) <= room
-        self._load = lru_cache(maxsize=None)(self._decode) if self._is_cached else self._decode
+        shape = (3, preprocess.height, preprocess.width)
+        shapes = [(1 if pair.source is None else 2, *shape) for pair in pairs]
+        self.cache = DecodedCache(
+            shapes, memory=CACHE_BYTES if memory is None else memory, disk=disk, folder=cache_folder()
+        )
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, on the CPU.
@@ -129,7 +136,7 @@ class Batches:
     def _ahead(self) -> int:
         """Batches to prepare while one is used: one where pairs are in memory, else as many as there are threads."""
         batch = 4 * 9 * self._preprocess.width * self._preprocess.height * self._size
-        return 1 if self._is_cached else max(1, min(THREADS, AHEAD_BYTES // batch))
+        return 1 if self.cache.is_whole else max(1, min(THREADS, AHEAD_BYTES // batch))
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """Return target and source (3, H, W) of one pair without augmentation: of the first usable one from there on.
@@ -206,7 +213,7 @@ class Batches:
 
     def _attempt(self, index: int) -> Tensor | None:
         """Return the pixels of a pair, None if it cannot be used."""
-        return None if index in self.failures else self._try(index, partial(self._load, index))
+        return None if index in self.failures else self._try(index, partial(self.cache.get, index, self._decode))
 
     def _probe(self, index: int) -> None:
         self._try(index, partial(probed, self._pairs[index], self._preprocess))

@@ -52,6 +52,7 @@ class Data:
             "Folders": "; ".join(pairs.folders),
             "Sources": f"made from the targets by {request.source}" if request.source else "",
             "Images": f"{size.words} pixels, fit {request.fit}: {FITS[request.fit or 'pad'].format(shape)}",
+            "Cache": "" if self.batches.cache.is_whole else self.batches.cache.words,
             "Left out": "; ".join(left_out),
             "Unusable": "; ".join(named([error.message for error in self.failures])),
         }
@@ -103,11 +104,13 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         classes=classes,
         drop=request.drop,
         degrade=request.source,
+        memory=int(request.cache_memory * 2**30),
+        disk=int(request.cache_disk * 2**30),
     )
 
     def validated_on(pairs: Sequence[Pair]) -> Batches:
         seed = request.recipe.seed
-        return Batches(pairs, preprocess, size=1, seed=seed, classes=classes, degrade=request.source)
+        return Batches(pairs, preprocess, size=1, seed=seed, classes=classes, degrade=request.source, memory=0)
 
     held_out = validated_on(pairs.val)
     for each in (batches, held_out):

@@ -23,7 +23,7 @@ from ddbm_cli.tasks.train.request import SETTINGS, from_stored
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
 
 DEFAULT = Path("runs/train")
-LOOSE = ("output", "resume", "check", "hours", "device", "recipe", "data", "sampling")
+LOOSE = ("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device", "recipe", "data", "sampling")
 """Fields that a resumed run may change, and with them"""
 
 CARD = ("name", "task", "licence", "data_note", "limits")
@@ -212,7 +212,9 @@ def _comparable(request: TrainRequest) -> dict[str, Any]:
     full = dump(request)
     for name, kinds in SETTINGS.items():
         full[name] = full[name] and describe(build(kinds, full[name], what=name))
-    return {name: value for name, value in full.items() if name not in ("output", "device")}
+    return {
+        name: value for name, value in full.items() if name not in ("output", "device", "cache_memory", "cache_disk")
+    }
 
 
 def _counted(images: Mapping[str, Any]) -> str:
