@@ -17,6 +17,8 @@ GUIDES = ("blur", "colour")
 def translate(request: Any) -> None:
     """Check the method's options, input, output, model and device of a translation."""
     from ddbm_cli.imaging.files import plan_jobs
+    from ddbm_cli.imaging.naming import Naming
+    from ddbm_cli.imaging.selection import Selection
     from ddbm_cli.methods import method_of
 
     device(request.device)
@@ -27,6 +29,8 @@ def translate(request: Any) -> None:
         recursive=request.recursive,
         format=request.format,
         to_folder=request.to_folder,
+        naming=Naming(request.name, request.flatten, range(request.start, request.start + request.number)),
+        selection=Selection(request.include, request.exclude, request.limit),
     )
     writable(plan.folder)
     if request.guide:

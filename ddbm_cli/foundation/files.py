@@ -63,6 +63,35 @@ def write_bytes(path: Path, body: bytes, *, durable: bool = False) -> None:
             os.fsync(file.fileno())
 
 
+def write_new(path: Path, body: bytes) -> bool:
+    """Write a file atomically unless the path exists, and return whether it was written.
+
+    Of several processes that write one path, one writes it. Where a file system has no hard links, the path is only
+    checked before.
+
+    Raises:
+        OSError: the file cannot be written; `filename` is `path`.
+    """
+    temporary = path.with_name(temporary_name())
+    try:
+        temporary.write_bytes(body)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError:
+            if path.exists() or path.is_symlink():
+                return False
+            temporary.replace(path)
+        return True
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a UTF-8 text file atomically, as `write_bytes` does."""
     write_bytes(path, text.encode("utf-8"), durable=durable)

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError, UsageError
-from ddbm_cli.foundation.files import write_bytes
+from ddbm_cli.foundation.files import write_bytes, write_new
 from ddbm_cli.imaging.colours import to_srgb
 from ddbm_cli.imaging.memory import DECODED
 
@@ -293,14 +293,20 @@ def save_picture(
     write_atomically(path, encode_picture(image, format, quality=quality, text=text))
 
 
-def write_atomically(path: Path, body: bytes) -> None:
-    """Write a file so that it is either the old one or the complete new one.
+def write_atomically(path: Path, body: bytes, *, replace: bool = True) -> bool:
+    """Write a file so that it is either the old one or the complete new one, and return whether it was written.
+
+    Args:
+        replace: False to leave a file that exists.
 
     Raises:
         ImageError: it cannot be written.
     """
     try:
+        if not replace:
+            return write_new(path, body)
         write_bytes(path, body)
+        return True
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror or error})", hint="free some space, or choose another output"

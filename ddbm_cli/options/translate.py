@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.folder import FolderOptions
 from ddbm_cli.options.groups import (
     FILES,
     IMAGE,
@@ -15,7 +16,6 @@ from ddbm_cli.options.groups import (
     Fit,
     ModelOptions,
     NoiseName,
-    Overwrite,
     Recursive,
     SamplingOptions,
 )
@@ -29,7 +29,7 @@ LEVELS = "0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25."
 
 
 @settings
-class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
+class TranslateOptions(FolderOptions, ConditionOptions, SamplingOptions, ModelOptions):
     """How to translate; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
@@ -67,6 +67,18 @@ class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
         ),
     ] = None
     noise_name: NoiseName = None
+    number: Annotated[
+        int,
+        Field(
+            "Number of draws of each input, with noise of their own.",
+            flags=("-n", "--number"),
+            aliases=("--num-images-per-prompt",),
+            ge=1,
+            le=10_000,
+            panel=SAMPLING,
+        ),
+    ] = 1
+    start: Annotated[int, Field("Number of the first draw.", ge=0, le=10**9, panel=SAMPLING)] = 0
     fit: Fit = None
     keep_size: Annotated[bool, Field("Resize results to the input's size.", panel=IMAGE)] = False
     format: Annotated[
@@ -82,7 +94,6 @@ class TranslateOptions(ConditionOptions, SamplingOptions, ModelOptions):
     ] = None
     quality: Annotated[int, Field("Quality of jpg, webp and avif files.", ge=1, le=100, panel=IMAGE)] = 95
     recursive: Recursive = False
-    overwrite: Overwrite = False
     dry_run: DryRun = False
     batch_size: BatchSize = None
     shard: tuple[int, int] = (0, 1)

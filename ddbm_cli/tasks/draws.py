@@ -133,6 +133,7 @@ class DrawMaker(Maker):
         truths = self._truths if draw.draw == 0 else None
         return super().own(job) | {
             "draw": draw.draw,
+            "noise_draw": None,
             "between": [draw.step, draw.steps] if draw.step else None,
             **(truths.describe(job.name, "truth") if truths else {"truth_sha256": None}),
             "nfe": self.plan.nfe + (self._encoding if truths else 0),

@@ -108,7 +108,8 @@ class Maker:
     def run(self, batch: Sequence[Loaded]) -> Generator[Evaluation, None, Tensor]:
         """Yield every network evaluation of a batch, and return the results (B, 3, H, W) on the CPU."""
         source = torch.stack([loaded.tensor for loaded in batch])
-        noise = NoiseSource(self.request.seed, [self.noise_name(loaded.job) for loaded in batch])
+        names, draws = ([self.noise_name(loaded.job) for loaded in batch], [loaded.job.draw for loaded in batch])
+        noise = NoiseSource(self.request.seed, names, draws)
         masks = [loaded.mask for loaded in batch if loaded.mask is not None]
         mask = torch.stack(masks) if masks else None
         return self.method.run(self.conditioned(batch), source, noise, self.plan, mask)
@@ -167,7 +168,8 @@ class Maker:
             ImageError: its mask or its guide cannot be read.
         """
         name = {"class": self.model.class_of(self.label(job))} if self.model.classes else {}
-        return {"noise_name": self.noise_name(job)} | self.edit.describe(job.name) | name
+        own = {"noise_name": self.noise_name(job), "noise_draw": job.draw or None}
+        return own | self.edit.describe(job.name) | name
 
     def circumstances(self) -> dict[str, Any]:
         """Return what may change single levels of an output: devices other than the CPU, and batches."""

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ddbm_cli import __version__
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.foundation.renamed import current
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import format_of, read_text
@@ -50,6 +52,12 @@ class Records:
         }
         return {name: value for name, value in record.items() if value is not None}
 
+    def digest(self, job: Job) -> str:
+        """Return the SHA-256 of all settings that decide an output, except its own files."""
+        settings = self._maker.settings(self.format(job))
+        decisive = {name: value for name, value in settings.items() if name not in NAMES_ONLY}
+        return sha256(json.dumps(decisive, sort_keys=True).encode())
+
     def texts(self, record: dict[str, Any]) -> dict[str, str]:
         """Return what an output stores of its record, as --metadata sets."""
         level = self._maker.request.metadata
@@ -57,16 +65,23 @@ class Records:
             return {}
         return {TEXT_KEY: json.dumps(record if level == "full" else without_names(record))}
 
+    def found(self, output: Path) -> dict[str, Any]:
+        """Return the record in an existing output, {} if it has none."""
+        try:
+            found = parse_json(read_text(output)[TEXT_KEY])
+            found["model_sha256"]
+            return dict(found)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            return {}
+
     def difference(self, job: Job, read: Callable[[], bytes]) -> str:
         """Return how an existing output differs from what would be made now, "" if it does not.
 
         Args:
             read: returns the bytes of the source.
         """
-        try:
-            found = parse_json(read_text(job.output)[TEXT_KEY])
-            found["model_sha256"]
-        except (KeyError, TypeError, AttributeError, ValueError):
+        found = self.found(job.output)
+        if not found:
             return "not made by this command"
         try:
             settings = self._maker.settings(self.format(job)) | self._maker.own(job)

@@ -170,6 +170,7 @@ def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]
         else:
             yield from ("ddbm", "translate", str(source))
             options |= _guide_options(record, files)
+            options |= {"--start": int(record["noise_draw"])} if record.get("noise_draw") else {}
             options |= {"--quality": int(record["quality"])} if "quality" in record else {}
             options |= {"--format": format_of(file)} if format_of(source) != format_of(file) else {}
     for option, value in options.items():

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.guides import Companions
 from ddbm_cli.imaging.io import open_picture, read_text, write_atomically
@@ -25,10 +24,9 @@ from ddbm_cli.methods.base import builtin_prior
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.sample import SampleRequest
-from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.draws import Draw, DrawMaker, draw_jobs, flat, gather, spread_file, write_sheet
-from ddbm_cli.tasks.events import Event, Intended, Planned
+from ddbm_cli.tasks.events import Event, Intended, Noticed, Planned
 from ddbm_cli.tasks.making import Loaded, Maker
 from ddbm_cli.tasks.records import TEXT_KEY
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, loader
@@ -72,7 +70,8 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     _check_model(request, model)
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
-    _check_plan(request, plan)
+    if request.source is not None:
+        translate.check_draws(plan, request.number)
     truths = Companions(request.encode, what="truth") if request.encode else None
     method = METHODS[DEFAULT_METHOD]
     maker = DrawMaker(asked, method, model, plan, truths) if groups else NoiseMaker(asked, method, model, plan)
@@ -81,6 +80,7 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     source = f"{len(groups)} sources, {request.number} draws of each" if groups else "noise"
     facts = translate.facts(maker, jobs) | {"Input": source, "Output": f"{request.output}"}
     yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts)
+    yield from (Noticed(message=text) for text in plan.warnings())
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
@@ -151,14 +151,6 @@ def _check_model(request: SampleRequest, model: TranslationModel) -> None:
         raise UsageError(
             f"model '{model.name}' is an inpainting model, and draws are of whole images",
             hint="translate with different seeds: ddbm translate INPUT OUTPUT --mask FILE --seed 1",
-        )
-
-
-def _check_plan(request: SampleRequest, plan: Plan) -> None:
-    if request.source is not None and request.number > 1 and not plan.draws:
-        raise UsageError(
-            f"sampler '{spell(plan.sampler)}' draws no noise: all draws of a source would be the same",
-            hint="pass -n 1, or a stochastic sampler: dbim, heun:churn=0.33, sde",
         )
 
 

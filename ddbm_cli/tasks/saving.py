@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
 from ddbm_cli.imaging.memory import DECODED
@@ -17,8 +18,17 @@ from ddbm_cli.tasks.records import Records
 BYTES_PER_PIXEL = 16
 """Memory to enlarge, compose and encode an image, measured for PNG with --keep-size."""
 
-Saving = Future[dict[str, Any] | None]
-"""An output that is being saved; its result is its record, None if the output exists already."""
+
+class Saved(NamedTuple):
+    """An output that is complete: its record, the SHA-256 of its file, and the network's time for it."""
+
+    record: dict[str, Any]
+    digest: str
+    milliseconds: float
+
+
+Saving = Future[Saved | None]
+"""An output that is being saved; None if the output exists already."""
 
 
 class Saver:
@@ -49,9 +59,9 @@ class Saver:
         self._overwrite = overwrite
         self._waiting: deque[tuple[Job, Saving]] = deque()
 
-    def submit(self, loaded: Loaded, result: Tensor) -> None:
-        """Save a result (3, H, W) in the background."""
-        self._waiting.append((loaded.job, self._threads.submit(self._save, loaded, result)))
+    def submit(self, loaded: Loaded, result: Tensor, milliseconds: float) -> None:
+        """Save a result (3, H, W), which took the network this long, in the background."""
+        self._waiting.append((loaded.job, self._threads.submit(self._save, loaded, result, milliseconds)))
 
     def finished(self, *, leave: int | None = None) -> Iterator[tuple[Job, Saving]]:
         """Yield what is saved, in order; wait until at most `leave` outputs are not, None for no waiting."""
@@ -61,7 +71,7 @@ class Saver:
             saving.exception()  # waits
             yield job, saving
 
-    def _save(self, loaded: Loaded, result: Tensor) -> dict[str, Any] | None:
+    def _save(self, loaded: Loaded, result: Tensor, milliseconds: float) -> Saved | None:
         job = loaded.job
         pixels = loaded.placement.original if self._maker.request.keep_size else loaded.placement.natural
         with DECODED.hold(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
@@ -69,18 +79,17 @@ class Saver:
             record = self._records.of(loaded)
             text = self._records.texts(record)
             body = encode_picture(image, self._records.format(job), quality=self._quality, text=text)
+        saved = Saved(record, sha256(body), milliseconds)
         if is_pipe(job.output):
             if self._stdout:
                 self._stdout.write(body)
                 self._stdout.flush()
-            return record
+            return saved
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImageError(
                 f"{job.output.parent}: cannot create this folder ({error.strerror})", hint="check the path"
             ) from None
-        if not self._overwrite and job.output.exists():
-            return None  # another run on the same folder has made it, perhaps with other settings
-        write_atomically(job.output, body)
-        return record
+        # What another run on the same folder has made meanwhile, perhaps with other settings, is kept.
+        return saved if write_atomically(job.output, body, replace=self._overwrite) else None

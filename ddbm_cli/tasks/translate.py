@@ -2,22 +2,27 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.files import remove_leftovers, temporary_name
+from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import format_of
+from ddbm_cli.imaging.naming import Naming
+from ddbm_cli.imaging.selection import Selection
 from ddbm_cli.methods import method_of
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.tasks.events import Event, Failed, Intended, Planned
-from ddbm_cli.tasks.making import Maker, is_pipe
+from ddbm_cli.samplers import Plan
+from ddbm_cli.tasks.events import Event, Failed, Intended, Noticed, Planned
+from ddbm_cli.tasks.making import Maker, is_pipe, text_of
+from ddbm_cli.tasks.manifest import Manifest
 from ddbm_cli.tasks.reading import read_piped
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, in_words, loader, request
 from ddbm_cli.tasks.work import Tally, Work
@@ -55,18 +60,27 @@ def run(
     if model is None:
         model = yield from load(request)
     plan = method.plan(request, model)
-    if request.output is None:
-        jobs = _plan_jobs(request, exclude, suffix=re.sub(r"[^\w.-]+", "-", model.name))
+    check_draws(plan, request.number)
+    if request.output is None or request.name is not None:
+        name = re.sub(r"[^\w.-]+", "-", model.name)
+        values = {"seed": request.seed, "model": name, "nfe": plan.nfe, "sampler": plan.sampler.name}
+        jobs = _plan_jobs(request, exclude, suffix=name, values=values)
     tally = Tally()
     maker = Maker(request, method, model, plan)
-    work = Work(maker, tally, piped=piped, stdout=stdout)
-    kept, todo = work.sort(jobs.share(request.shard))
+    listed = jobs.several and not request.no_manifest
+    work = Work(maker, tally, piped=piped, stdout=stdout, folder=jobs.folder if listed else None)
+    share = jobs.share(request.shard)
+    if request.retry:
+        failed = Manifest(jobs.folder).failed()
+        share = [job for job in share if text_of(job.name) in failed]
+    existing, todo = work.sort(share)
     problems = jobs.problems if request.shard[0] == 0 else ()
-    yield Planned(total=len(kept) + len(todo) + len(problems), kept=tally.kept, facts=facts(maker, jobs))
+    yield Planned(total=len(existing) + len(todo) + len(problems), kept=tally.kept, facts=facts(maker, jobs))
+    yield from (Noticed(message=text) for text in plan.warnings())
     for problem in problems:
         tally.failed += 1
         yield Failed(source=problem.path, message=problem.message, hint=problem.hint)
-    yield from kept
+    yield from existing
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
         return
@@ -109,7 +123,23 @@ def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event
         yield from run(one, model=model, exclude=(output,))
 
 
-def _plan_jobs(request: TranslateRequest, exclude: Sequence[Path], suffix: str = "ddbm") -> Jobs:
+def check_draws(plan: Plan, number: int) -> None:
+    """Check that several draws of a source differ.
+
+    Raises:
+        UsageError: the sampler draws no noise.
+    """
+    if number > 1 and not plan.draws:
+        raise UsageError(
+            f"sampler '{spell(plan.sampler)}' draws no noise: all draws of a source would be the same",
+            hint="pass -n 1, or a stochastic sampler: dbim, heun:churn=0.33, sde",
+        )
+
+
+def _plan_jobs(
+    request: TranslateRequest, exclude: Sequence[Path], suffix: str = "ddbm", values: Mapping[str, Any] | None = None
+) -> Jobs:
+    draws = range(request.start, request.start + request.number)
     return plan_jobs(
         request.source,
         request.output,
@@ -118,6 +148,8 @@ def _plan_jobs(request: TranslateRequest, exclude: Sequence[Path], suffix: str =
         suffix=suffix,
         to_folder=request.to_folder,
         exclude=exclude,
+        naming=Naming(request.name, request.flatten, draws, values or {"seed": request.seed}),
+        selection=Selection(request.include, request.exclude, request.limit),
     )
 
 

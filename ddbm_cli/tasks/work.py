@@ -5,6 +5,7 @@ two runs on one folder share the work, and neither replaces what the other has m
 """
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -19,7 +20,9 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Written
+from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Noticed, Written
+from ddbm_cli.tasks.existing import exists_already, free_name
+from ddbm_cli.tasks.journal import Journal
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
 from ddbm_cli.tasks.reading import Reader
 from ddbm_cli.tasks.records import Records
@@ -29,6 +32,8 @@ BATCH_SIZES = {"cuda": 32}
 BATCH_SIZE = 8
 BATCH_SIDE = 128
 """Image side up to which these sizes are used; of larger images a batch has the same number of pixels."""
+
+TOO_MANY = "correct the inputs and run the same command again, or raise --max-failures"
 
 THREADS = max(2, min(8, os.cpu_count() or 2))
 """Threads that read, and as many that save."""
@@ -55,9 +60,18 @@ class Work:
         maker: makes the images of one batch.
         tally: counts what becomes of them.
         piped: the bytes of standard input. stdout: the stream that "-" stands for.
+        folder: the folder that gets a manifest; None for none.
     """
 
-    def __init__(self, maker: Maker, tally: Tally, *, piped: bytes = b"", stdout: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        maker: Maker,
+        tally: Tally,
+        *,
+        piped: bytes = b"",
+        stdout: BinaryIO | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self._maker = maker
         self._request = maker.request
         self._records = Records(maker, self._request.format)
@@ -65,18 +79,24 @@ class Work:
         self._batch_size = self._request.batch_size or auto_batch_size(maker.model)
         self._tally = tally
         self._stdout = stdout
+        self._journal = Journal(folder, maker, self._records)
 
-    def sort(self, jobs: Sequence[Job]) -> tuple[list[Kept], list[Job]]:
-        """Separate the jobs whose outputs exist from those to do."""
-        kept: list[Kept] = []
+    def sort(self, jobs: Sequence[Job]) -> tuple[list[Kept | Failed], list[Job]]:
+        """Separate the jobs whose outputs exist from those to do, which may get other outputs."""
+        existing: list[Kept | Failed] = []
         todo: list[Job] = []
+        taken = {job.output for job in jobs}
         for job in jobs:
             if self._request.overwrite or is_pipe(job.output) or not job.output.exists():
                 todo.append(job)
-            else:
-                kept.append(self._kept(job))
-        self._tally.kept += len(kept)
-        return kept, todo
+                continue
+            if self._request.rename:
+                job, exists = free_name(job, self._difference, taken)
+                if not exists:
+                    todo.append(job)
+                    continue
+            existing.append(self._exists(job))
+        return existing, todo
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Make the images of all jobs, in order; yields what happens."""
@@ -90,15 +110,20 @@ class Work:
                 overwrite=self._request.overwrite,
             )
             try:
+                yield from self._journal.notes()
                 batch: list[Loaded] = []
                 for job, reading in self._reader.ahead(jobs, readers, most=2 * self._batch_size):
+                    if self._tally.failed >= (self._request.max_failures or math.inf):
+                        yield Noticed(message=f"stopped after {self._tally.failed} failures", hint=TOO_MANY)
+                        batch = []
+                        break
                     try:
                         loaded = reading.result()
                     except ImageError as error:
                         yield self._failed(job, error)
                         continue
                     if loaded is None:
-                        yield self._kept_now(job)
+                        yield self._exists(job)
                         continue
                     batch.append(loaded)
                     if len(batch) >= self._batch_size:
@@ -110,19 +135,24 @@ class Work:
             finally:
                 # Results of the network are still saved; images that were only read are dropped.
                 readers.shutdown(cancel_futures=True)
+                for _ in self._saved(saver, leave=0):
+                    pass
+                self._journal.close()
 
     def _make(self, batch: list[Loaded], saver: Saver) -> Iterator[Event]:
         waiting = batch
         while waiting:
             batch, waiting = waiting[: self._batch_size], waiting[self._batch_size :]
             yield BatchStarted(images=len(batch), nfe=self._maker.nfe(batch))
+            began = time.perf_counter()
             results = yield from self._sample(batch, saver)
             if results is None:
                 waiting = batch + waiting
                 self._shrink(len(batch))
                 continue
+            milliseconds = 1000 * (time.perf_counter() - began) / len(batch)
             for loaded, result in zip(batch, results, strict=True):
-                saver.submit(loaded, result)
+                saver.submit(loaded, result, milliseconds)
 
     def _sample(self, batch: list[Loaded], saver: Saver) -> Generator[Event, None, Tensor | None]:
         """Return the results of a batch (B, 3, H, W), None if it did not fit into memory."""
@@ -153,26 +183,35 @@ class Work:
         """Report outputs that are complete; `leave` as of `Saver.finished`."""
         for job, saving in saver.finished(leave=leave):
             try:
-                record = saving.result()
+                saved = saving.result()
             except ImageError as error:
                 yield self._failed(job, error)
                 continue
-            if record is None:
-                yield self._kept_now(job)
+            if saved is None:
+                yield self._exists(job)
                 continue
             self._tally.written += 1
-            yield Written(source=job.source, output=job.output, record=record)
+            self._journal.written(job, saved)
+            yield Written(source=job.source, output=job.output, record=saved.record)
+            yield from self._journal.notes()
 
-    def _kept(self, job: Job) -> Kept:
-        differs = self._records.difference(job, lambda: self._reader.read(job))
-        return Kept(source=job.source, output=job.output, differs=differs)
+    def _difference(self, job: Job) -> str:
+        return self._records.difference(job, lambda: self._reader.read(job))
 
-    def _kept_now(self, job: Job) -> Kept:
+    def _exists(self, job: Job) -> Kept | Failed:
+        """Return what an output that exists counts as."""
+        if self._request.fail_existing:
+            self._tally.failed += 1
+            return exists_already(job)
         self._tally.kept += 1
-        return self._kept(job)
+        differs = self._difference(job)
+        if not self._request.dry_run:
+            self._journal.kept(job, differs)
+        return Kept(source=job.source, output=job.output, differs=differs)
 
     def _failed(self, job: Job, error: ImageError) -> Failed:
         self._tally.failed += 1
+        self._journal.failed(job, error)
         return Failed(source=job.source, message=error.message, hint=error.hint)
 
 
