@@ -50,6 +50,7 @@ def remade(ddbm, image, monkeypatch, folder):
 MADE = {
     "sub-folder": ("translate in out -r -m runs/bridge --sampler sde --nfe 5", "out/ink/1.png"),
     "jpg": ("translate in out -r -m runs/bridge --format jpg --quality 70 --sampler sde", "out/ink/1.jpg"),
+    "third draw": ("translate in out -r -m runs/bridge -n 3 --sampler sde --format webp", "out/ink/1_002.webp"),
     "kept size": ("translate in/ink out -m runs/bridge --keep-size --fit crop --seed 4", "out/2.png"),
     "draws": ("sample in -r -o out -m runs/bridge -n 3 --nfe 5", "out/ink/1/002.png"),
     "between draws": ("sample in -r -o out -m runs/bridge -n 3 --interpolate 2 --nfe 5", "out/ink/0/001_2.png"),
@@ -133,7 +134,9 @@ def test_a_builtin_model_is_named(ddbm, root):
 
 
 def test_batches_and_older_records_are_noted(ddbm, root):
-    assert ddbm("translate", "in/ink", "out", "-m", "runs/bridge", "-d", "cpu", "-q", "-b", 3)[0] == 0
+    assert (
+        ddbm("translate", "in/ink", "out", "-m", "runs/bridge", "-d", "cpu", "-q", "-b", 3, "--dtype", "bf16")[0] == 0
+    )
     assert "batches" in line(ddbm, "out/1.png")[1]
     record = json.loads(read_text(root / "out" / "1.png")["ddbm"])
     old = {name: value for name, value in record.items() if name not in ("noise_name", "method")} | {
