@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import UsageError
 
 NAME = "manifest.jsonl"
@@ -59,9 +60,9 @@ class Manifest:
     def _take(self, line: bytes) -> None:
         """Take one line; one that was cut off is skipped."""
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             status, name, output = entry["status"], entry["input"], entry["output"]
-        except (ValueError, RecursionError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError):
             return
         if status in (WRITTEN, KEPT, FAILED) and isinstance(name, str):
             self.inputs[name] = entry
