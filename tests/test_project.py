@@ -29,3 +29,14 @@ def test_contributing_names_files_and_pages_that_exist():
         assert (ROOT / name).exists() or (ROOT / "ddbm_cli" / name).exists() or "TOPIC" in name, name
     for topic in re.findall(r"`ddbm manual ([\w-]+)`", text):
         assert (ROOT / "ddbm_cli" / "manual" / f"{topic}.md").exists(), topic
+
+
+def test_ci_installs_the_lowest_versions_of_all_dependencies_but_torch():
+    from tests.lowest import constraints
+
+    names = {
+        re.split(r"[\[>]", line)[0] for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"])
+    }
+    pinned = dict(line.split("==") for line in constraints("test"))
+    assert pinned.keys() == names - {"torch"} and "python -m tests.lowest test" in (ROOT / ".ci" / "run").read_text()
+    assert all(f"{name}>={version}" in (ROOT / "pyproject.toml").read_text() for name, version in pinned.items())

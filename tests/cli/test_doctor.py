@@ -22,7 +22,7 @@ def test_a_sound_machine_passes(ddbm):
     assert code == 0 and {"Device", "fp32", "Registry", "Built-in", "Run"} <= found.keys()
     assert {"Downloads", "Converted", "Network"} <= found.keys() and found["Network"]["well"]
     assert "GiB free" in found["Downloads"]["found"] and "without a token" in found["Network"]["found"]
-    assert "4 pictures of 64x64" in found["Run"]["found"] and "cpu" in found["Device"]["found"]
+    assert "4 images of 64x64" in found["Run"]["found"] and "cpu" in found["Device"]["found"]
     assert all(each["hint"] for each in found.values() if not each["well"])
 
 
