@@ -44,6 +44,7 @@ ONLY_IN = {
     "torchmetrics": {"metrics"},
     "torch_fidelity": {"metrics"},
     "torchvision": {"metrics"},
+    "accelerate": {"training"},
 }
 
 

@@ -39,8 +39,8 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     bridge.
     With --objective pix2pix a generator and a critic are trained on pairs, and an image takes one evaluation.
     With --hours the run ends in time: the last validation, samples and checkpoint are included.
+    On several GPUs: torchrun --nproc-per-node 2 -m ddbm_cli train ..., or accelerate launch -m ddbm_cli train ...
     """
-    training.refuse_several_processes()
     shown = Printed(**printed)
     check(TrainCommand, given)
     settings = dict(given)
@@ -54,5 +54,8 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     request = task.request(settings, config=config and Path(config), resume=resume and Path(resume))
     with training.stop_between_steps() as stop:
         events = task.run(request, stop=stop, dry_run=bool(dry_run))
-        code = console.render(events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress)
+        if training.is_main():
+            code = console.render(events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress)
+        else:
+            code = training.quietly(events)
     raise typer.Exit(code)

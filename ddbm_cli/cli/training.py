@@ -3,11 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.cli.console import ALL_DONE, INTERRUPTED
+from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.events import Trained
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that save a training; a closed terminal sends SIGHUP, which Windows does not have."""
@@ -58,15 +60,15 @@ def _is_open(stream: int) -> bool:
     return True
 
 
-def refuse_several_processes() -> None:
-    """Refuse a group of processes, as torchrun starts them: all would write into one folder.
+def quietly(events: Iterable[object]) -> int:
+    """Run the task of a process that is not the main one, and return its exit code; the main one reports."""
+    try:
+        ended = any([isinstance(event, Trained) and event.stopped for event in events])
+    except DdbmError as error:
+        return error.exit_code
+    return INTERRUPTED if ended else ALL_DONE
 
-    Raises:
-        UsageError: this process is one of several.
-    """
-    size = os.environ.get("WORLD_SIZE", "1").strip()
-    if size not in ("", "0", "1"):
-        raise UsageError(
-            f"training in several processes is not supported (WORLD_SIZE={size})",
-            hint="start it once, without torchrun: ddbm train DATA; choose a GPU with --device cuda:1",
-        )
+
+def is_main() -> bool:
+    """Return whether this process reports: it is the only one, or the first of those that a launcher started."""
+    return os.environ.get("RANK", "0").strip() in ("", "0")

@@ -43,7 +43,10 @@ class Denoiser(nn.Module):
         told = () if conditions.label is None else (conditions.label,)
         output = self.network(seen.to(weight.dtype), scalings.time.to(x.device, torch.float32), *told).to(x.dtype)
         x0: Tensor = skip * x + out * output
-        return x0 + across * source if across.any() else x0
+        share = scalings[1]
+        if share.device.type == "cpu" and not share.any():  # on a GPU, reading it would wait for the device
+            return x0
+        return x0 + across * source
 
 
 def kept(denoise: Denoise, mask: Tensor) -> Denoise:

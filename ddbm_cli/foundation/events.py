@@ -251,7 +251,8 @@ class Error:
 class Stepped:
     """A step is done; `loss` is its mean over the batch, `rate` the learning rate, `seconds` the run's time so far.
 
-    total: steps of the whole run; with a time budget, how many are expected to fit into it.
+    total: steps of the whole run; with a time budget, how many are expected to fit into it. gradient_norm: before it
+    is clipped. On a GPU some steps pass between two events; `loss` is then the mean over them.
     """
 
     step: int
@@ -259,6 +260,7 @@ class Stepped:
     loss: float
     rate: float
     seconds: float
+    gradient_norm: float = 0.0
 
 
 @event()

@@ -106,6 +106,11 @@ class ADM(nn.Module):
         """What height and width must be multiples of."""
         return self.config.patch * int(2 ** (len(self.config.multipliers) - 1))
 
+    @property
+    def recomputable(self) -> list[nn.Module]:
+        """The blocks whose activations can be computed a second time in the backward pass instead of kept."""
+        return [*self.input_blocks, self.middle_block, *self.output_blocks]
+
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """Return F (B, out_channels, H, W), computed in the dtype of the weights.
 

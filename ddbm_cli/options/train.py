@@ -34,7 +34,7 @@ class Recipe:
     learning_rate: of AdamW, reached after `warmup` steps, and constant until the final fraction `lr_decay_fraction` of
         the run, over which it decays linearly to 0.
     ema: decay per step of the exponential moving average of the weights; it is smaller early in the run.
-    precision: "bf16" computes the network in bfloat16 where that is safe; weights stay float32.
+    precision: "bf16" and "fp16" compute the network in half precision where that is safe; weights stay float32.
     """
 
     steps: Annotated[
@@ -84,7 +84,7 @@ class Recipe:
         float, Field("Largest norm of the gradient.", aliases=("--max-grad-norm",), gt=0, panel=OPTIMISER)
     ] = 1.0
     precision: Annotated[
-        Literal["fp32", "bf16"],
+        Literal["fp32", "bf16", "fp16"],
         Field("Number type of the network.", aliases=("--mixed-precision",), metavar="NAME", panel=OPTIMISER),
     ] = "fp32"
     save_every: Annotated[
@@ -107,6 +107,31 @@ class Recipe:
         if self.lr_decay_fraction > 0:
             fall = min(fall, time_left / self.lr_decay_fraction)
         return self.learning_rate * min(rise, fall, 1.0)
+
+
+@settings
+class Compute:
+    """How a step is computed, on the same numbers up to rounding."""
+
+    accumulate: Annotated[
+        int,
+        Field(
+            "Parts of a batch that are computed one after the other, to save memory.",
+            aliases=("--gradient-accumulation-steps",),
+            ge=1,
+            le=2**16,
+            panel=OPTIMISER,
+        ),
+    ] = 1
+    checkpoint_activations: Annotated[
+        bool,
+        Field(
+            "Compute activations a second time instead of keeping them, to save memory.",
+            aliases=("--gradient-checkpointing",),
+            panel=OPTIMISER,
+        ),
+    ] = False
+    compile: Annotated[bool, Field("Compile the network with torch.compile.", panel=OPTIMISER)] = False
 
 
 @settings
@@ -216,6 +241,7 @@ class TrainRequest:
         ),
     ] = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    compute: Compute = dataclasses.field(default_factory=Compute)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     size: ImageSize = 64
     fit: TrainFit = None

@@ -88,6 +88,8 @@ class Batches:
         self._labels = torch.tensor([classes.index(pair.class_name) for pair in pairs]) if classes else None
         self._drop = drop
         self._degrade = degrade
+        self.rows = slice(0, size)
+        """The part of each batch that is returned, for one of several processes."""
         self.failures: dict[int, ImageError] = {}
         self._reported = 0
         shape = (3, preprocess.height, preprocess.width)
@@ -102,7 +104,11 @@ class Batches:
         Raises:
             DdbmError: most pairs cannot be used.
         """
-        drawn = [self._draw(position) for position in range(step * self._size, (step + 1) * self._size)]
+        own = range(self._size)[self.rows]
+        drawn = [self._draw(step * self._size + row) for row in own]
+        # Random numbers are drawn for the whole batch, so that they do not depend on the number of processes.
+        other = (-1, torch.zeros_like(drawn[0][1]))
+        drawn = [drawn[row - own.start] if row in own else other for row in range(self._size)]
         random = generator(self._seed, "step", step)
         both = torch.stack([pixels for _, pixels in drawn]).float() / 127.5 - 1
         more = generator(self._seed, "augment", step)
@@ -117,7 +123,10 @@ class Batches:
         eps = torch.randn(target.shape, generator=random)
         dice = torch.rand(self._size, generator=generator(self._seed, "drop", step))
         labels = self.labels([index for index, _ in drawn])
-        return Batch(target, source, u, eps, dropped(labels, dice, self._drop))
+        conditions = dropped(labels, dice, self._drop)
+        label, shown = (None if each is None else each[self.rows] for each in (conditions.label, conditions.shown))
+        target, source, u, eps = (each[self.rows] for each in (target, source, u, eps))
+        return Batch(target, source, u, eps, Conditions(label, shown))
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Yield the batches from `step` on, in order; the next ones are prepared by threads meanwhile."""

@@ -4,7 +4,8 @@ One step draws times and noise, computes the loss of `objectives`, and updates t
 moving average of the weights is what samples and what is written as the model (EDM, arXiv:2206.00364, App. F).
 
 A state is written only after the loss and the gradient of the step that follows it were found finite. So a run that
-diverges never replaces a state from which it can be resumed.
+diverges never replaces a state from which it can be resumed. On a GPU, losses are read every `READ_EVERY` steps only,
+because reading waits for the device; in fp16, steps whose gradient is not finite are skipped and counted.
 """
 
 import math
@@ -20,15 +21,24 @@ from torch.optim.swa_utils import AveragedModel
 from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.devices import is_finite
 from ddbm_cli.foundation.events import Saved, Stepped, Validated
-from ddbm_cli.objectives import Loss, TimeDistribution, noise_source
+from ddbm_cli.objectives import Loss, TimeDistribution
+from ddbm_cli.options.train import Compute
 from ddbm_cli.options.train import Recipe as Recipe
-from ddbm_cli.training.batches import Batch, Batches, generator
+from ddbm_cli.training.batches import Batches
 from ddbm_cli.training.budget import Budget
+from ddbm_cli.training.optimization import Optimization
+from ddbm_cli.training.processes import Processes
 from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state, save_state
 
 EXPLODED = 1000.0
 """Factor of the first loss of a session from which a run has diverged, though all of its numbers are finite. A state
 with such weights could never be trained on."""
+
+READ_EVERY = 10
+"""Steps between two reads of the loss on a GPU; on a CPU every step is read."""
+
+MOST_SKIPPED = 30
+"""Steps in a row that may be skipped in fp16; the scale of the loss is halved by each."""
 
 LEAST_LOSS = 0.1
 """What counts as the first loss where that is smaller, as of a model that is trained already."""
@@ -64,6 +74,11 @@ class Fit:
             `Interrupted`.
         from_noise: train on sources that are noise (see `objectives.source`), not on those of the batches.
         validation_size: images that a validation passes through the network, to estimate its time.
+        compute: how a step is computed.
+        processes: those that train together; batches are divided among them.
+
+    Raises:
+        UsageError: the batches cannot be divided, or the network or the device lacks what `compute` needs.
     """
 
     def __init__(
@@ -78,6 +93,8 @@ class Fit:
         validate: Callable[[Denoiser, int], dict[str, float]] | None = None,
         from_noise: bool = False,
         validation_size: int = 0,
+        compute: Compute | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.denoiser = denoiser
         self.batches = batches
@@ -100,17 +117,40 @@ class Fit:
         self.best = math.inf
         self.validated = 0
         self.notes: dict[str, Any] = {}
-        self._from_noise = from_noise
         self.validation_size = validation_size
         self.spent = False
         """Whether the time budget ended the run."""
+        self.skipped = 0
+        """Steps of this session that were skipped because their gradient was not finite, in fp16."""
+        self.processes = processes or Processes()
+        self.processes_before = self.processes.count
+        """How many processes wrote the state that the run is resumed from."""
+        self._read_every = 1 if self.device.type == "cpu" else READ_EVERY
+        self._pending: list[Tensor] = []
+        self._skipped_in_a_row = 0
+        self._share_left = 1.0
         self._first_loss = 0.0
         self._step_seconds = self._validation_seconds = self._save_seconds = 0.0
+        # Changes blocks of the denoiser in place, so the average is copied before.
+        self._optimization = Optimization(
+            denoiser,
+            loss,
+            self._loss_of,
+            time_distribution,
+            recipe,
+            optimizer=self.optimizer,
+            compute=compute or Compute(),
+            processes=self.processes,
+            from_noise=from_noise,
+        )
+        batches.rows = self._optimization.rows
         if state.exists():
             facts = load_state(state, *self._parts())
             self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
             self.validated = facts.get("validated", self.step)
             self.notes = facts.get("notes", {})
+            self.processes_before = facts.get("processes", 1)
+            self._optimization.scaler.load_state_dict(facts.get("scaler") or self._optimization.scaler.state_dict())
 
     @property
     def averaged(self) -> Denoiser:
@@ -132,19 +172,21 @@ class Fit:
         """
         began, first = time.monotonic() - self.seconds, self.step
         saved = self.step if self.state.exists() else -1
-        if self._is_due(self.step) and not stop():
+        if self._is_due(self.step) and not self._any(stop):
             yield from self._validated()  # the run was stopped before this validation was done
         for batch in self.batches.from_step(self.step):
-            if budget is not None and self.step > first:
-                self.spent = budget.training_left(self._reserve()) <= 0
+            if budget is not None:
+                self._watch(budget, is_first=self.step == first)
             ended = self.step >= self.recipe.steps or self.spent
-            if ended and not stop():
+            if ended and not self._any(stop):
                 yield from self._validated()
-            done = ended or stop()
+            done = ended or self._any(stop)
             due = done or (self.step > max(saved, 0) and self.step % self.recipe.save_every == 0)
             state = self._snapshot() if due and self.step != saved else None
             started = time.monotonic()
-            loss = self._backward(batch) if not done or state is not None else 0.0
+            if not done or state is not None:
+                self._pending.append(self._optimization.gradient(batch, self.step))
+            read = self._read() if self._pending and (state is not None or self._is_read()) else None
             if state is not None:
                 saved = self.step
                 self._save(state, budget)
@@ -152,48 +194,81 @@ class Fit:
                 yield Saved(step=self.step, path=self.state)
             if done:
                 return
-            rate = self.recipe.rate(self.step, 1.0 if budget is None else budget.share_left(self._reserve()))
-            self._update(rate)
+            rate = self.recipe.rate(self.step, self._share_left)
+            self._optimization.update(rate)
+            self.average.update_parameters(self.denoiser)
             self.step += 1
             self.seconds = time.monotonic() - began
             self._pace(time.monotonic() - started)
-            yield Stepped(step=self.step, total=self._total(budget), loss=loss, rate=rate, seconds=self.seconds)
+            if read is not None:
+                loss, norm = read
+                yield Stepped(
+                    step=self.step,
+                    total=self._total(budget),
+                    loss=loss,
+                    rate=rate,
+                    seconds=self.seconds,
+                    gradient_norm=norm,
+                )
             if self._is_due(self.step):
                 yield from self._validated()
 
-    def _backward(self, batch: Batch) -> float:
-        """Compute loss and gradient of a step; the weights stay as they are. Return the loss."""
-        torch.manual_seed(self.recipe.seed + self.step)  # dropout
-        target, source, eps = batch.target, batch.source, batch.eps
-        if self._from_noise:
-            noise = torch.randn(target.shape, generator=generator(self.recipe.seed, "source", self.step))
-            source = noise_source(self.denoiser.path, target, noise)
-        target, source, eps = (tensor.to(self.device) for tensor in (target, source, eps))
-        times = self.time_distribution.times(self.denoiser.path, batch.u).to(self.device)
-        self.denoiser.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            loss = self._loss_of(target, source, times, eps, batch.conditions.to(self.device)).mean()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise Diverged(self.step + 1, "the loss contains NaN or infinity")
-        self._first_loss = self._first_loss or max(value, LEAST_LOSS)
-        if value > EXPLODED * self._first_loss:
-            raise Diverged(self.step + 1, f"the loss rose from {self._first_loss:.2g} to {value:.2g}")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip_norm)
-        if not math.isfinite(float(norm)):
-            raise Diverged(self.step + 1, "the gradient contains NaN or infinity")
-        return value
+    def _any(self, stop: Callable[[], bool]) -> bool:
+        """Return whether any process is asked to stop; several processes agree on it when they read the loss."""
+        if self.processes.count == 1:
+            return stop()
+        return self._is_read() and self.processes.any(stop())
+
+    def _watch(self, budget: Budget, *, is_first: bool) -> None:
+        """Update what is left of the time, by the main process's clock."""
+        if self.step % self._read_every and not is_first:
+            return
+        reserve = self._reserve()
+        left = self.processes.from_main(lambda: (budget.training_left(reserve), budget.share_left(reserve)))
+        self.spent, self._share_left = left[0] <= 0 and not is_first, left[1]
+
+    def _is_read(self) -> bool:
+        return (self.step + 1) % self._read_every == 0 or self.step + 1 >= self.recipe.steps
+
+    def _read(self) -> tuple[float, float]:
+        """Read and check the losses and gradient norms since the last read; return the mean loss and the last norm.
+
+        Raises:
+            Diverged: one is not finite, or the loss has exploded.
+        """
+        rows = self.processes.mean(torch.stack(self._pending)).tolist()
+        first, self._pending = self.step + 1 - len(rows), []
+        losses = []
+        for step, (loss, norm) in enumerate(rows, start=first + 1):
+            if math.isfinite(loss) and math.isfinite(norm):
+                self._skipped_in_a_row = 0
+                losses.append(loss)
+            elif self.recipe.precision == "fp16" and self._skipped_in_a_row < MOST_SKIPPED:
+                self._skipped_in_a_row += 1
+                self.skipped += 1
+                continue
+            elif not math.isfinite(loss):
+                raise Diverged(step, "the loss contains NaN or infinity")
+            else:
+                raise Diverged(step, "the gradient contains NaN or infinity")
+            self._first_loss = self._first_loss or max(loss, LEAST_LOSS)
+            if loss > EXPLODED * self._first_loss:
+                raise Diverged(step, f"the loss rose from {self._first_loss:.2g} to {loss:.2g}")
+        loss = sum(losses) / len(losses) if losses else self._first_loss
+        return loss, rows[-1][1] if math.isfinite(rows[-1][1]) else 0.0
 
     def _loss_of(self, target: Tensor, source: Tensor, times: Tensor, eps: Tensor, conditions: Conditions) -> Tensor:
         return self.loss(self.denoiser, target, source, times, eps, conditions)
 
-    def _update(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.average.update_parameters(self.denoiser)
+    def _scores(self) -> dict[str, float]:
+        """Validate; return no scores where this was given up and other processes wait for them."""
+        assert self.validate is not None
+        try:
+            return self.validate(self.averaged, self.step)
+        except Interrupted:
+            if self.processes.count == 1:
+                raise
+            return {}
 
     def _is_due(self, step: int) -> bool:
         at_end = step > 0 and (step % self.recipe.validate_every == 0 or step == self.recipe.steps)
@@ -204,8 +279,10 @@ class Fit:
             return
         started = time.monotonic()
         try:
-            scores = self.validate(self.averaged, self.step)
+            scores = self.processes.from_main(self._scores)
         except Interrupted:
+            return
+        if not scores:
             return
         if not math.isfinite(scores["loss"]):
             raise Diverged(self.step, "the validation loss contains NaN or infinity")
@@ -223,6 +300,10 @@ class Fit:
         if not all(is_finite(tensor) for tensor in tensors.values() if tensor.is_floating_point()):
             raise Diverged(self.step, "the weights contain NaN or infinity")
         facts: Facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "validated": self.validated}
+        if scaler := self._optimization.scaler.state_dict():
+            facts["scaler"] = scaler
+        if self.processes.count > 1:
+            facts["processes"] = self.processes.count
         return tensors, {**facts, "notes": dict(self.notes)}
 
     def _save(self, state: tuple[dict[str, Tensor], Facts], budget: Budget | None) -> None:
@@ -233,7 +314,8 @@ class Fit:
                 "used": budget.spent,
                 "done": self.spent,
             }
-        save_state(self.state, *state)
+        if self.processes.is_main:
+            save_state(self.state, *state)
         self._save_seconds = time.monotonic() - started
 
     def _parts(self) -> tuple[Modules, Optimizers]:

@@ -30,13 +30,16 @@ class Facts(TypedDict):
     """Plain values in a state.
 
     step: steps done. seconds: training time so far. best: the lowest validation loss so far.
-    validated: the last step that was validated. notes: values of the task, such as its data.
+    validated: the last step that was validated. notes: values of the task, such as its data. scaler: of the loss in
+    fp16. processes: how many trained together, where there were several.
     """
 
     step: int
     seconds: float
     best: float
     validated: NotRequired[int]
+    scaler: NotRequired[dict[str, int | float]]
+    processes: NotRequired[int]
     notes: NotRequired[dict[str, Any]]
 
 

@@ -1,4 +1,4 @@
-"""Measure a trained model on all held-out pairs, write the numbers into its card, and put it into the package.
+"""Measure a trained model on all held-out pairs, write the scores into its card, and put it into the package.
 
 python -m tests.recipes.ship RUN/model.safetensors PAIRS
 """
@@ -32,7 +32,7 @@ SHOWN = {
     "pencil": {"1f339": "rose", "1f353": "strawberry", "1f407": "rabbit", "1f950": "croissant", "1f3bb": "violin",
                "1fab4": "potted-plant", "1f6f7": "sled"},
 }  # fmt: skip
-"""Held-out objects whose sketches come with the package, and which the README shows."""
+"""Held-out objects whose sketches are part of the package and are shown in the README."""
 
 
 def load(pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> tuple[Tensor, Tensor]:
@@ -43,7 +43,7 @@ def load(pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> tuple[Tensor
 
 
 def translate(model: TranslationModel, source: Tensor, names: list[str], **settings: object) -> Tensor:
-    """Translate all, 16 at a time."""
+    """Translate all sources, in batches of 16."""
     plan = model.plan(**settings)
     results = []
     for first in range(0, len(source), 16):
@@ -53,7 +53,7 @@ def translate(model: TranslationModel, source: Tensor, names: list[str], **setti
 
 
 def measure(model: TranslationModel, pairs: Path) -> dict[str, dict[str, float]]:
-    """Return for each style the mean squared errors on all held-out pairs, range -1..1, and a blank page's."""
+    """Return for each style the mean squared errors of results and of a white image, on all held-out pairs, -1..1."""
     scores = {}
     for style in STYLES:
         held_out = find_pairs([pairs / style], val_share=0.0).val
@@ -68,7 +68,7 @@ def measure(model: TranslationModel, pairs: Path) -> dict[str, dict[str, float]]
 
 
 def show(model: TranslationModel, pairs: Path) -> None:
-    """Put the sketches into the package, and draw them beside results and truth."""
+    """Copy the sketches into the package, and write a sheet of sketches, results and targets."""
     names = [f"{name}-{style}.png" for style, objects in SHOWN.items() for name in objects.values()]
     shown = [(pairs / style / "val", stem) for style, objects in SHOWN.items() for stem in objects]
     files = [(folder / "A" / f"{stem}.png", folder / "B" / f"{stem}.png") for folder, stem in shown]
@@ -80,7 +80,7 @@ def show(model: TranslationModel, pairs: Path) -> None:
 
 
 def ship(file: Path, pairs: Path) -> None:
-    """Measure, write card and weights to the package, and draw the README's grid."""
+    """Measure the model, write its card and weights into the package, and write the README's sheet."""
     model = load_model(file, device="cpu")
     scores = measure(model, pairs)
     card, weights = read_model(file)
@@ -91,7 +91,7 @@ def ship(file: Path, pairs: Path) -> None:
 
 
 def register(file: Path) -> None:
-    """Write size, digest and fingerprint of the file into its table of the registry."""
+    """Write size, digest and fingerprint of the file into its entry of weights.toml."""
     registry = ROOT / "weights.toml"
     before, heading, table = registry.read_text().partition(f"[{file.stem}]\n")
     facts = {

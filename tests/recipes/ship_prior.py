@@ -1,10 +1,11 @@
-"""Measure a trained prior against held-out pictures, write the numbers into its card, and put it into the package.
+"""Measure a trained prior on held-out images, write the scores into its card, and put it into the package.
 
     python -m tests.recipes.ship_prior RUN/model.safetensors PAIRS
 
-As many pictures as are held out are sampled, as the card says. `swd` is their distance to the held-out ones, as of
-`ddbm evaluate`; that of as many training pictures is what a perfect prior would reach. `copies` is the share of samples
-that are nearer to a training picture than nine of ten held-out pictures are: 0.1 for a prior that copies nothing.
+The number of samples is the number of held-out images. `swd` is their sliced Wasserstein distance to the held-out
+images, as `ddbm evaluate` computes it; a perfect prior would reach that of the same number of training images. `copies`
+is the fraction of samples that are closer to a training image than 90 % of the held-out images are: 0.1 for a prior
+that copies no image.
 """
 
 import dataclasses
@@ -29,22 +30,22 @@ SHOWN = 40
 AT_ONCE = 16
 
 
-def swd(pictures: Tensor, targets: Tensor) -> float:
-    """Return the sliced Wasserstein distance of two sets of pictures (N, 3, H, W), -1..1."""
+def swd(images: Tensor, targets: Tensor) -> float:
+    """Return the sliced Wasserstein distance of two sets of images (N, 3, H, W), -1..1."""
     metric = SlicedWasserstein(torch.device("cpu"))
-    outputs, targets = (((side + 1) * 127.5).round().clamp(0, 255).byte() for side in (pictures, targets))
+    outputs, targets = (((side + 1) * 127.5).round().clamp(0, 255).byte() for side in (images, targets))
     metric.update(Batch(index=torch.arange(len(outputs)), outputs=outputs, targets=targets))
     return float(metric.figures()[0].value or 0)
 
 
-def nearest(pictures: Tensor, among: Tensor) -> Tensor:
-    """Return the distance (N,) of each picture to the one that is nearest to it, made 16 pixels wide."""
-    small = [F.adaptive_avg_pool2d(side, 16).flatten(1) for side in (pictures, among)]
+def nearest(images: Tensor, among: Tensor) -> Tensor:
+    """Return the distance (N,) of each image to the nearest other one, both at 16x16 pixels."""
+    small = [F.adaptive_avg_pool2d(side, 16).flatten(1) for side in (images, among)]
     return torch.cdist(*small).amin(dim=1)
 
 
 def ship(file: Path, pairs: Path) -> None:
-    """Sample, measure, write card and weights to the package, and draw the README's grid: the first samples."""
+    """Sample and measure, write card and weights into the package, and write the README's sheet of samples."""
     model = load_model(file, device="cpu")
     split = find_pairs([pairs], val_share=0.0)
     held_out, training = (

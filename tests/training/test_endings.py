@@ -169,10 +169,3 @@ def test_an_interrupted_budget_is_continued_and_a_spent_one_begins_again(root):
     assert "at most the last 1 of 1 hours" in facts["Time"]
     facts = next(run(request({"hours": 2.0}, resume=root / "run"), dry_run=True)).facts
     assert "at most 2 hours" in facts["Time"]
-
-
-def test_several_processes_are_refused(root):
-    environment = os.environ | {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
-    command = [sys.executable, "-m", "ddbm_cli", "train", str(root / "pairs"), "-o", str(root / "run")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "several processes is not supported" in done.stderr and not (root / "run").exists()

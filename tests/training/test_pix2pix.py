@@ -1,4 +1,4 @@
-"""pix2pix: the same command, another objective; two networks, and a picture in one evaluation."""
+"""pix2pix: a generator and a critic are trained by the same command, and one evaluation gives the result."""
 
 import dataclasses
 
@@ -37,7 +37,7 @@ def asked(root, output="run", steps=12, **changes):
     return request(given | {"recipe": recipe | changes.get("recipe", {})})
 
 
-def test_what_is_not_given_is_as_in_the_paper():
+def test_defaults_are_those_of_the_paper():
     made = request({"data": ["x"], "output": "y", "objective": "pix2pix", "size": 256})
     assert (made.path, made.prediction, made.network) == ("rectified", "x0", "pix2pix:depth=8")
     assert made.recipe.beta1 == 0.5 and made.recipe.ema == 0 and made.recipe.learning_rate == 2e-4
@@ -45,15 +45,15 @@ def test_what_is_not_given_is_as_in_the_paper():
     assert other.recipe.learning_rate == 1e-3 and other.recipe.beta1 == PIX2PIX["recipe"]["beta1"]
 
 
-def test_it_learns_and_draws_in_one_evaluation(root):
+def test_it_learns_and_needs_one_evaluation(root):
     list(run(asked(root, steps=150, augment=(), val_share=0.3, recipe={"learning_rate": 2e-3})))
     model = load_model(root / "run" / "model.safetensors", device="cpu")
     assert model.plan().nfe == 1 and not model.is_prior
     assert model.card.scores["mse"] < 0.5 * model.card.scores["blank_mse"]
 
 
-def test_the_image_does_not_depend_on_the_way(root):
-    """The generator looks at the source alone, so any sampler and any number of steps end at what it draws."""
+def test_the_result_does_not_depend_on_the_sampler_or_the_steps(root):
+    """The generator depends on the source alone, so any number of steps gives its output."""
     list(run(asked(root, steps=4)))
     model = load_model(root / "run" / "model.safetensors", device="cpu")
     source = torch.rand(3, 3, 16, 16) * 2 - 1
@@ -64,7 +64,7 @@ def test_the_image_does_not_depend_on_the_way(root):
         assert torch.allclose(result, wanted, atol=1e-5)
 
 
-def test_a_stopped_run_ends_in_the_same_bits(root):
+def test_a_resumed_run_is_bit_identical(root):
     list(run(asked(root)))
     for event in run(asked(root, "cut"), stop=lambda: (root / "cut" / "stop").exists()):
         if isinstance(event, Saved):
@@ -74,7 +74,7 @@ def test_a_stopped_run_ends_in_the_same_bits(root):
     assert same(weights(root / "run"), weights(root / "cut"))
 
 
-def test_its_fields_act(root):
+def test_every_field_changes_the_loss(root):
     def loss(**fields):
         torch.manual_seed(0)
         denoiser = Denoiser(Pix2PixConfig(channels=8, depth=2).create().eval(), RectifiedFlow(), TargetPrediction())
@@ -89,17 +89,17 @@ def test_its_fields_act(root):
         assert not torch.equal(loss(), loss(**change)), change
 
 
-def test_the_critic_learns_to_tell_them_apart():
+def test_the_critic_learns_to_recognise_outputs():
     torch.manual_seed(0)
     denoiser = Denoiser(Pix2PixConfig(channels=4, depth=2).create().eval(), RectifiedFlow(), TargetPrediction())
     made = Adversarial(channels=8, layers=1, l1=0.0, rate=2e-3).create(torch.device("cpu"))
     x0, source, eps = torch.randn(3, 4, 3, 16, 16)
     t = torch.full((4,), 0.5, dtype=torch.float64)
     losses = [float(made(denoiser, x0, source, t, eps).mean().detach()) for _ in range(40)]
-    assert losses[-1] > 3 * losses[0], "the generator does not move, so it looks ever less real"
+    assert losses[-1] > 3 * losses[0], "the generator is constant, so its loss must rise"
 
 
-def test_the_images_of_a_batch_do_not_know_each_other():
+def test_images_of_a_batch_do_not_affect_each_other():
     network = Pix2PixConfig(channels=8, depth=3).create().eval()
     x, time = torch.randn(3, 6, 16, 16), torch.zeros(1)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Training a prior: the same loop on pictures without sources."""
+"""Training a prior: images without sources."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_a_run_ends_with_a_prior(root):
     assert len(list((root / "run" / "samples").glob("*.png"))) == 2
 
 
-def test_what_is_not_given_is_as_for_priors(root):
+def test_defaults_of_priors(root):
     for task in ("prior", "-> cat photo"):
         asked = request({"data": ["x"], "output": "y", "task": task, "times": "uniform"})
         assert (asked.path, asked.times, asked.augment) == ("ve", "uniform", ("flip",))
@@ -52,7 +52,7 @@ def test_what_is_not_given_is_as_for_priors(root):
     assert request({"data": ["x"], "output": "y", "task": "a -> b"}).path == "vp-bridge"
 
 
-def test_sigma_data_is_that_of_the_images(root):
+def test_sigma_data_is_measured_on_the_images(root):
     list(run(prior_request(root, steps=1, val_share=0, augment=())))
     card = load_model(root / "run" / "model.safetensors", device="cpu").card
     from ddbm_cli.imaging.preprocess import Preprocess
@@ -68,7 +68,7 @@ def test_every_source_free_path_trains(root, path):
     assert all(event.loss == event.loss for event in events if isinstance(event, Stepped))
 
 
-def test_a_bridge_is_no_prior(root):
+def test_a_path_that_needs_a_source_is_refused(root):
     with pytest.raises(UsageError, match="needs a source") as caught:
         list(run(prior_request(root, path="vp-bridge")))
     assert "ve, vp, cosine" in caught.value.hint
@@ -80,7 +80,7 @@ def test_a_prior_learns(root):
     assert sum(losses[-40:]) < 0.7 * sum(losses[:40])
 
 
-def test_a_kill_costs_nothing_but_time(root):
+def test_a_killed_run_is_resumed_bit_identically(root):
     list(run(prior_request(root, "whole", steps=30, validate_every=10)))
     (root / "killed").mkdir()
     body = json.loads((root / "whole" / "config.json").read_text()) | {"output": str(root / "killed")}
@@ -102,7 +102,7 @@ def test_a_kill_costs_nothing_but_time(root):
 
 @pytest.mark.parametrize("path", [VE(), VP(), Cosine()], ids=lambda path: path.name)
 def test_log_normal_times_have_normal_log_noise_levels(path):
-    """The law of EDM, on every path: log(c / b) is N(mean, std^2)."""
+    """EDM's distribution, on every path: log(c / b) is N(mean, std^2)."""
     u = (torch.arange(2000) + 0.5) / 2000
     levels = -path.log_snr(LogNormalTimes(mean=-0.5, std=0.8).times(path, u)) / 2
     assert abs(float(levels.mean()) + 0.5) < 0.01 and abs(float(levels.std()) - 0.8) < 0.01

@@ -1,4 +1,4 @@
-"""Training: batches are functions of their step, runs go on as if never stopped, and learning happens."""
+"""Training: batches are functions of their step, resumed runs are bit-identical, and the model learns."""
 
 import json
 import os
@@ -155,7 +155,7 @@ def test_a_run_of_an_earlier_release_goes_on(root):
     assert events[0].kept == 3
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(root):
+def test_a_finished_run_is_resumed_with_more_steps(root):
     list(run(tiny_request(root)))
     events = list(run(request({"recipe": {"steps": 15}}, resume=root / "run")))
     assert [event.step for event in events if isinstance(event, Stepped)] == [13, 14, 15]
@@ -245,7 +245,7 @@ def test_an_epoch_has_every_pair_once(root):
     assert len({tuple(row.tolist()) for row in seen}) == len(pairs) == 12
 
 
-def test_augmentation_treats_both_images_alike(root):
+def test_augmentation_is_the_same_for_both_images(root):
     for file in (root / "pairs" / "A").iterdir():
         file.write_bytes((root / "pairs" / "B" / file.name).read_bytes())
     pairs = find_pairs([root / "pairs"], val_share=0).train
@@ -268,7 +268,7 @@ def test_the_learning_rate_rises_holds_and_falls():
     assert rates[:11] == sorted(rates[:11]) and rates[80:] == sorted(rates[80:], reverse=True)
 
 
-def test_a_blind_bridge_sees_the_state_alone(root):
+def test_a_blind_bridge_gets_the_state_alone(root):
     list(run(tiny_request(root, sees_source=False, path="rectified", prediction="velocity", steps=2)))
     model = load_model(root / "run" / "model.safetensors", device="cpu")
     assert model.card.network["in_channels"] == 3 and not model.is_prior and "mse" in model.card.scores

@@ -45,7 +45,7 @@ def facts_of(
     device: torch.device,
     *,
     folder: RunFolder,
-    step: int,
+    fit: Fit,
     budget: Budget | None,
     notes: Sequence[str],
     changes: Sequence[str],
@@ -54,7 +54,7 @@ def facts_of(
     """Return the resolved settings, in order, as a header shows them.
 
     Args:
-        step: done already.
+        fit: with the state that is resumed.
         notes: what the network did not get from the model that it begins with.
         changes: what differs from the run that is resumed.
         elsewhere: why the run is not in the usual folder, "" where it is.
@@ -69,13 +69,31 @@ def facts_of(
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
         "Time": _time(request, budget),
-        "Device": f"{device}, {recipe.precision}",
+        "Device": "; ".join([f"{device}, {recipe.precision}", *_computed(request, fit)]),
         "Run": str(folder.path),
-        "Resumes": f"at step {step} of {recipe.steps}" if step else "",
+        "Resumes": _resumed(recipe.steps, fit),
         "Changes": "; ".join(changes),
         "Note": "; ".join([*about, *data.pairs.notes]),
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def _computed(request: TrainRequest, fit: Fit) -> list[str]:
+    """Return how a step is computed, where not in one part by one process."""
+    count, compute = fit.processes.count, request.compute
+    each = request.recipe.batch_size // count // compute.accumulate
+    said = [f"{count} processes"] if count > 1 else []
+    said += [f"{compute.accumulate} parts of {each} pairs"] if compute.accumulate > 1 else []
+    said += ["activations are recomputed"] if compute.checkpoint_activations else []
+    return [*said, *(["compiled"] if compute.compile else [])]
+
+
+def _resumed(steps: int, fit: Fit) -> str:
+    if not fit.step:
+        return ""
+    other = fit.processes.count != fit.processes_before
+    noted = f", in {fit.processes.count} instead of {fit.processes_before} processes: the same data and noise, but sums"
+    return f"at step {fit.step} of {steps}" + (f"{noted} are rounded differently" if other else "")
 
 
 def _time(request: TrainRequest, budget: Budget | None) -> str:

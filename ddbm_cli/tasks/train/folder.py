@@ -23,7 +23,10 @@ from ddbm_cli.tasks.train.request import SETTINGS, from_stored
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
 
 DEFAULT = Path("runs/train")
-LOOSE = ("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device", "recipe", "data", "sampling")
+LOOSE = (
+    *("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device"),
+    *("recipe", "data", "sampling", "compute"),
+)
 """Fields that a resumed run may change, and with them"""
 
 CARD = ("name", "task", "licence", "data_note", "limits")

@@ -15,7 +15,7 @@ from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
-from ddbm_cli.options.train import Recipe, Sampling, TrainRequest
+from ddbm_cli.options.train import Compute, Recipe, Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_kind
 
@@ -164,7 +164,7 @@ def _known(body: dict[str, Any], file: Path) -> dict[str, Any]:
     Raises:
         UsageError: one is unknown, or is in the wrong table.
     """
-    tables: dict[str, type] = {"recipe": Recipe, "sampling": Sampling}
+    tables: dict[str, type] = {"recipe": Recipe, "compute": Compute, "sampling": Sampling}
     fields = {table: {field.name for field in dataclasses.fields(kind)} for table, kind in tables.items()}
     top = {field.name for field in dataclasses.fields(TrainRequest)} - {"resume"}
     for name in body:
@@ -196,7 +196,7 @@ def _settings_of(file: Path) -> dict[str, Any]:
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**below, **above}
-    for table in ("recipe", "sampling"):
+    for table in ("recipe", "compute", "sampling"):
         if table in below and table in above:
             merged[table] = {**below[table], **above[table]}
     return merged

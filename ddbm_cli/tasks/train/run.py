@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed, Trained
@@ -34,6 +35,7 @@ from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.tasks.train.validation import Validation
 from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
+from ddbm_cli.training.processes import connected
 
 TrainEvent = Planned | Stepped | Validated | Saved | Noticed | Trained
 
@@ -42,6 +44,8 @@ def run(
     request: TrainRequest, *, stop: Callable[[], bool] = lambda: False, dry_run: bool = False
 ) -> Iterator[TrainEvent]:
     """Train, or resume training; yields what happens.
+
+    Where a launcher started several processes, each calls this, and the main one alone writes files.
 
     Args:
         request: what to train. Where its folder holds the very same run, that run is resumed.
@@ -54,6 +58,7 @@ def run(
     """
     began = time.monotonic()
     device = choose_device(request.device)
+    processes = connected(device)
     loss = build(OBJECTIVES, request.objective, what="objective")
     distribution = build(TIME_DISTRIBUTIONS, request.times, what="time distribution")
     data = load_data(request, exclude=(request.resume or request.output or DEFAULT,))
@@ -73,7 +78,8 @@ def run(
         notes: list[str] = []
         if request.start_from is not None and not folder.state.exists():
             notes = start_from(denoiser.network, locate(request.start_from))
-        if not dry_run:
+        held.callback(processes.end)
+        if not dry_run and processes.is_main:
             folder = held.enter_context(claimed(request, images))
         fit = Fit(
             denoiser,
@@ -83,6 +89,8 @@ def run(
             loss=loss.create(device),
             state=folder.state,
             from_noise=request.is_prior,
+            compute=request.compute,
+            processes=processes,
         )
         budget = _budget(request, fit, began)
         facts = facts_of(
@@ -92,7 +100,7 @@ def run(
             denoiser,
             device,
             folder=folder,
-            step=fit.step,
+            fit=fit,
             budget=budget,
             notes=notes,
             changes=differs,
@@ -103,12 +111,19 @@ def run(
             return
         fit.notes["seen"] = joined(_seen(fit, folder), splits)
         card = dataclasses.replace(card, seen=fit.notes["seen"])
+        planned = Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
+        if not processes.is_main:
+            fit.validate = _by_main if len(data.held_out) else None
+            yield planned
+            yield from fit.run(stop=stop, budget=budget)
+            yield trained(request, folder, fit)
+            return
         results = Results(folder.results, step=fit.step)
         validation = Validation(request, card, data.held_out, results=results, samples=folder.samples, stop=stop)
         if len(data.held_out):
             fit.validate, fit.validation_size = validation, validation.size
         write_config(folder, request, images)
-        yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
+        yield planned
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
                 write_model(folder.best, validation.card(fit), _weights(fit))
@@ -117,7 +132,14 @@ def run(
             yield event
             for error in batches.new_failures():
                 yield Noticed(message=f"{error.message}; another pair is used instead", hint=error.hint)
+        if fit.skipped:
+            yield Noticed(message=f"{fit.skipped} steps were skipped: their gradient was not finite in fp16")
         yield trained(request, folder, fit)
+
+
+def _by_main(denoiser: Denoiser, step: int) -> dict[str, float]:
+    """Stand for a validation, which the main process does."""
+    raise AssertionError
 
 
 def _check_size(request: TrainRequest, multiple: int) -> None:

@@ -58,7 +58,7 @@ def current(body: dict[str, Any], file: Path) -> dict[str, Any]:
     Raises:
         UsageError: a table is something else, or a field has both its old and its current name.
     """
-    for table in ("recipe", "sampling"):
+    for table in ("recipe", "compute", "sampling"):
         if not isinstance(body.get(table, {}), dict):
             raise UsageError(f"{file}: '{table}' is not a table", hint=f"write [{table}], and its fields below it")
     recipe: dict[str, Any] = {}

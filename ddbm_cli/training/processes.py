@@ -1,0 +1,118 @@
+"""Several processes that train one model, as `torchrun` and `accelerate launch` start them.
+
+Every process holds the whole model and its own rows of each batch; gradients are averaged (torch's
+DistributedDataParallel, set up by accelerate). The main process alone writes files and validates. A single process
+needs no accelerate.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from ddbm_cli.foundation.errors import UsageError
+
+T = TypeVar("T")
+
+WAIT = timedelta(days=1)
+"""How long processes wait for the main one, which may be validating."""
+
+
+@dataclass
+class Processes:
+    """The processes of a training; by default this one alone.
+
+    Attributes:
+        count: how many there are.
+        rank: which of them this one is; 0 is the main process.
+    """
+
+    count: int = 1
+    rank: int = 0
+    _accelerator: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def rows(self, size: int) -> slice:
+        """Return this process's rows of a batch of `size` rows.
+
+        Raises:
+            UsageError: the batch cannot be divided equally.
+        """
+        if size % self.count:
+            raise UsageError(
+                f"batches of {size} cannot be divided among {self.count} processes",
+                hint=f"use a multiple: --batch-size {-(-size // self.count) * self.count}",
+            )
+        each = size // self.count
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module with gradients averaged over the processes."""
+        return module if self.count == 1 else cast(nn.Module, self._accelerator.prepare_model(module))
+
+    def without_exchange(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which the gradients of a wrapped module are not exchanged."""
+        return nullcontext() if self.count == 1 else self._accelerator.no_sync(module)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over the processes."""
+        return values if self.count == 1 else cast(Tensor, self._accelerator.reduce(values, reduction="mean"))
+
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process."""
+        if self.count == 1:
+            return flag
+        return bool(self.mean(torch.tensor([float(flag)], device=self._accelerator.device)).item())
+
+    def from_main(self, compute: Callable[[], T]) -> T:
+        """Return what the main process computes; it raises an error there alone."""
+        if self.count == 1:
+            return compute()
+        from accelerate.utils import broadcast_object_list
+
+        values: list[Any] = [compute() if self.is_main else None]
+        return cast(T, broadcast_object_list(values)[0])
+
+    def end(self) -> None:
+        """Close the connections."""
+        if self.count > 1:
+            self._accelerator.end_training()
+
+
+def connected(device: torch.device) -> Processes:
+    """Connect to the other processes, if a launcher started several.
+
+    Raises:
+        UsageError: accelerate is not installed, or the launcher's variables are incomplete.
+    """
+    if _number("WORLD_SIZE", 1) <= 1:
+        return Processes()
+    try:
+        from accelerate import Accelerator, InitProcessGroupKwargs
+    except ImportError:
+        raise UsageError(
+            "training in several processes needs accelerate", hint="pip install 'ddbm-cli[train]'"
+        ) from None
+    try:
+        made = Accelerator(
+            cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)]
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"the processes cannot be connected: {str(error).splitlines()[0]}",
+            hint="start them with torchrun or accelerate launch",
+        ) from None
+    return Processes(made.num_processes, made.process_index, made)
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip()
+    return int(text) if text.isdecimal() else default

@@ -1,0 +1,234 @@
+"""How a step is computed: parts, processes, number types and recomputed activations change no more than rounding."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.events import Noticed, Stepped
+from ddbm_cli.tasks.train import request, run
+from tests.tiny import write_pairs
+from tests.training.test_training import NETWORK, SMALLEST, same, tiny_request, weights
+
+STEPS = 50
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_pairs(tmp_path / "pairs", 12)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of one process, in one part."""
+    root = tmp_path_factory.mktemp("whole")
+    write_pairs(root / "pairs", 12)
+    losses = [event.loss for event in run(tiny_request(root, steps=STEPS, lr_decay_fraction=0.0)) if is_step(event)]
+    return root, losses
+
+
+def is_step(event):
+    return isinstance(event, Stepped)
+
+
+def networks(folder):
+    return {
+        name: value.double() for name, value in weights(folder).items() if name.startswith(("network.", "average."))
+    }
+
+
+def scores(folder):
+    """The validation losses and errors of a run, by step."""
+    rows = [line.split(",") for line in (folder / "results.csv").read_text().splitlines()[1:]]
+    return {int(step): [float(value) for value in values] for step, *values in rows}
+
+
+def follows(first, second):
+    """Whether the models of two runs give the same validation results within 1e-4, at every step that both validated.
+
+    Weights are not compared one by one: a normalisation cancels some biases, and AdamW moves those by rounding errors.
+    """
+    one, other = scores(first), scores(second)
+    steps = one.keys() & other.keys()
+    return STEPS in steps and all(one[step] == pytest.approx(other[step], rel=1e-4) for step in steps)
+
+
+def launched(root, *arguments, count=2):
+    """Start `ddbm train` in several processes, as torchrun does."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    processes = []
+    for rank in range(count):
+        numbers = {"WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+        environment = os.environ | {name: str(value) for name, value in (numbers | place).items()}
+        command = [sys.executable, "-m", "ddbm_cli", "train", *map(str, arguments), "-d", "cpu", "--json"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, env=environment, cwd=root, **pipes))
+    return processes
+
+
+def ended(processes):
+    """Wait for all processes; return the events of the main one."""
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    assert all(not out for out, _ in outputs[1:]), "the main process alone reports"
+    return [json.loads(line) for line in outputs[0][0].splitlines()]
+
+
+def options(output, steps=STEPS):
+    numbers = {"--size": 16, "--val-share": 0.3, "-b": 4, "--steps": steps, "--save-every": 5, "--validate-every": 6}
+    more = [text for pair in (numbers | {"--warmup": 2, "--lr-decay-fraction": 0.0}).items() for text in pair]
+    return ["pairs", "-o", output, "--network", NETWORK, *more]
+
+
+def test_parts_of_a_batch_follow_the_whole(root, whole):
+    events = list(run(tiny_request(root, "parts", steps=STEPS, lr_decay_fraction=0.0, compute={"accumulate": 2})))
+    assert follows(whole[0] / "run", root / "parts")
+    losses = [event.loss for event in events if is_step(event)]
+    assert losses == pytest.approx(whole[1], rel=1e-4)
+    assert "2 parts of 2 pairs" in events[0].facts["Device"]
+
+
+def test_recomputed_activations_are_bit_equal(root, whole):
+    compute = {"checkpoint_activations": True}
+    list(run(tiny_request(root, "recomputed", steps=STEPS, lr_decay_fraction=0.0, compute=compute)))
+    assert same(weights(whole[0] / "run"), weights(root / "recomputed"))
+
+
+def test_activations_are_not_kept(root):
+    from ddbm_cli.foundation.settings import build
+    from ddbm_cli.networks import NETWORKS
+    from ddbm_cli.training import optimization
+
+    def kept_bytes(recompute):
+        network = build(NETWORKS, NETWORK, what="network").create()
+        if recompute:
+            optimization._recompute(network)
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.nbytes) or x, lambda x: x):
+            network(torch.randn(2, 6, 16, 16), torch.rand(2)).sum()
+        return sum(sizes)
+
+    assert kept_bytes(True) < 0.5 * kept_bytes(False)
+
+
+def test_two_processes_follow_one(root, whole):
+    events = ended(launched(root, *options("two")))
+    assert follows(whole[0] / "run", root / "two")
+    losses = [event["loss"] for event in events if event["event"] == "stepped"]
+    assert losses == pytest.approx(whole[1], rel=1e-4)
+    assert "2 processes" in events[0]["facts"]["Device"]
+
+
+def test_a_run_is_resumed_by_another_number_of_processes(root, whole):
+    ended(launched(root, *options("run", steps=20)))
+    asked = request({"recipe": {"steps": STEPS}}, resume=root / "run")
+    first, *_ = events = list(run(asked))
+    assert "in 1 instead of 2 processes" in first.facts["Resumes"]
+    assert follows(whole[0] / "run", root / "run") and events[-1].step == STEPS
+
+
+def test_a_kill_of_two_processes_changes_nothing(root):
+    ended(launched(root, *options("undisturbed", steps=20)))
+    processes = launched(root, *options("killed", steps=20))
+    for line in processes[0].stdout:
+        if '"stepped"' in line and '"step": 12,' in line:
+            break
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    ended(launched(root, "--resume", "killed"))
+    assert same(weights(root / "undisturbed"), weights(root / "killed"))
+
+
+def test_a_signal_to_one_process_saves_the_run(root):
+    processes = launched(root, *options("run", steps=5000))
+    for line in processes[0].stdout:
+        if '"stepped"' in line:
+            break
+    processes[1].send_signal(signal.SIGTERM)
+    codes = [process.wait(timeout=120) for process in processes if process.communicate()]
+    assert codes == [130, 130] and (root / "run" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"compute": {"accumulate": 3}}, "4 pairs cannot be divided into 3 equal parts"),
+        (
+            {"objective": "pix2pix", "network": "pix2pix:channels=8,depth=3", "compute": {"accumulate": 2}},
+            "one process",
+        ),
+        ({"network": "pix2pix:channels=8,depth=3", "compute": {"checkpoint_activations": True}}, "no blocks"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_computed_is_refused(root, changes, message):
+    with pytest.raises(UsageError, match=message):
+        list(run(tiny_request(root, **changes)))
+
+
+def test_half_precision_is_scaled_and_resumed(root):
+    """fp16 learns as fp32 does, its scale is part of the state, and overflowing steps are skipped and counted."""
+    list(run(tiny_request(root, "single", steps=40, network=SMALLEST)))
+    list(run(tiny_request(root, "half", steps=40, network=SMALLEST, precision="fp16")))
+    single, half = networks(root / "single"), networks(root / "half")
+    assert not same(single, half)
+    assert all((single[name] - half[name]).norm() < 0.1 * single[name].norm() + 0.05 for name in single)
+    stopping = tiny_request(root, "cut", steps=40, network=SMALLEST, precision="fp16")
+    list(run(stopping, stop=lambda: (root / "cut" / "samples").exists()))
+    list(run(request({}, resume=root / "cut")))
+    assert same(weights(root / "half"), weights(root / "cut"))
+
+
+def test_steps_that_overflow_are_skipped_and_counted(root, monkeypatch):
+    from ddbm_cli.training import loop, optimization
+
+    monkeypatch.setattr(optimization, "FIRST_SCALE", 2.0**40)
+    events = list(run(tiny_request(root, steps=40, network=SMALLEST, precision="fp16")))
+    assert any(isinstance(event, Noticed) and "were skipped" in event.message for event in events)
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 2)
+    with pytest.raises(Exception, match="diverged"):
+        list(run(tiny_request(root, "worse", steps=40, network=SMALLEST, precision="fp16")))
+
+
+def test_the_norm_of_the_gradient_is_reported(root):
+    events = [event for event in run(tiny_request(root, steps=3)) if is_step(event)]
+    assert all(event.gradient_norm > 0 for event in events)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_follows_the_plain_one(root):
+    list(run(tiny_request(root, "plain", steps=20)))
+    list(run(tiny_request(root, "compiled", steps=20, compute={"compile": True})))
+    assert follows(root / "plain", root / "compiled")
+
+
+@pytest.mark.gpu
+def test_no_step_waits_for_the_device(root):
+    from itertools import islice
+
+    def no_waiting(asked):
+        events = run(asked)
+        list(islice((event for event in events if is_step(event)), 1))
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            fit = events.gi_frame.f_locals["fit"]
+            for step in range(fit.step, fit.step + 5):
+                fit._optimization.gradient(fit.batches[step], step)
+                fit._optimization.update(1e-4)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    no_waiting(
+        request({"data": [root / "pairs"], "output": root / "gpu", "network": NETWORK, "size": 16, "device": "cuda"})
+    )
