@@ -1,0 +1,7 @@
+"""Drawings as people have them, brought to what a model expects: one step per file, pure functions on arrays."""
+
+from ddbm_cli.imaging.preparing.drawing import Part, Prepared, Steps, prepare
+from ddbm_cli.imaging.preparing.expects import Expects
+from ddbm_cli.imaging.preparing.findings import Finding
+
+__all__ = ["Expects", "Finding", "Part", "Prepared", "Steps", "prepare"]

@@ -1,0 +1,244 @@
+"""From a drawing as people have it to images as the model was trained on.
+
+    1. light     divide by the brightness of the paper                       light.py
+    2. page      find the sheet's sides in a photograph, and straighten it   page.py, frame.py
+    3. polarity  exchange light and dark of white lines on black             polarity.py
+    4. grain     make the paper white                                        lines.py
+    5. objects   find what is drawn, and what of it belongs together         objects.py
+    6. crop      to each object, with the margin of the training images
+    7. lines     strengthen what is faint or thin; ink becomes grey          lines.py
+
+Steps 1 to 5 look at a small copy of the image; what is cut out comes from the image itself. An image that has nothing
+to mend is not touched.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ddbm_cli.imaging.preparing import lines
+from ddbm_cli.imaging.preparing.arrays import Floats, lowest, picture, pixels, spread
+from ddbm_cli.imaging.preparing.expects import Expects
+from ddbm_cli.imaging.preparing.findings import Finding
+from ddbm_cli.imaging.preparing.frame import EDGE, Box, Frame
+from ddbm_cli.imaging.preparing.light import COARSE, even, ground_of, paper_of
+from ddbm_cli.imaging.preparing.objects import Region, objects, regions, whole
+from ddbm_cli.imaging.preparing.page import find_page
+from ddbm_cli.imaging.preparing.polarity import inverted, is_inverted
+
+LOOKED_AT = 480
+"""Longer side of the copy that is looked at, in pixels, at most."""
+
+DETAIL = 4
+"""Prepared images have about this many times the model's size."""
+
+WHITE = 0.975
+"""Brightness of paper that needs no mending."""
+
+CENTRED = 0.12
+"""Distance of a drawing's middle from the image's that needs no mending, as a fraction of the longer side."""
+
+FILLING = 0.8
+"""Longer side of a drawing that needs no cropping, as a fraction of the image's longer side."""
+
+SMALL = 0.35
+"""The same for a drawing that needs nothing else: small objects were trained on as well."""
+
+FAINT = 0.45
+"""Strength of lines that need no mending, as a fraction of that of the training images."""
+
+PAPER = 0.5
+"""Fraction of a drawing that is paper, at least."""
+
+SOLID = 0.3
+"""Fraction of a drawing's box that is filled, from which it is no line art."""
+
+MOST_OBJECTS = 64
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which steps may be done. forced: also for images that look like photographs, and for lines that are strong."""
+
+    page: bool = True
+    light: bool = True
+    crop: bool = True
+    strengthen: bool = True
+    split: bool = True
+    forced: bool = False
+
+
+class Part(NamedTuple):
+    """One object: a square image (RGB), and where it lies on the page, in the pixels of the page."""
+
+    image: Image.Image
+    box: Box
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of an image.
+
+    parts: the images for the model; none if the image is to be used as it is. page: width and height of what the parts
+    lie on. notes: what was done. findings: what is left that the model does not expect.
+    """
+
+    parts: tuple[Part, ...] = ()
+    page: tuple[float, float] = (0.0, 0.0)
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Prepared:
+    """Bring an image to what a model for line art expects.
+
+    Args:
+        image: upright, RGB or RGBA.
+        expects: what the model was trained on. size: the side of its square, in pixels.
+    """
+    flat, notes = _on_white(image)
+    scale = max(1, -(-max(flat.size) // LOOKED_AT))
+    copy = flat.reduce(scale) if scale > 1 else flat
+    small = pixels(copy)
+    negative = is_inverted(small)
+    if negative:
+        flat, small = picture(inverted(pixels(flat))), inverted(small)
+        copy = picture(small)
+        notes.append("inverted")
+    paper, corners = None, None
+    if not _is_white(small):
+        corners = find_page(ground_of(small)) if steps.page and not negative else None
+        paper = paper_of(small) if steps.light else None
+    frame = Frame(flat, None if corners is None else corners * np.array(flat.size))
+    notes += ["page straightened"] if corners is not None else []
+    notes += ["light evened"] if paper is not None else []
+    width, height = frame.size
+    seen = small if paper is None else even(small, paper)
+    if corners is not None:
+        page = Frame(copy, corners * np.array(copy.size))
+        seen = page.cut((0, 0, *page.size), LOOKED_AT, paper)
+    dark = lines.darkness(seen)
+    threshold = lines.floor(dark)
+    found = regions(dark, threshold, edge=0 if corners is None else 2 + round(EDGE * max(dark.shape)))
+    if not found:
+        return Prepared(findings=(EMPTY,))
+    if not steps.forced and _is_photograph(dark, threshold, found, size):
+        return Prepared(findings=(PHOTOGRAPH,))
+    zoom = max(width, height) / max(dark.shape)
+    around = whole(found)
+    groups = [around]
+    if steps.split and _thin_at(around, seen, threshold, expects, size):
+        groups = objects(found)
+        groups = groups if expects.objects < len(groups) <= MOST_OBJECTS else [around]
+    square = abs(width / height - 1) < 0.05
+    clean = not notes and len(groups) == 1 and not _to_crop(around, dark.shape, SMALL if square else FILLING)
+    if clean and not _to_strengthen(seen, threshold, expects, size, steps):
+        return Prepared()
+    notes += [f"{len(groups)} objects"] if len(groups) > 1 else []
+    parts, gains = [], []
+    for group in groups:
+        crop = steps.crop and (len(groups) > 1 or _to_crop(group, dark.shape, FILLING) or corners is not None)
+        box = _square(group, zoom, expects.margin) if crop else _whole_box(width, height)
+        made, gain = _part(frame, box, size, paper, expects, steps)
+        parts.append(Part(made, box))
+        gains.append(gain)
+        notes += ["cropped to the drawing"] if crop and len(groups) == 1 else []
+    if max(gains) > 1.05:
+        notes.append(f"lines strengthened {max(gains):.1f} times")
+    return Prepared(tuple(parts), (width, height), tuple(notes))
+
+
+def _on_white(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return an image on white paper; a drawing in white on a transparent ground is drawn in black."""
+    if image.mode != "RGBA":
+        return image.convert("RGB"), []
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(image.convert("RGB"), mask=image)
+    alpha = np.asarray(image.getchannel("A"))
+    if (alpha < 128).mean() > PAPER and np.asarray(flat.reduce(max(1, max(flat.size) // 256))).min() > 235:
+        black = Image.new("RGB", image.size, "white")
+        black.paste(Image.new("RGB", image.size, "black"), mask=image.getchannel("A"))
+        return black, ["white lines drawn in black"]
+    return flat, []
+
+
+def _is_white(small: Floats) -> bool:
+    """Return whether the paper is white: half of all pixels, and nearly all of the border."""
+    light = lowest(small)
+    border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    return bool(np.median(light) >= WHITE and (border >= WHITE).mean() >= 0.9)
+
+
+def _is_photograph(dark: Floats, threshold: float, found: list[Region], size: int) -> bool:
+    """Return whether there is little paper, or large areas are filled."""
+    around = whole(found)
+    inside = dark[around.top : around.bottom, around.left : around.right] > threshold
+    if (dark > threshold).mean() > PAPER:
+        return True
+    reach = max(1, round(1.5 * around.extent / size))
+    return bool((spread(inside.astype(np.float32), reach, np.minimum) > 0).mean() > SOLID)
+
+
+def _drawn(seen: Floats, region: Region, threshold: float) -> Floats:
+    cut = seen[region.top : region.bottom, region.left : region.right]
+    return lines.without_grain(cut, threshold)
+
+
+def _thin_at(around: Region, seen: Floats, threshold: float, expects: Expects, size: int) -> bool:
+    """Return whether lines are thinner than they should be if all that is drawn fills the model's square."""
+    return lines.strength(_drawn(seen, around, threshold), size) < 0.75 * _target(seen, around, threshold, expects)
+
+
+def _target(seen: Floats, around: Region, threshold: float, expects: Expects) -> float:
+    coloured = lines.saturation(_drawn(seen, around, threshold)) > lines.COLOURED
+    return lines.of_width(expects.line_width) * (lines.PENCIL if coloured else 1)
+
+
+def _to_strengthen(seen: Floats, threshold: float, expects: Expects, size: int, steps: Steps) -> bool:
+    around = Region(0, 0, seen.shape[1], seen.shape[0], 0)
+    least = _target(seen, around, threshold, expects) * (0.97 if steps.forced else FAINT)
+    return steps.strengthen and lines.strength(_drawn(seen, around, threshold), size) < least
+
+
+def _to_crop(around: Region, shape: tuple[int, ...], filling: float) -> bool:
+    """Return whether a drawing is too small in its image, or far from the middle."""
+    longer = max(shape[:2])
+    x, y = (around.left + around.right) / 2 - shape[1] / 2, (around.top + around.bottom) / 2 - shape[0] / 2
+    return around.extent < filling * longer or max(abs(x), abs(y)) > CENTRED * longer
+
+
+def _square(region: Region, zoom: float, margin: float) -> Box:
+    """Return the square around a region, in the pixels of the page."""
+    half = region.extent * zoom / (1 - 2 * margin) / 2
+    x, y = (region.left + region.right) / 2 * zoom, (region.top + region.bottom) / 2 * zoom
+    return x - half, y - half, x + half, y + half
+
+
+def _whole_box(width: float, height: float) -> Box:
+    half = max(width, height) / 2
+    return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
+
+
+def _part(
+    frame: Frame, box: Box, size: int, paper: Floats | None, expects: Expects, steps: Steps
+) -> tuple[Image.Image, float]:
+    """Return the image of one object, and the factor by which its lines were strengthened."""
+    cut = frame.cut(box, DETAIL * size, paper)
+    cut = lines.without_grain(cut, lines.floor(lines.darkness(cut)))
+    coloured = lines.saturation(cut) > lines.COLOURED
+    cut = cut if coloured or paper is None else lines.grey(cut)
+    target = lines.of_width(expects.line_width) * (lines.PENCIL if coloured else 1)
+    faint = steps.forced or paper is not None or lines.strength(cut, size) < FAINT * target
+    if not (steps.strengthen and faint):
+        return picture(cut), 1.0
+    cut, gain = lines.strengthened(cut, size, target)
+    return picture(cut), gain
+
+
+EMPTY = Finding("empty", "no lines found: the image is empty", "check the image; --prepare none uses it as it is")
+PHOTOGRAPH = Finding(
+    "photograph", "looks like a photograph, and the model expects line art", "pass --prepare sketch if it is a drawing"
+)
+assert COARSE

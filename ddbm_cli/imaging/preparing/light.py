@@ -1,0 +1,38 @@
+"""Uneven light: the brightness of the paper at every place, and an image divided by it."""
+
+import numpy as np
+from PIL import Image
+
+from ddbm_cli.imaging.preparing.arrays import Floats, blur, closing, resized
+
+COARSE = 4
+"""The paper's brightness is computed at this fraction of the size."""
+
+WIDEST = 0.07
+"""Half the width of what counts as drawn and not as paper, as a fraction of the longer side."""
+
+
+def paper_of(values: Floats) -> Floats:
+    """Return the brightness of the paper (h, w, 3), at a fraction of the size of `values` (H, W, 3).
+
+    What is darker than its surroundings and narrow is drawn; the rest is paper, however the light changes on it.
+    """
+    small = _reduced(values)
+    reach = max(2, round(WIDEST * max(small.shape[:2])))
+    return np.maximum(blur(closing(blur(small, 1), reach), 1), 1 / 255)
+
+
+def ground_of(values: Floats) -> Floats:
+    """Return the image without its lines (h, w, 3), for finding the page: as `paper_of`, but with edges kept sharp."""
+    return closing(_reduced(values), 3)
+
+
+def even(values: Floats, paper: Floats) -> Floats:
+    """Return (H, W, 3) divided by the paper's brightness at any size: paper becomes white, whatever its colour."""
+    ratio: Floats = values / resized(paper, (values.shape[1], values.shape[0]))
+    return ratio.clip(0, 1)
+
+
+def _reduced(values: Floats) -> Floats:
+    size = (max(1, values.shape[1] // COARSE), max(1, values.shape[0] // COARSE))
+    return resized(values, size, Image.Resampling.BOX)

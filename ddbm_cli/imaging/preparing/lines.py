@@ -1,0 +1,112 @@
+"""Lines: how dark they are, without the grain of the paper, and strengthened where they are faint or thin."""
+
+import numpy as np
+from PIL import Image
+
+from ddbm_cli.imaging.preparing.arrays import Floats, highest, lowest, resized, spread
+
+LEAST = 0.06
+"""Darkness below which nothing is drawn, where the paper has no grain."""
+
+COLOURED = 0.12
+"""Saturation from which a drawing counts as coloured; paper and ink have less."""
+
+PENCIL = 0.78
+"""Darkness of coloured lines, as a fraction of that of ink."""
+
+MOST = 30.0
+"""Largest factor by which lines are strengthened."""
+
+
+def darkness(values: Floats) -> Floats:
+    """Return how dark (H, W, 3) is in its darkest channel, (H, W), 0 for white."""
+    dark: Floats = 1 - lowest(values)
+    return dark
+
+
+def grain(dark: Floats) -> float:
+    """Return the standard deviation of the paper's darkness, from the half of the pixels that are next to its level."""
+    sample = dark[:: max(1, dark.shape[0] // 200), :: max(1, dark.shape[1] // 200)]
+    level = np.median(sample)
+    return float(1.4826 * np.median(np.abs(sample - level)))
+
+
+def floor(dark: Floats) -> float:
+    """Return the darkness up to which pixels are paper."""
+    sample = dark[:: max(1, dark.shape[0] // 200), :: max(1, dark.shape[1] // 200)]
+    return max(LEAST, float(np.median(sample)) + 4 * grain(dark))
+
+
+def without_grain(values: Floats, threshold: float) -> Floats:
+    """Return (H, W, 3) with white paper: what is less dark than the threshold becomes white, without a step."""
+    dark = darkness(values)
+    kept = dark * np.clip((dark - threshold) / max(threshold, 1e-6) + 0.5, 0, 1)
+    return 1 - (1 - values) * (kept / np.maximum(dark, 1e-6))[..., None]
+
+
+def strength(values: Floats, size: int) -> float:
+    """Return the mean darkness at the model's size of what is drawn, weighted by itself; 0 for an empty image.
+
+    A black line of width w has `of_width(w)`, whatever its length.
+    """
+    dark = darkness(_fitted(values, size))
+    dark = dark[dark > LEAST / 2]
+    return float((dark**2).sum() / dark.sum()) if dark.size else 0.0
+
+
+def of_width(width: float) -> float:
+    """Return the strength of a black line of a width, in pixels of the model, averaged over its positions."""
+    return 0.98 * (width * (1 - width / 3) if width <= 1 else 1 - 1 / (3 * width))
+
+
+def width_of(strength: float) -> float:
+    """Return the width of a black line of a strength; the inverse of `of_width`."""
+    share = min(strength / 0.98, 0.99)
+    return 1.5 * (1 - np.sqrt(1 - 4 * share / 3)) if share <= 2 / 3 else 1 / (3 * (1 - share))
+
+
+def saturation(values: Floats) -> float:
+    """Return the mean saturation of what is drawn, weighted by its darkness, 0..1."""
+    dark = darkness(values)
+    spread_of_channels = highest(values) - lowest(values)
+    weight = float((dark**2).sum())
+    return float((spread_of_channels * dark).sum() / weight) if weight else 0.0
+
+
+def strengthened(values: Floats, size: int, target: float) -> tuple[Floats, float]:
+    """Return (H, W, 3) with lines as strong as the target at the model's size, and the factor.
+
+    Darkness is multiplied, which keeps hues; where lines are black already and still too thin, they are widened.
+    """
+    first = strength(values, size)
+    if not first or first >= target:
+        return values, 1.0
+    for widened in range(8):
+        gain = 1.0
+        for _ in range(6):
+            made = _multiplied(values, gain)
+            reached = strength(made, size)
+            if reached >= 0.97 * target or gain >= MOST:
+                break
+            gain = min(MOST, gain * max(1.05, target / max(reached, 1e-6)))
+        if reached >= 0.9 * target or widened == 7:
+            break
+        values = spread(values, 1, np.minimum)
+    return made, target / first
+
+
+def _multiplied(values: Floats, gain: float) -> Floats:
+    """Return (H, W, 3) with its darkness multiplied; where that would exceed black, the pixel is as dark as possible."""
+    dark = np.maximum(darkness(values), 1e-6)
+    return 1 - (1 - values) * np.minimum(gain, 1 / dark)[..., None]
+
+
+def grey(values: Floats) -> Floats:
+    """Return (H, W, 3) without colour."""
+    return np.repeat(1 - darkness(values)[..., None], 3, axis=2)
+
+
+def _fitted(values: Floats, size: int) -> Floats:
+    scale = size / max(values.shape[:2])
+    shape = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale)))
+    return values if shape == values.shape[1::-1] else resized(values, shape, Image.Resampling.BOX)
