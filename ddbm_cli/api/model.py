@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from ddbm_cli.tasks.making import Loaded, Maker
 from ddbm_cli.tasks.request import TranslateRequest
 from ddbm_cli.tasks.work import auto_batch_size
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Called after every network evaluation of a batch, with the number of those done and of all."""
 
@@ -269,14 +270,14 @@ def _make(maker: Maker, batches: Sequence[Sequence[Loaded]], progress: Progress 
 
 
 def _reported(
-    calls: Generator[Evaluation, None, Tensor], total: int, progress: Progress | None, done: int = 0
-) -> Generator[Evaluation, None, Tensor]:
+    calls: Generator[Evaluation, None, T], total: int, progress: Progress | None, done: int = 0
+) -> Generator[Evaluation, None, T]:
     """Pass evaluations on, and report each."""
     while True:
         try:
             call = next(calls)
         except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            return cast(T, stop.value)
         if progress:
             progress(done + call.nfe, total)
         yield call

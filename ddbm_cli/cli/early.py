@@ -20,8 +20,10 @@ def translate(request: Any) -> None:
     from ddbm_cli.imaging.naming import Naming
     from ddbm_cli.imaging.selection import Selection
     from ddbm_cli.methods import method_of
+    from ddbm_cli.options.prepare import read_prepare
 
     device(request.device)
+    read_prepare(request.prepare)
     method = method_of(request)
     plan = plan_jobs(
         request.source,

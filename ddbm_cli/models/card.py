@@ -16,6 +16,7 @@ from typing_extensions import TypedDict  # of typing, but pydantic requires this
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.registry.card_format import FORMAT, OLDEST, upgrade
 from ddbm_cli.registry.header import HEADER_KEY
@@ -49,6 +50,7 @@ class ModelCard:
     condition_dropout: fraction of the training steps without source, without class and without both, which
         classifier-free guidance needs; 0 if there were none.
     preprocess: how pixels become the network's input and back.
+    expects: what the sources of the training look like, so that others can be prepared; None: not stated.
     defaults: how to sample by default: sampler, grid, start, steps.
     clip: limit estimates of x_0 to -1..1 while sampling.
     licence, data, limits: words for the user. training, scores: facts and held-out results.
@@ -63,6 +65,7 @@ class ModelCard:
     prediction: Setting
     preprocess: Preprocess
     defaults: Defaults
+    expects: Expects | None = None
     kind: Literal["bridge", "prior"] = "bridge"
     concat_source: bool = True
     inpainting: bool = False

@@ -168,6 +168,16 @@ Fit = Annotated[
     Field("How an image becomes the model's square.", metavar="HOW", unset=FROM_CARD, panel=IMAGE),
 ]
 
+Prepare = Annotated[
+    str,
+    Field(
+        "How inputs are prepared: auto does what the model's card asks for, sketch treats every input as a drawing "
+        "(sketch:line_width=1,crop=no), none changes nothing.",
+        metavar="HOW",
+        panel=IMAGE,
+    ),
+]
+
 
 @settings
 class ModelOptions:

@@ -15,6 +15,7 @@ from ddbm_cli.options.groups import (
     ModelOptions,
     NoiseName,
     Overwrite,
+    Prepare,
     Recursive,
     SamplingOptions,
 )
@@ -75,6 +76,7 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
         ),
     ] = None
     noise_name: NoiseName = None
+    prepare: Prepare = "auto"
     fit: Fit = None
     spread: Annotated[
         bool,

@@ -16,6 +16,7 @@ from ddbm_cli.options.groups import (
     Fit,
     ModelOptions,
     NoiseName,
+    Prepare,
     Recursive,
     SamplingOptions,
 )
@@ -79,6 +80,23 @@ class TranslateOptions(FolderOptions, ConditionOptions, SamplingOptions, ModelOp
         ),
     ] = 1
     start: Annotated[int, Field("Number of the first draw.", ge=0, le=10**9, panel=SAMPLING)] = 0
+    prepare: Prepare = "auto"
+    objects: Annotated[
+        Literal["auto", "one"],
+        Field(
+            "Separate objects of a drawing: auto translates each and puts it back in its place, one translates all "
+            "of the drawing at once.",
+            metavar="HOW",
+            panel=IMAGE,
+        ),
+    ] = "auto"
+    save_prepared: Annotated[
+        Path | None,
+        Field("Folder for the prepared inputs, as png.", metavar="FOLDER", unset="none", panel=FILES),
+    ] = None
+    strict: Annotated[
+        bool, Field("Fail for inputs that the model does not expect, in place of a note.", panel=FILES)
+    ] = False
     fit: Fit = None
     keep_size: Annotated[bool, Field("Resize results to the input's size.", panel=IMAGE)] = False
     format: Annotated[

@@ -1,7 +1,8 @@
 """Versions of the model card: `upgrade` turns the plain values of any earlier version into the current one.
 
 Format 1 (ddbm 0.x) had no field for what a model is: a prior was a card whose network got no source and whose path or
-sampling started from noise. Format 2 states it, and renames five fields.
+sampling started from noise. Format 2 states it, and what the source looks like, and
+renames five fields.
 
 To add a format: increase FORMAT, and append a function to UPGRADES that turns the previous format into the new one.
 """
@@ -22,6 +23,9 @@ RENAMED = {
     "drop": "condition_dropout",
 }
 """Fields of format 1 and their names in format 2."""
+
+SKETCHES = ("sketch", "sketches", "edges", "line art")
+"""Sources of format 1, as in the card's task, that are line art."""
 
 SOURCE_FREE = ("ve", "vp", "cosine", "ddpm")
 """Paths of format 1 that end in noise instead of the source image."""
@@ -46,7 +50,14 @@ def _from_1(body: dict[str, Any]) -> dict[str, Any]:
     upgraded = {RENAMED.get(name, name): value for name, value in body.items()}
     blind = upgraded.get("concat_source", True) is False
     from_noise = _name_of(body, "path") in SOURCE_FREE or _name_of(body.get("defaults"), "start") == "prior"
-    return upgraded | {"kind": "prior" if blind and from_noise else "bridge"}
+    kind = "prior" if blind and from_noise else "bridge"
+    expects = {"expects": {"kind": "line-art"}} if kind == "bridge" and _is_sketch(body.get("task")) else {}
+    return expects | upgraded | {"kind": kind}
+
+
+def _is_sketch(task: Any) -> bool:
+    """Return whether a model of format 1 translates drawings, such as "sketch -> 3D picture"."""
+    return isinstance(task, str) and task.partition("->")[0].strip().lower() in SKETCHES
 
 
 def _name_of(body: Any, part: str) -> Any:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -189,13 +189,16 @@ def drive(trajectory: Trajectory, denoise: Denoise, bridge: Bridge) -> Generator
         return stop.value  # type: ignore[no-any-return]
 
 
-def finish(events: Generator[Evaluation, None, Tensor]) -> Tensor:
-    """Run `sample` to its end and return its result."""
+T = TypeVar("T")
+
+
+def finish(events: Generator[Evaluation, None, T]) -> T:
+    """Run `sample`, or what passes on its evaluations, to its end and return the result."""
     while True:
         try:
             next(events)
         except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            return cast(T, stop.value)
 
 
 def count_evaluations(path: ProbabilityPath, sampler: Sampler, start: Start, times: Tensor) -> int:

@@ -170,7 +170,7 @@ class Bench:
         return model
 
     def _ask(self, method: Method, **more: Any) -> translate.TranslateRequest:
-        return translate.request(**self._common, **method.options(), **more, format="png")
+        return translate.request(**self._common, **method.options(), **more, format="png", prepare="none")
 
     def _within_seconds(self, method: Method, model: TranslationModel) -> Method:
         """Convert the budget of seconds, if there is one, into network evaluations, by timing some."""

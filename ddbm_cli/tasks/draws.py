@@ -23,7 +23,7 @@ from ddbm_cli.imaging.sheet import Picture, contact_sheet
 from ddbm_cli.methods import Method
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Booted, Evaluation, Noise, NoiseSource, Plan, Slerp, encode
-from ddbm_cli.tasks.making import Loaded, Maker
+from ddbm_cli.tasks.making import Loaded, Maker, Results
 from ddbm_cli.tasks.records import TEXT_KEY
 from ddbm_cli.tasks.request import TranslateRequest
 
@@ -113,7 +113,7 @@ class DrawMaker(Maker):
     def nfe(self, batch: Sequence[Loaded]) -> int:
         return self.plan.nfe + (self._encoding if any(_draw(loaded.job).draw == 0 for loaded in batch) else 0)
 
-    def run(self, batch: Sequence[Loaded]) -> Generator[Evaluation, None, Tensor]:
+    def run(self, batch: Sequence[Loaded]) -> Generator[Evaluation, None, Results]:
         source, draws = torch.stack([loaded.tensor for loaded in batch]), [_draw(loaded.job) for loaded in batch]
         names, numbers = [self.noise_name(job) for job in draws], [job.draw for job in draws]
         model = self.conditioned(batch)
@@ -126,7 +126,7 @@ class DrawMaker(Maker):
         if any(job.step for job in draws):
             second = NoiseSource(self.request.seed, names, [number + 1 for number in numbers])
             noise = Slerp(noise, second, [job.step / job.steps for job in draws])
-        return (yield from self.method.run(model, source, noise, self.plan))
+        return [*(yield from self.method.run(model, source, noise, self.plan))]
 
     def own(self, job: Job) -> dict[str, Any]:
         draw = _draw(job)

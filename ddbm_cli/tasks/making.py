@@ -16,14 +16,19 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
-from ddbm_cli.imaging.io import LOSSY, open_picture, opened
+from ddbm_cli.imaging.io import LOSSY, open_picture, opened, reduced
+from ddbm_cli.imaging.preparing import Finding, Layout
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
 from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
+from ddbm_cli.tasks.preparing import Preparation
 from ddbm_cli.tasks.request import TranslateRequest
+
+Results = Sequence[Tensor]
+"""For each image of a batch its result (3, H, W), or those of its objects (N, 3, H, W); float32, about -1..1."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Loaded:
 
     tensor: float32 (3, H, W) in -1..1. digest: SHA-256 of its file, "" if it has none.
     mask: (1, H, W), 1 where it may change. original: opens the image again, in its own size.
+    more: further objects of the image, as `tensor`. layout: where the objects lie, None for an image used as it is.
+    notes: how the image was prepared. findings: what in it the model does not expect.
     """
 
     job: Job
@@ -40,6 +47,16 @@ class Loaded:
     digest: str
     mask: Tensor | None = None
     original: Callable[[], Picture] | None = None
+    more: tuple[Tensor, ...] = ()
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def size(self, *, keep_size: bool) -> tuple[int, int]:
+        """Return width and height of the output."""
+        if self.layout:
+            return self.layout.size(max(self.placement.natural), keep_size=keep_size)
+        return self.placement.original if keep_size else self.placement.natural
 
 
 class Maker:
@@ -64,6 +81,7 @@ class Maker:
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
         self.edit = Edit(request.guide, request.mask)
+        self.preparation = Preparation(request, model.card)
         self._guidance = guidance_of(request, model, in_turn=self.from_noise)
         self._class = class_of(request, model, in_turn=self.from_noise)
 
@@ -94,25 +112,57 @@ class Maker:
         Raises:
             ImageError: its mask or its guide cannot be read.
         """
+        prepared = self.preparation(image)
+        if prepared.findings and self.request.strict:
+            first = prepared.findings[0]
+            raise ImageError(f"{source_name(job)}: {first.message}", hint=first.hint)
+        images = [part.image for part in prepared.parts]
+        if self.request.save_prepared:
+            shown = images or [reduced(self.preprocess.shown(image))]
+            self.preparation.save(job, shown, overwrite=self.request.overwrite)
+        if images:
+            tensors = [self.preprocess.forward(each)[0] for each in images]
+            placement = self.preprocess.forward(images[0])[1]
+            layout = Layout(tuple(part.box for part in prepared.parts), prepared.page, image.size)
+            return Loaded(
+                job,
+                tensors[0],
+                placement,
+                digest,
+                more=tuple(tensors[1:]),
+                layout=layout,
+                notes=prepared.notes,
+                findings=prepared.findings,
+            )
         tensor, placement = self.preprocess.forward(image)
         tensor = self.edit.guide(tensor, job.name, self.preprocess, placement)
         mask = self.edit.mask(job.name, self.preprocess, placement)
         if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, HOLE, tensor)
-        return Loaded(job, tensor, placement, digest, mask, original)
+        return Loaded(job, tensor, placement, digest, mask, original, findings=prepared.findings)
 
     def nfe(self, batch: Sequence[Loaded]) -> int:
         """Return the number of network evaluations of a batch."""
-        return self.plan.nfe
+        return self.plan.nfe * max(1 + len(loaded.more) for loaded in batch)
 
-    def run(self, batch: Sequence[Loaded]) -> Generator[Evaluation, None, Tensor]:
-        """Yield every network evaluation of a batch, and return the results (B, 3, H, W) on the CPU."""
-        source = torch.stack([loaded.tensor for loaded in batch])
-        names, draws = ([self.noise_name(loaded.job) for loaded in batch], [loaded.job.draw for loaded in batch])
-        noise = NoiseSource(self.request.seed, names, draws)
-        masks = [loaded.mask for loaded in batch if loaded.mask is not None]
-        mask = torch.stack(masks) if masks else None
-        return self.method.run(self.conditioned(batch), source, noise, self.plan, mask)
+    def run(self, batch: Sequence[Loaded]) -> Generator[Evaluation, None, Results]:
+        """Yield every network evaluation of a batch, and return the results on the CPU.
+
+        The objects of an image are sampled one after the other, so that each has the same bytes as if it were alone.
+        """
+        results: list[list[Tensor]] = [[] for _ in batch]
+        for number in range(max(1 + len(loaded.more) for loaded in batch)):
+            rows = [row for row, loaded in enumerate(batch) if number <= len(loaded.more)]
+            there = [batch[row] for row in rows]
+            source = torch.stack([loaded.more[number - 1] if number else loaded.tensor for loaded in there])
+            names = [f"{self.noise_name(loaded.job)}{f'#{number + 1}' if number else ''}" for loaded in there]
+            masks = [loaded.mask for loaded in there if loaded.mask is not None]
+            mask = torch.stack(masks) if masks else None
+            noise = NoiseSource(self.request.seed, names, [loaded.job.draw for loaded in there])
+            made = yield from self.method.run(self.conditioned(there), source, noise, self.plan, mask)
+            for row, result in zip(rows, made, strict=True):
+                results[row].append(result)
+        return [each[0] if len(each) == 1 else torch.stack(each) for each in results]
 
     def conditioned(self, batch: Sequence[Loaded]) -> TranslationModel:
         """Return the model with the classes of a batch."""
@@ -128,7 +178,7 @@ class Maker:
         return text_of(self.request.noise_name or job.name)
 
     def finish(self, loaded: Loaded, result: Tensor) -> Picture:
-        """Return the image (RGB) of a result (3, H, W).
+        """Return the image (RGB) of a result (3, H, W), or of the results of several objects (N, 3, H, W).
 
         Raises:
             ImageError: the result contains NaN or infinity, or the original cannot be read again.
@@ -136,6 +186,11 @@ class Maker:
         if not np.isfinite(result.numpy()).all():
             raise ImageError(f"{source_name(loaded.job)}: the result contains NaN or infinity", hint="use --dtype fp32")
         keep_size = self.request.keep_size
+        if loaded.layout:
+            each = result if result.ndim == 4 else result[None]
+            return loaded.layout.compose(
+                [self.preprocess.inverse(one, loaded.placement) for one in each], keep_size=keep_size
+            )
         image = self.preprocess.inverse(result, loaded.placement, keep_size=keep_size)
         if keep_size and loaded.mask is not None and loaded.original and self.request.guide is None:
             original = self.preprocess.shown(loaded.original())
@@ -170,6 +225,11 @@ class Maker:
         name = {"class": self.model.class_of(self.label(job))} if self.model.classes else {}
         own = {"noise_name": self.noise_name(job), "noise_draw": job.draw or None}
         return own | self.edit.describe(job.name) | name
+
+    def prepared(self, loaded: Loaded) -> dict[str, Any]:
+        """Return what a record holds of an image that was prepared; one that was used as it is has nothing of it."""
+        objects = {"objects": self.request.objects} if self.request.objects != "auto" else {}
+        return {"prepare": self.preparation.spec, **objects, "prepared": ", ".join(loaded.notes)}
 
     def circumstances(self) -> dict[str, Any]:
         """Return what may change single levels of an output: devices other than the CPU, and batches."""

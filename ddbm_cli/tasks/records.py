@@ -49,6 +49,7 @@ class Records:
             **self._maker.settings(self.format(job)),
             **self._maker.own(job),
             **self._maker.circumstances(),
+            **(self._maker.prepared(loaded) if loaded.notes else {}),
         }
         return {name: value for name, value in record.items() if value is not None}
 
@@ -92,6 +93,8 @@ class Records:
                 continue
             if current(found.get(name)) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
+        if found.get("prepared") and found.get("prepare") != self._maker.preparation.spec:
+            return "another prepare"
         if is_pipe(job.source):
             return ""
         try:

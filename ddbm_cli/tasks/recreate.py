@@ -160,7 +160,8 @@ def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]
         yield from ("ddbm", "sample", "--start", str(int(record["source"])), "-n", "1")
     else:
         source = files.image("input", record["source_sha256"], record["source"])
-        options |= {"--fit": record["fit"]}
+        options |= {"--fit": record["fit"], "--prepare": record.get("prepare", "none")}
+        options |= {"--objects": record["objects"]} if "objects" in record else {}
         if text_of(source.name) != record.get("noise_name", record["source"]):
             options |= {"--noise-name": record.get("noise_name", record["source"])}
         if "draw" in record:

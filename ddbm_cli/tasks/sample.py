@@ -202,7 +202,8 @@ def _as_translation(request: SampleRequest) -> TranslateRequest:
     """Return the request for `Work`: the same fields, except those that concern the folder."""
     own = ("number", "start", "interpolate", "encode", "spread", "sheet", "npz", "source")
     given = {name: value for name, value in vars(request).items() if name not in own and not name.startswith("_")}
-    return TranslateRequest(source=request.source or NOISE, **given)
+    given |= {"prepare": "none"} if request.encode else {}  # truths lie as the sources do
+    return TranslateRequest(source=request.source or NOISE, objects="one", **given)
 
 
 def numbered(request: SampleRequest) -> Jobs:

@@ -73,8 +73,8 @@ class Saver:
 
     def _save(self, loaded: Loaded, result: Tensor, milliseconds: float) -> Saved | None:
         job = loaded.job
-        pixels = loaded.placement.original if self._maker.request.keep_size else loaded.placement.natural
-        with DECODED.hold(pixels[0] * pixels[1] * BYTES_PER_PIXEL):
+        width, height = loaded.size(keep_size=self._maker.request.keep_size)
+        with DECODED.hold(width * height * BYTES_PER_PIXEL):
             image = self._maker.finish(loaded, result)
             record = self._records.of(loaded)
             text = self._records.texts(record)

@@ -18,6 +18,7 @@ from ddbm_cli.imaging.naming import Naming
 from ddbm_cli.imaging.selection import Selection
 from ddbm_cli.methods import method_of
 from ddbm_cli.models import TranslationModel
+from ddbm_cli.options.prepare import read_prepare
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks.events import Event, Failed, Intended, Noticed, Planned
@@ -52,6 +53,7 @@ def run(
     """
     check_budget(request)
     method = method_of(request)
+    read_prepare(request.prepare)
     Edit(request.guide, request.mask)  # reports its faults before a large model is loaded
     jobs = _plan_jobs(request, exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
@@ -166,6 +168,7 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
         "Input": f"{_count(len(jobs.jobs), 'image')}{skipped}",
         **maker.edit.facts(),
+        **({"Prepare": maker.preparation.fact()} if maker.preparation.fact() else {}),
         "Output": f"{_where(jobs)}, {size}",
     }
 

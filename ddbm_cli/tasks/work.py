@@ -12,10 +12,9 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import torch
-from torch import Tensor
 
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.imaging.files import Job
@@ -23,7 +22,8 @@ from ddbm_cli.models import TranslationModel
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Noticed, Written
 from ddbm_cli.tasks.existing import exists_already, free_name
 from ddbm_cli.tasks.journal import Journal
-from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
+from ddbm_cli.tasks.making import Loaded, Maker, Results, is_pipe
+from ddbm_cli.tasks.notices import Notices
 from ddbm_cli.tasks.reading import Reader
 from ddbm_cli.tasks.records import Records
 from ddbm_cli.tasks.saving import Saver
@@ -77,6 +77,7 @@ class Work:
         self._records = Records(maker, self._request.format)
         self._reader = Reader(maker, piped, overwrite=self._request.overwrite)
         self._batch_size = self._request.batch_size or auto_batch_size(maker.model)
+        self._notices = Notices()
         self._tally = tally
         self._stdout = stdout
         self._journal = Journal(folder, maker, self._records)
@@ -125,6 +126,7 @@ class Work:
                     if loaded is None:
                         yield self._exists(job)
                         continue
+                    yield from self._notices.of(loaded)
                     batch.append(loaded)
                     if len(batch) >= self._batch_size:
                         yield from self._make(batch, saver)
@@ -132,6 +134,7 @@ class Work:
                         yield from self._saved(saver, leave=2 * self._batch_size)
                 yield from self._make(batch, saver)
                 yield from self._saved(saver, leave=0)
+                yield from self._notices.rest()
             finally:
                 # Results of the network are still saved; images that were only read are dropped.
                 readers.shutdown(cancel_futures=True)
@@ -154,8 +157,8 @@ class Work:
             for loaded, result in zip(batch, results, strict=True):
                 saver.submit(loaded, result, milliseconds)
 
-    def _sample(self, batch: list[Loaded], saver: Saver) -> Generator[Event, None, Tensor | None]:
-        """Return the results of a batch (B, 3, H, W), None if it did not fit into memory."""
+    def _sample(self, batch: list[Loaded], saver: Saver) -> Generator[Event, None, Results | None]:
+        """Return the results of a batch, None if it did not fit into memory."""
         calls = self._maker.run(batch)
         try:
             for nfe in itertools.count(1):
@@ -163,7 +166,7 @@ class Work:
                 yield Evaluated(nfe=nfe)
                 yield from self._saved(saver)
         except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            return cast(Results, stop.value)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise

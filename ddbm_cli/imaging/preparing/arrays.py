@@ -64,8 +64,8 @@ def spread(values: Floats, reach: int, choose: np.ufunc) -> Floats:
     if cv2 is not None:
         work = cv2.dilate if choose is np.maximum else cv2.erode
         kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        found: Floats = work(np.ascontiguousarray(values, np.float32), kernel, borderType=cv2.BORDER_REPLICATE)
-        return found.reshape(values.shape)
+        found = work(np.ascontiguousarray(values, np.float32), kernel, borderType=cv2.BORDER_REPLICATE)
+        return np.asarray(found, dtype=np.float32).reshape(values.shape)
     for axis in (0, 1):
         values = _along(values, reach, choose, axis)
     return values
@@ -103,7 +103,7 @@ def components(mask: Mask) -> tuple[Integers, int]:
     """
     if cv2 is not None:
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        return _in_order(labels), count - 1
+        return _in_order(np.asarray(labels, dtype=np.int64)), count - 1
     return _components(mask)
 
 

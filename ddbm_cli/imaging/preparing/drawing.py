@@ -13,7 +13,7 @@ to mend is not touched.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,9 +21,9 @@ from PIL import Image
 from ddbm_cli.imaging.preparing import lines
 from ddbm_cli.imaging.preparing.arrays import Floats, lowest, picture, pixels, spread
 from ddbm_cli.imaging.preparing.expects import Expects
-from ddbm_cli.imaging.preparing.findings import Finding
+from ddbm_cli.imaging.preparing.findings import EMPTY, INVERTED, PHOTOGRAPH, Finding, several, thin_lines
 from ddbm_cli.imaging.preparing.frame import EDGE, Box, Frame
-from ddbm_cli.imaging.preparing.light import COARSE, even, ground_of, paper_of
+from ddbm_cli.imaging.preparing.light import even, ground_of, is_paper, paper_of
 from ddbm_cli.imaging.preparing.objects import Region, objects, regions, whole
 from ddbm_cli.imaging.preparing.page import find_page
 from ddbm_cli.imaging.preparing.polarity import inverted, is_inverted
@@ -60,7 +60,11 @@ MOST_OBJECTS = 64
 
 @dataclass(frozen=True)
 class Steps:
-    """Which steps may be done. forced: also for images that look like photographs, and for lines that are strong."""
+    """Which steps may be done.
+
+    split: translate several objects one by one. forced: strengthen lines that are strong enough, too.
+    drawing: the image is one, whatever it looks like.
+    """
 
     page: bool = True
     light: bool = True
@@ -68,6 +72,7 @@ class Steps:
     strengthen: bool = True
     split: bool = True
     forced: bool = False
+    drawing: bool = False
 
 
 class Part(NamedTuple):
@@ -82,12 +87,13 @@ class Prepared:
     """What became of an image.
 
     parts: the images for the model; none if the image is to be used as it is. page: width and height of what the parts
-    lie on. notes: what was done. findings: what is left that the model does not expect.
+    lie on. notes: what was done. mended: what of it the model does not expect. findings: what is left of that.
     """
 
     parts: tuple[Part, ...] = ()
     page: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
+    mended: tuple[Finding, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -99,6 +105,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         expects: what the model was trained on. size: the side of its square, in pixels.
     """
     flat, notes = _on_white(image)
+    mended = []
     scale = max(1, -(-max(flat.size) // LOOKED_AT))
     copy = flat.reduce(scale) if scale > 1 else flat
     small = pixels(copy)
@@ -107,10 +114,13 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         flat, small = picture(inverted(pixels(flat))), inverted(small)
         copy = picture(small)
         notes.append("inverted")
+        mended.append(INVERTED)
     paper, corners = None, None
     if not _is_white(small):
         corners = find_page(ground_of(small)) if steps.page and not negative else None
         paper = paper_of(small) if steps.light else None
+        if paper is not None and not steps.drawing and not is_paper(paper):
+            return Prepared(findings=(PHOTOGRAPH,))
     frame = Frame(flat, None if corners is None else corners * np.array(flat.size))
     notes += ["page straightened"] if corners is not None else []
     notes += ["light evened"] if paper is not None else []
@@ -124,7 +134,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     found = regions(dark, threshold, edge=0 if corners is None else 2 + round(EDGE * max(dark.shape)))
     if not found:
         return Prepared(findings=(EMPTY,))
-    if not steps.forced and _is_photograph(dark, threshold, found, size):
+    if not steps.drawing and _is_photograph(dark, threshold, found, size):
         return Prepared(findings=(PHOTOGRAPH,))
     zoom = max(width, height) / max(dark.shape)
     around = whole(found)
@@ -134,9 +144,15 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         groups = groups if expects.objects < len(groups) <= MOST_OBJECTS else [around]
     square = abs(width / height - 1) < 0.05
     clean = not notes and len(groups) == 1 and not _to_crop(around, dark.shape, SMALL if square else FILLING)
-    if clean and not _to_strengthen(seen, threshold, expects, size, steps):
+    thin = lines.strength(lines.without_grain(seen, threshold), size)
+    faint = thin < _target(seen, around, threshold, expects) * (0.97 if steps.forced else FAINT)
+    if clean and not (steps.strengthen and faint):
         return Prepared()
-    notes += [f"{len(groups)} objects"] if len(groups) > 1 else []
+    if len(groups) == 1 and thin < lines.of_width(min(0.5, expects.line_width)) * FAINT:
+        mended.append(thin_lines(lines.width_of(thin)))
+    if len(groups) > 1:
+        notes.append(f"{len(groups)} objects")
+        mended.append(several(len(groups), expects.objects))
     parts, gains = [], []
     for group in groups:
         crop = steps.crop and (len(groups) > 1 or _to_crop(group, dark.shape, FILLING) or corners is not None)
@@ -147,7 +163,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         notes += ["cropped to the drawing"] if crop and len(groups) == 1 else []
     if max(gains) > 1.05:
         notes.append(f"lines strengthened {max(gains):.1f} times")
-    return Prepared(tuple(parts), (width, height), tuple(notes))
+    return Prepared(tuple(parts), (width, height), tuple(notes), tuple(mended))
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -196,12 +212,6 @@ def _target(seen: Floats, around: Region, threshold: float, expects: Expects) ->
     return lines.of_width(expects.line_width) * (lines.PENCIL if coloured else 1)
 
 
-def _to_strengthen(seen: Floats, threshold: float, expects: Expects, size: int, steps: Steps) -> bool:
-    around = Region(0, 0, seen.shape[1], seen.shape[0], 0)
-    least = _target(seen, around, threshold, expects) * (0.97 if steps.forced else FAINT)
-    return steps.strengthen and lines.strength(_drawn(seen, around, threshold), size) < least
-
-
 def _to_crop(around: Region, shape: tuple[int, ...], filling: float) -> bool:
     """Return whether a drawing is too small in its image, or far from the middle."""
     longer = max(shape[:2])
@@ -235,10 +245,3 @@ def _part(
         return picture(cut), 1.0
     cut, gain = lines.strengthened(cut, size, target)
     return picture(cut), gain
-
-
-EMPTY = Finding("empty", "no lines found: the image is empty", "check the image; --prepare none uses it as it is")
-PHOTOGRAPH = Finding(
-    "photograph", "looks like a photograph, and the model expects line art", "pass --prepare sketch if it is a drawing"
-)
-assert COARSE

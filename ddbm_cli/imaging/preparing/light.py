@@ -11,6 +11,12 @@ COARSE = 4
 WIDEST = 0.07
 """Half the width of what counts as drawn and not as paper, as a fraction of the longer side."""
 
+TINT = 0.12
+"""Deviation of the hue of paper, of the logarithm of red to blue, at most."""
+
+FALL = 6.0
+"""Ratio of the light on paper, of its brightest to its darkest tenth, at most."""
+
 
 def paper_of(values: Floats) -> Floats:
     """Return the brightness of the paper (h, w, 3), at a fraction of the size of `values` (H, W, 3).
@@ -25,6 +31,14 @@ def paper_of(values: Floats) -> Floats:
 def ground_of(values: Floats) -> Floats:
     """Return the image without its lines (h, w, 3), for finding the page: as `paper_of`, but with edges kept sharp."""
     return closing(_reduced(values), 3)
+
+
+def is_paper(paper: Floats) -> bool:
+    """Return whether a brightness (h, w, 3) can be that of a sheet in some light: of one hue, and nowhere black."""
+    logs = np.log(np.maximum(paper, 1 / 255)).reshape(-1, 3)
+    tint = logs[:, 0] - logs[:, 2]
+    low, high = np.percentile(logs[:, 1], (10, 90))
+    return bool(np.median(np.abs(tint - np.median(tint))) < TINT and high - low < np.log(FALL))
 
 
 def even(values: Floats, paper: Floats) -> Floats:

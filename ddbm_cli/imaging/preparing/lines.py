@@ -41,7 +41,8 @@ def without_grain(values: Floats, threshold: float) -> Floats:
     """Return (H, W, 3) with white paper: what is less dark than the threshold becomes white, without a step."""
     dark = darkness(values)
     kept = dark * np.clip((dark - threshold) / max(threshold, 1e-6) + 0.5, 0, 1)
-    return 1 - (1 - values) * (kept / np.maximum(dark, 1e-6))[..., None]
+    white: Floats = 1 - (1 - values) * (kept / np.maximum(dark, 1e-6))[..., None]
+    return white
 
 
 def strength(values: Floats, size: int) -> float:
@@ -96,7 +97,7 @@ def strengthened(values: Floats, size: int, target: float) -> tuple[Floats, floa
 
 
 def _multiplied(values: Floats, gain: float) -> Floats:
-    """Return (H, W, 3) with its darkness multiplied; where that would exceed black, the pixel is as dark as possible."""
+    """Return (H, W, 3) with its darkness multiplied; no channel exceeds black."""
     dark = np.maximum(darkness(values), 1e-6)
     return 1 - (1 - values) * np.minimum(gain, 1 / dark)[..., None]
 

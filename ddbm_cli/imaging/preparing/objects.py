@@ -15,6 +15,9 @@ SMALL = 0.3
 SPECK = 0.03
 """Regions with less than this fraction of the largest one's darkness and extent are dirt."""
 
+SHORTEST = 0.025
+"""Extent of the longest line of a drawing, as a fraction of the image's longer side, at least."""
+
 
 class Region(NamedTuple):
     """A region of a page: left, top, right, bottom in pixels, and the darkness that it adds up to."""
@@ -32,9 +35,13 @@ class Region(NamedTuple):
 
     def joined(self, other: "Region") -> "Region":
         """Return the region around both."""
-        low = min(self.left, other.left), min(self.top, other.top)
-        high = max(self.right, other.right), max(self.bottom, other.bottom)
-        return Region(*low, *high, self.weight + other.weight)
+        return Region(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+            self.weight + other.weight,
+        )
 
     def gap(self, other: "Region") -> float:
         """Return the distance of two boxes, 0 if they touch."""
@@ -69,7 +76,7 @@ def regions(dark: Floats, threshold: float, edge: int = 0) -> list[Region]:
     np.maximum.at(high_x, label, xs + 1)
     np.maximum.at(high_y, label, ys + 1)
     found = [
-        Region(*map(int, (low_x[i], low_y[i], high_x[i], high_y[i])), float(weight[i]))
+        Region(int(low_x[i]), int(low_y[i]), int(high_x[i]), int(high_y[i]), float(weight[i]))
         for i in range(count)
         if peak[i] > 1.4 * threshold
     ]
@@ -78,6 +85,8 @@ def regions(dark: Floats, threshold: float, edge: int = 0) -> list[Region]:
     if not found:
         return []
     most, widest = found[0].weight, max(region.extent for region in found)
+    if widest < max(3, SHORTEST * max(width, height)):
+        return []
     return [region for region in found if region.weight > SPECK * most or region.extent > 2 * SPECK * widest]
 
 

@@ -1,0 +1,85 @@
+"""Inputs of a model that expects line art: prepared as a request asks, or looked at only."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import spell
+from ddbm_cli.imaging.files import STANDARD, Job
+from ddbm_cli.imaging.io import encode_picture, write_atomically
+from ddbm_cli.imaging.preparing import LARGER, Expects, Prepared, Steps, large, prepare
+from ddbm_cli.imaging.sheet import Picture
+from ddbm_cli.models import ModelCard
+from ddbm_cli.options.prepare import AUTO, NONE, Sketch, read_prepare
+from ddbm_cli.tasks.request import TranslateRequest
+
+STDIN = "stdin.png"
+
+
+class Preparation:
+    """Prepares the inputs of one run.
+
+    spec: how, for a record; "none" where nothing is prepared.
+    """
+
+    def __init__(self, request: TranslateRequest, card: ModelCard) -> None:
+        """Raises UsageError: options that do not go together."""
+        asked = read_prepare(request.prepare)
+        self.expects: Expects = card.expects or Expects()
+        self._size = card.preprocess.size
+        self._folder = request.save_prepared
+        self._looks = self.expects.kind == "line-art" and card.kind != "prior"
+        moves = request.mask is not None or request.guide is not None
+        if isinstance(asked, Sketch) and moves:
+            option = "--mask" if request.mask is not None else "--guide"
+            raise UsageError(
+                f"--prepare sketch moves the drawing, and {option} would not fit any more", hint=f"remove {option}"
+            )
+        if asked == AUTO and (moves or not self._looks):
+            asked = NONE
+        self._prepares = asked != NONE
+        split = request.objects == AUTO
+        if isinstance(asked, Sketch):
+            width = self.expects.line_width if asked.line_width is None else asked.line_width
+            margin = self.expects.margin if asked.margin is None else asked.margin
+            self.expects = replace(self.expects, kind="line-art", line_width=width, margin=margin)
+            forced = asked.line_width is not None
+            self._steps = Steps(asked.page, asked.light, asked.crop, asked.strengthen, split, forced, drawing=True)
+        else:
+            self._steps = Steps(split=split)
+        self.spec = spell(asked) if isinstance(asked, Sketch) else asked
+
+    def __call__(self, image: Picture) -> Prepared:
+        """Return what becomes of an upright image, RGB or RGBA."""
+        if not (self._prepares or self._looks):
+            return Prepared()
+        found = prepare(image, self.expects, self._size, self._steps)
+        if self._prepares:
+            return found
+        wide = (large(image.size, self._size),) if max(image.size) > LARGER * self._size else ()
+        return Prepared(findings=(*found.mended, *found.findings, *wide))
+
+    def fact(self) -> str:
+        """Return the header's line, "" for none."""
+        if not self._prepares:
+            return "none" if self._looks else ""
+        lines = f"dark lines on white, {self.expects.line_width:g} pixels wide at {self._size}x{self._size}"
+        return f"{self.spec} (the model expects {lines}, {self.expects.objects} object)"
+
+    def save(self, job: Job, images: Sequence[Picture], *, overwrite: bool) -> None:
+        """Write what a model receives of an image, for --save-prepared; existing files are kept.
+
+        Raises:
+            ImageError: a file cannot be written.
+        """
+        if self._folder is None:
+            return
+        for number, image in enumerate(images, 1):
+            name = job.output.name if job.output.suffix == ".png" else f"{job.output.name}.png"
+            name = STDIN if str(job.output) == STANDARD else name
+            file = self._folder / Path(job.name).parent / name
+            file = file if number == 1 else file.with_name(f"{file.stem}-{number}.png")
+            if overwrite or not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(file, encode_picture(image, "png", text={"ddbm-prepared": self.spec}))
