@@ -1,5 +1,6 @@
 """How inputs are prepared: what `--prepare` takes."""
 
+from dataclasses import fields
 from typing import Annotated
 
 from ddbm_cli.foundation.errors import UsageError
@@ -29,6 +30,13 @@ class Sketch:
     light: bool = True
     crop: bool = True
     strengthen: bool = True
+
+    def spelled(self) -> str:
+        """Return the shell form, with the fields that are not at their defaults."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {name: value for name, value in given.items() if value is not None and value is not True}
+        words = [f"{name}={'no' if value is False else f'{value:g}'}" for name, value in changed.items()]
+        return f"{self.name}:{','.join(words)}" if words else self.name
 
 
 def read_prepare(spec: str) -> str | Sketch:

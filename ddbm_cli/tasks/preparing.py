@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
 from ddbm_cli.imaging.preparing import LARGER, Expects, Prepared, Steps, large, prepare
@@ -27,7 +26,7 @@ class Preparation:
         """Raises UsageError: options that do not go together."""
         asked = read_prepare(request.prepare)
         self.expects: Expects = card.expects or Expects()
-        self._size = card.preprocess.size
+        self._size = min(card.preprocess.width, card.preprocess.height)
         self._folder = request.save_prepared
         self._looks = self.expects.kind == "line-art" and card.kind != "prior"
         moves = request.mask is not None or request.guide is not None
@@ -48,7 +47,7 @@ class Preparation:
             self._steps = Steps(asked.page, asked.light, asked.crop, asked.strengthen, split, forced, drawing=True)
         else:
             self._steps = Steps(split=split)
-        self.spec = spell(asked) if isinstance(asked, Sketch) else asked
+        self.spec = asked.spelled() if isinstance(asked, Sketch) else asked
 
     def __call__(self, image: Picture) -> Prepared:
         """Return what becomes of an upright image, RGB or RGBA."""

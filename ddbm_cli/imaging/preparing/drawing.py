@@ -52,6 +52,9 @@ FAINT = 0.45
 PAPER = 0.5
 """Fraction of a drawing that is paper, at least."""
 
+COARSEST = 0.1
+"""Standard deviation of the paper's darkness, at most."""
+
 SOLID = 0.3
 """Fraction of a drawing's box that is filled, from which it is no line art."""
 
@@ -119,7 +122,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     if not _is_white(small):
         corners = find_page(ground_of(small)) if steps.page and not negative else None
         paper = paper_of(small) if steps.light else None
-        if paper is not None and not steps.drawing and not is_paper(paper):
+        if paper is not None and not steps.drawing and not _is_paper(small, paper):
             return Prepared(findings=(PHOTOGRAPH,))
     frame = Frame(flat, None if corners is None else corners * np.array(flat.size))
     notes += ["page straightened"] if corners is not None else []
@@ -185,6 +188,11 @@ def _is_white(small: Floats) -> bool:
     light = lowest(small)
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     return bool(np.median(light) >= WHITE and (border >= WHITE).mean() >= 0.9)
+
+
+def _is_paper(small: Floats, paper: Floats) -> bool:
+    """Return whether a ground is of one hue, and without texture."""
+    return is_paper(paper) and lines.grain(lines.darkness(even(small[::3, ::3], paper))) < COARSEST
 
 
 def _is_photograph(dark: Floats, threshold: float, found: list[Region], size: int) -> bool:

@@ -15,6 +15,9 @@ SEARCHED = 0.4
 AGREEING = 0.4
 """Fraction of the rows in which the side must be seen where the line says."""
 
+BUSIEST = 5
+"""Steps in a row, at most, on the average; a texture has more."""
+
 STEEPEST = 0.36
 """Slope of a side against the image's border, at most."""
 
@@ -72,7 +75,7 @@ def side(logs: Floats) -> Line | None:
     peak = (change > STEP) & (change >= np.pad(change, ((0, 0), (1, 0)))[:, :-1])
     peak &= change >= np.pad(change, ((0, 0), (0, 1)))[:, 1:]
     rows, columns = np.nonzero(peak)
-    if len(rows) < AGREEING * height:
+    if not AGREEING * height <= len(rows) <= BUSIEST * height:
         return None
     places = columns + 1.0
     best, most = None, AGREEING * height
