@@ -120,6 +120,10 @@ class Preprocess:
             return image.resize(size, Image.Resampling.NEAREST, box=part)
         return image.resize(size, Image.Resampling.LANCZOS, box=part, reducing_gap=3.0)
 
+    def has_proportions_of(self, size: Size) -> bool:
+        """Return whether images of a size fill the network's image as a whole."""
+        return abs(size[0] * self.height / (size[1] * self.width) - 1) <= ALIKE
+
     def _place(self, original: Size) -> tuple[Box, Placement]:
         """Return the visible part of an image, and its position. No side is ever 0, however long the other is."""
         width, height = original

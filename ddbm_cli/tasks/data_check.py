@@ -149,7 +149,11 @@ def _sizes(request: CheckRequest, preprocess: Preprocess, seen: Sequence[Seen]) 
     across, down = preprocess.width, preprocess.height
     small = sum(count for (width, height), count in sizes.items() if width < across or height < down)
     span = " to ".join("x".join(map(str, size)) for size in dict.fromkeys((ordered[0], ordered[-1])))
-    words = f"{span} pixels, {len(sizes)} size{'s' if len(sizes) > 1 else ''}; fit {preprocess.fit}"
+    words = f"{span} pixels, {len(sizes)} size{'s' if len(sizes) > 1 else ''}"
+    other = sum(count for size, count in sizes.items() if not preprocess.has_proportions_of(size))
+    if other:
+        how = {"crop": "are cropped to their middle", "pad": "get white borders", "stretch": "are stretched"}
+        words += f"; {other} of other proportions than {preprocess.words} {how[preprocess.fit]}"
     if small:
         words += f"; {small} are enlarged to {preprocess.words}"
     return Diagnosed(
