@@ -1,7 +1,7 @@
-"""What a network is told beside the state: conditions, each a named tensor, any of which may be left out.
+"""Conditions: the network's inputs besides the state and the time.
 
-The source picture stands beside the state on the channels; a label goes through the network's own embedding. A
-condition that is left out is told as nothing: a source of zeros, a label of -1.
+The source is concatenated to the state on the channels; a label has an embedding in the network. Where a condition is
+dropped, the source is zeros and the label is -1.
 """
 
 from dataclasses import dataclass
@@ -14,38 +14,38 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is told of a batch.
+    """The conditions of a batch.
 
-    label: (B,) whole numbers, or (1,) for all, NO_LABEL where none is told; None for networks without classes.
-    shown: (B,) bool, whether the network sees the source; None for always.
+    label: (B,) integers, or (1,) for the whole batch, NO_LABEL for none; None for networks without classes.
+    use_source: (B,) bool, False where the source is dropped; None where it never is.
     """
 
     label: Tensor | None = None
-    shown: Tensor | None = None
+    use_source: Tensor | None = None
 
-    def see(self, source: Tensor) -> Tensor:
-        """Return what the network sees of the source (B, C, H, W)."""
-        return source if self.shown is None else source * self.shown.view(-1, 1, 1, 1).to(source)
+    def source_input(self, source: Tensor) -> Tensor:
+        """Return the network's input for a source (B, C, H, W): zeros where it is dropped."""
+        return source if self.use_source is None else source * self.use_source.view(-1, 1, 1, 1).to(source)
 
     def to(self, device: torch.device) -> "Conditions":
         """Return the same on a device."""
-        return Conditions(*(None if each is None else each.to(device) for each in (self.label, self.shown)))
+        return Conditions(*(None if each is None else each.to(device) for each in (self.label, self.use_source)))
 
 
-NOTHING_TOLD = Conditions()
+NO_CONDITIONS = Conditions()
 
 
 def dropped(label: Tensor | None, u: Tensor, share: float) -> Conditions:
-    """Leave out the source of a share of a training batch, the label of another, and both of a third.
+    """Return the conditions of a training batch with dropout: without source, label, or both.
 
-    So one network learns every estimate that guidance combines (InstructPix2Pix, arXiv:2211.09800, Sec. 3.2.1).
+    One network then learns every estimate that guidance combines (InstructPix2Pix, arXiv:2211.09800, Sec. 3.2.1).
 
     Args:
         label: (B,), None for networks without classes.
-        u: (B,) in 0..1, by which the shares are drawn.
-        share: 0..1/3 each.
+        u: (B,) uniform in 0..1, decides which share each image is in.
+        share: of each of the three, 0..1/3.
     """
     part = torch.floor(u / share) if share else torch.full_like(u, 3)
-    shown = (part != 0) & (part != 2)
-    told = None if label is None else torch.where((part == 1) | (part == 2), NO_LABEL, label)
-    return Conditions(told, shown if share else None)
+    use_source = (part != 0) & (part != 2)
+    kept = None if label is None else torch.where((part == 1) | (part == 2), NO_LABEL, label)
+    return Conditions(kept, use_source if share else None)

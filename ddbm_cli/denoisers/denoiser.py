@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.denoisers.conditions import NOTHING_TOLD, Conditions
+from ddbm_cli.denoisers.conditions import NO_CONDITIONS, Conditions
 from ddbm_cli.denoisers.prediction import Prediction
 from ddbm_cli.paths import ProbabilityPath
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(x_t (B, C, H, W), t 0-d or (B,) float64, x_T (B, C, H, W)) -> x_0 (B, C, H, W). All that samplers know of models."""
+"""(x_t (B, C, H, W), t 0-d or (B,) float64, x_T (B, C, H, W)) -> x_0 (B, C, H, W). All that samplers use of a model."""
 
 
 class Denoiser(nn.Module):
@@ -19,9 +19,9 @@ class Denoiser(nn.Module):
     Args:
         network: F(input (B, C_in, H, W), time (B,)) -> (B, C, H, W). Its input is in_ x_t, and x_T after it on the
             channels where `sees_source`. One time, (1,), holds for the whole batch. A network with classes takes
-            labels (B,) as a third.
-        path, prediction: what x_t is, and what F means.
-        sees_source: False for priors, whose network knows no source.
+            labels (B,) as a third argument.
+        path, prediction: the meaning of x_t and of F.
+        sees_source: whether the source is an input of the network; False for priors.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class Denoiser(nn.Module):
         self.prediction = prediction
         self.sees_source = sees_source
 
-    def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NOTHING_TOLD) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NO_CONDITIONS) -> Tensor:
         """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
-        # One time for the whole batch stays one: the network embeds it once, and alike for every batch size.
+        # One time for the whole batch is embedded once, with the same bits for every batch size.
         scalings = self.prediction.scalings(self.path, t.double().reshape(-1))
         skip, across, out, in_ = (number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
-        seen = torch.cat([in_ * x, conditions.see(source)], dim=1) if self.sees_source else in_ * x
+        inputs = torch.cat([in_ * x, conditions.source_input(source)], dim=1) if self.sees_source else in_ * x
         weight = next(self.network.parameters())
-        told = () if conditions.label is None else (conditions.label,)
-        output = self.network(seen.to(weight.dtype), scalings.time.to(x.device, torch.float32), *told).to(x.dtype)
+        labels = () if conditions.label is None else (conditions.label,)
+        output = self.network(inputs.to(weight.dtype), scalings.time.to(x.device, torch.float32), *labels).to(x.dtype)
         x0: Tensor = skip * x + out * output
         share = scalings[1]
         if share.device.type == "cpu" and not share.any():  # on a GPU, reading it would wait for the device
@@ -55,5 +55,5 @@ def kept(denoise: Denoise, mask: Tensor) -> Denoise:
 
 
 def clipped(denoise: Denoise) -> Denoise:
-    """Wrap a denoiser so that its estimates stay in the range of pictures, -1..1."""
+    """Wrap a denoiser so that its estimates stay in the range of images, -1..1."""
     return lambda x, t, source: denoise(x, t, source).clamp(-1, 1)

@@ -1,10 +1,10 @@
-"""Guidance on two conditions (InstructPix2Pix, arXiv:2211.09800, eq. 3), as a denoiser that asks another.
+"""Guidance on two conditions (InstructPix2Pix, arXiv:2211.09800, eq. 3), as a wrapper of a denoiser.
 
     x0 = D(-, -) + image (D(I, -) - D(-, -)) + label (D(I, L) - D(I, -))                  (1)
 
-with I the source and L the label. The estimates that (1) needs are made in one batch, one network call. With both
-scales at 1 it is D(I, L); a scale above 1 exaggerates what its condition changes, one below 1 moderates it. Where the
-network has but one of the conditions, (1) is classifier-free guidance (arXiv:2207.12598) on that one.
+with I the source and L the label. The estimates of (1) are computed in one batch, one network evaluation. With both
+scales at 1 it is D(I, L); a scale above 1 strengthens the effect of its condition, one below 1 weakens it. For a network
+with one of the conditions, (1) is classifier-free guidance (arXiv:2207.12598) on that one.
 """
 
 from typing import Annotated
@@ -35,8 +35,8 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance) -> Deno
     """Return the denoiser of (1).
 
     Args:
-        denoiser: what is asked, trained with conditions left out; see `conditions.dropped`.
-        label: (B,), or (1,) for the whole batch; None where there is none to tell.
+        denoiser: trained with condition dropout; see `conditions.dropped`.
+        label: (B,), or (1,) for the whole batch; None for no label.
         guidance: the scales.
     """
     if label is None and guidance == PLAIN:
@@ -44,21 +44,21 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance) -> Deno
     image = guidance.image if denoiser.sees_source else 1.0
     strength = guidance.label if label is not None else image
     every = (((False, False), 1 - image), ((True, False), image - strength), ((True, True), strength))
-    terms = [(shows, weight) for shows, weight in every if weight]
+    terms = [(used, weight) for used, weight in every if weight]
 
     def estimate(x: Tensor, t: Tensor, source: Tensor) -> Tensor:
         count, kinds = len(x), len(terms)
-        shown = torch.tensor([shows for (shows, _), _ in terms]).repeat_interleave(count)
-        told = None
+        use_source = torch.tensor([source for (source, _), _ in terms]).repeat_interleave(count)
+        labels = None
         if label is not None:
             each = label.expand(count)
-            told = torch.cat([each if tells else torch.full_like(each, NO_LABEL) for (_, tells), _ in terms])
-        conditions = Conditions(told, None if shown.all() else shown).to(x.device)
+            labels = torch.cat([each if named else torch.full_like(each, NO_LABEL) for (_, named), _ in terms])
+        conditions = Conditions(labels, None if use_source.all() else use_source).to(x.device)
         times = t if t.ndim == 0 else t.repeat(kinds)
         found = denoiser(x.repeat(kinds, 1, 1, 1), times, source.repeat(kinds, 1, 1, 1), conditions)
         weights = torch.tensor([weight for _, weight in terms], dtype=found.dtype, device=found.device)
         return torch.einsum("k,kbchw->bchw", weights, found.unflatten(0, (kinds, count)))
 
-    if [shows for shows, _ in terms] == [(True, True)]:  # nothing is combined: as it would be without guidance
+    if [used for used, _ in terms] == [(True, True)]:  # nothing is combined: the same bits as without guidance
         return lambda x, t, source: denoiser(x, t, source, Conditions(label).to(x.device))
     return estimate

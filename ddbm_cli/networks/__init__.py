@@ -1,4 +1,4 @@
-"""Networks F(input, time); they know nothing of paths."""
+"""Networks F(input, time). They do not depend on paths."""
 
 from ddbm_cli.networks.adm import ADM, ADMConfig
 from ddbm_cli.networks.detect import detect, normalise

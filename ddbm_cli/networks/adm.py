@@ -1,7 +1,7 @@
 """The ADM U-Net (Dhariwal & Nichol, arXiv:2105.05233), as DDBM uses it (arXiv:2309.16948).
 
 Names and shapes of its parameters are those of the released DDBM checkpoints. `patch` folds squares of pixels into
-channels before the first layer and unfolds them after the last: a network for big pictures and small machines.
+channels before the first layer and unfolds them after the last, which makes large images cheaper.
 """
 
 from typing import Annotated, ClassVar
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Attention, Conv, ResBlock, Stage, norm, silu, time_features, zero
 
-# No network is larger; a file that says so is damaged, or means ill.
+# Larger than every known network. A file with larger numbers is damaged or hostile.
 Width = Annotated[int, Field(ge=1, le=2**14)]
 Factor = Annotated[int, Field(ge=1, le=64)]
 
 
 @settings
 class ADMConfig:
-    """The shape of the network; the defaults are the released edges2handbags model.
+    """ADM U-Net. The defaults are the released edges2handbags model.
 
     in_channels: of x_t and x_T together. channels: of the first level; `multipliers` times that at each level.
     blocks: residual blocks of a level. attention: downsampling factors, after `patch`, that get attention.
     head_channels: channels of an attention head. patch: side of the squares folded into channels.
-    classes: number of labels that the network can be told; None for a network without.
+    classes: number of labels; None for a network without classes.
     """
 
     name: ClassVar[str] = "adm"
@@ -116,8 +116,8 @@ class ADM(nn.Module):
 
         Args:
             x: (B, in_channels, H, W).
-            time: (B,), or (1,) for the whole batch, as the embedding is to see it.
-            label: (B,) whole numbers, or (1,) for all, for networks with classes; below 0, or None, says nothing.
+            time: (B,), or (1,) for the whole batch: the input of the time embedding.
+            label: (B,) integers, or (1,) for all, for networks with classes; negative, or None, for no label.
         """
         assert label is None or self.config.classes is not None, "a label is for networks with classes"
         dtype = next(self.parameters()).dtype
@@ -131,7 +131,9 @@ class ADM(nn.Module):
             skips.append(x)
         x = self.middle_block(x, embedding)
         for up in self.output_blocks:
-            x = torch.cat([x, skips.pop()], dim=1)  # a line of its own: what was joined is let go before the block
+            x = torch.cat(
+                [x, skips.pop()], dim=1
+            )  # a statement of its own, so that its inputs are freed before the block
             x = up(x, embedding)
         x = self.out[2](silu(self.out[0](x)))
         return F.pixel_shuffle(x, self.config.patch)

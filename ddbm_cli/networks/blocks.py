@@ -21,10 +21,10 @@ LARGE_WEIGHT = 2**21
 """Weights of a convolution, and"""
 
 SMALL_PICTURE = 16 * 16
-"""places of a picture, from and up to which a CPU is faster with a product of patches; measured."""
+"""positions of an image, from and up to which a CPU is faster with a product of patches; measured."""
 
 SPLIT_PLACES = 32 * 32
-"""Places of an image from which PyTorch splits the sums of group normalisation among threads."""
+"""Positions of an image from which PyTorch splits the sums of group normalisation among threads."""
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -67,7 +67,7 @@ def zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def silu(x: Tensor) -> Tensor:
-    """Return x sigmoid(x); without derivatives to come, x itself is overwritten."""
+    """Return x sigmoid(x); where no derivatives are needed, x itself is overwritten."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
@@ -88,7 +88,7 @@ class Conv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size == (1, 1):
             return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        # A CPU's convolution brings the weights into its own order at each call; where they outweigh the picture, that
+        # A CPU's convolution brings the weights into its own order at each call; where they are larger than the image, that
         # costs more than laying out the patches does. Not while training, which would have to keep the patches.
         small = x.shape[2] * x.shape[3] <= SMALL_PICTURE and self.weight.numel() >= LARGE_WEIGHT
         if small and x.device.type == "cpu" and not torch.is_grad_enabled():
@@ -139,14 +139,14 @@ class ResBlock(nn.Module):
         h = self.out_layers[0](h)
         h = torch.addcmul(shift, h, 1 + scale)
         h = self.out_layers[3](self.out_layers[2](silu(h)))
-        if self.resize:  # not before: until here a picture to be enlarged takes a quarter of the memory
+        if self.resize:  # not before: until here an image to be enlarged takes a quarter of the memory
             x = _resize(x, self.resize)
-        h += self.skip_connection(x)  # in place: no derivative needs the sum's parts
+        h += self.skip_connection(x)  # in place: no derivative needs the summands
         return h
 
 
 class Attention(nn.Module):
-    """Self-attention over all places; queries, keys and values are the three thirds of `qkv`'s channels."""
+    """Self-attention over all positions; queries, keys and values are the three thirds of `qkv`'s channels."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)  # a view of what the product wrote
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)  # a view of the product's result
         qkv = qkv.reshape(batch, height * width, 3, self.heads, channels // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         h = F.scaled_dot_product_attention(q, k, v)
@@ -173,7 +173,7 @@ class Attention(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers in a row, each of which may want the embedding."""
+    """Layers in a row, each of which may take the embedding."""
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:

@@ -1,8 +1,8 @@
-"""What a state dict says about its network: names and shapes of ADM's parameters -> ADMConfig.
+"""Settings of a network from its state dict: names and shapes of ADM's parameters -> ADMConfig.
 
-A level ends at the output block that has an upsampling after its layers; so the number of these tells the levels, and
-the number of output blocks the blocks of each. Channels, attention, patch and classes can be read from shapes. Two
-arguments leave no trace and are `detect`'s own: the channels of a head, and dropout, which is 0.
+A level ends at the output block with an upsampling after its layers: their number is the number of levels, and the
+number of output blocks gives the blocks per level. Channels, attention, patch and classes are read from shapes. Two
+settings change no shape: the channels of a head, an argument of `detect`, and dropout, which is set to 0.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.networks.adm import ADM, ADMConfig
 
-PICTURE_CHANNELS = 3
+IMAGE_CHANNELS = 3
 
 ATTENTION_WEIGHT = re.compile(r"\.(qkv|proj_out)\.weight$")
 
@@ -37,19 +37,19 @@ def detect(state_dict: Mapping[str, Any], *, head_channels: int = 64) -> ADMConf
     try:
         config = _read(shapes, head_channels)
     except (KeyError, IndexError, ValueError, ZeroDivisionError):
-        # What is missing or odd does not matter: without these names the rest means nothing.
+        # Which name is missing does not matter: the file is of another network.
         raise ModelError("these weights are not those of an ADM U-Net", hint=HINT) from None
     _compare(config, shapes)
     return config
 
 
 def normalise(state_dict: Mapping[str, Tensor], *, dimensions: int = 4) -> dict[str, Tensor]:
-    """Return a state dict whose attention weights have 4 dimensions, as `ADM` wants them, or 3, or 2."""
+    """Return a state dict whose attention weights have 4 dimensions, as in `ADM`, or 3, or 2."""
     return {name: tensor.reshape(_flat(name, tuple(tensor.shape), dimensions)) for name, tensor in state_dict.items()}
 
 
 def _flat(name: str, shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
-    """Return the shape of a parameter with an attention weight's trailing ones made as many as `dimensions` asks."""
+    """Return the shape of a parameter with the trailing ones of attention weights that `dimensions` needs."""
     pointwise = ATTENTION_WEIGHT.search(name) and len(shape) >= 2 and set(shape[2:]) <= {1}
     return shape[:2] + (1,) * (dimensions - 2) if pointwise else shape
 
@@ -77,24 +77,24 @@ def _read(shapes: Mapping[str, tuple[int, ...]], head_channels: int) -> ADMConfi
 
 
 def _patch(inputs: int, outputs: int) -> int:
-    """Return the patch that makes the output a picture of 3 channels; 1 where none does."""
-    patch = math.isqrt(outputs // PICTURE_CHANNELS)
-    fits = patch and outputs == PICTURE_CHANNELS * patch**2 and inputs % patch**2 == 0
+    """Return the patch for which the output is an image of 3 channels; 1 where none does."""
+    patch = math.isqrt(outputs // IMAGE_CHANNELS)
+    fits = patch and outputs == IMAGE_CHANNELS * patch**2 and inputs % patch**2 == 0
     return patch if fits else 1
 
 
 def _compare(config: ADMConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise unless the network of these settings has just these parameters."""
+    """Raise unless the network of these settings has exactly these parameters."""
     try:
         with torch.device("meta"):
             wanted = {name: tuple(tensor.shape) for name, tensor in ADM(config).state_dict().items()}
     except UsageError as error:
-        raise ModelError(error.message, hint="say how many channels a head of these weights has") from None
+        raise ModelError(error.message, hint="specify the channels of an attention head of these weights") from None
     found = {name: _flat(name, shape, 4) for name, shape in shapes.items()}
     odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if odd:
         raise ModelError(
             f"{len(odd)} parameters do not fit an ADM U-Net of {len(config.multipliers)} levels, first '{odd[0]}'"
-            f" (wanted {wanted.get(odd[0], 'none')}, found {found.get(odd[0], 'none')})",
+            f" (expected {wanted.get(odd[0], 'none')}, found {found.get(odd[0], 'none')})",
             hint=HINT,
         )

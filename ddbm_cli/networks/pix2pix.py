@@ -1,7 +1,7 @@
-"""pix2pix's two networks (arXiv:1611.07004): a U-Net that draws at once, and a critic that looks at patches.
+"""pix2pix's two networks (arXiv:1611.07004): a U-Net that gives the result in one evaluation, and a critic of patches.
 
-The paper's batch normalisation, used with batches of one, normalises each picture by itself; so it is written here,
-and a picture does not depend on its neighbours. Layers of one pixel have nothing to be normalised by.
+The paper's batch normalisation with batches of one normalises each image by itself. It is written so here, so that an
+image does not depend on the rest of its batch. Layers of one pixel are not normalised.
 """
 
 from typing import Annotated, ClassVar
@@ -16,14 +16,14 @@ WIDEST = 8
 """Channels grow by halvings of the size up to this many times the first level's."""
 
 DROPPED = 3
-"""Levels above the narrowest that drop out, while training."""
+"""Number of levels above the narrowest with dropout in training."""
 
 
 @settings
 class Pix2PixConfig:
-    """The shape of the generator.
+    """pix2pix's generator: the result in one evaluation.
 
-    in_channels: of x_t and x_T together, of which it looks at x_T alone. channels: of the first level.
+    in_channels: of x_t and x_T together, of which it uses x_T alone. channels: of the first level.
     depth: halvings of the size; 6 for 64 pixels, 8 for the paper's 256. dropout: of the levels next to the narrowest.
     """
 
@@ -41,7 +41,7 @@ class Pix2PixConfig:
 
 
 class Pix2Pix(nn.Module):
-    """F(x, time): the picture, in -1..1, from the source alone; the state and the time change nothing.
+    """F(x, time): the image, in -1..1, from the source alone; the state and the time have no effect.
 
     Height and width of the input must be multiples of `size_multiple`.
     """
@@ -56,7 +56,7 @@ class Pix2Pix(nn.Module):
         )
         self.up = nn.ModuleList()
         for level in reversed(range(config.depth)):
-            inside = widths[level] * (1 if level == config.depth - 1 else 2)  # beside it lies what came down
+            inside = widths[level] * (1 if level == config.depth - 1 else 2)  # with the features of the same level
             dropped = config.depth - 1 - DROPPED <= level < config.depth - 1
             outside = widths[level - 1] if level else config.out_channels
             self.up.append(_up(inside, outside, dropout=config.dropout if dropped else 0.0, last=level == 0))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
+from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks import PatchGAN
 from ddbm_cli.objectives.objective import Loss, Objective
@@ -52,7 +52,7 @@ class _AdversarialLoss(Loss):
         source: Tensor,
         t: Tensor,
         eps: Tensor,
-        conditions: Conditions = NOTHING_TOLD,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         made = denoiser(denoiser.path.training_state(x0, source, eps, t), t, source, conditions)
         self._teach(source, x0, made.detach())

@@ -10,13 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
+from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.objectives.objective import Loss, Objective
 
 
 def denoising_loss(
-    denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions = NOTHING_TOLD
+    denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions = NO_CONDITIONS
 ) -> Tensor:
     """Return the weighted squared error of each image, (B,).
 
@@ -49,6 +49,6 @@ class _DenoisingLoss(Loss):
         source: Tensor,
         t: Tensor,
         eps: Tensor,
-        conditions: Conditions = NOTHING_TOLD,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         return denoising_loss(denoiser, x0, source, t, eps, conditions)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, Denoiser
+from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
 
 
@@ -25,7 +25,7 @@ class Loss(ABC):
         source: Tensor,
         t: Tensor,
         eps: Tensor,
-        conditions: Conditions = NOTHING_TOLD,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         """Return the loss of each image, (B,).
 

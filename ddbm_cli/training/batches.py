@@ -16,7 +16,7 @@ from itertools import count, repeat
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import NOTHING_TOLD, Conditions, dropped
+from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, dropped
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.foundation.hashing import seed_of
 from ddbm_cli.imaging.degrade import degraded
@@ -48,7 +48,7 @@ class Batch:
     source: Tensor
     u: Tensor
     eps: Tensor
-    conditions: Conditions = NOTHING_TOLD
+    conditions: Conditions = NO_CONDITIONS
 
 
 class Batches:

@@ -83,7 +83,7 @@ def test_with_one_condition_it_is_classifier_free_guidance():
     got = guided(prior, label, Guidance(image=5.0, label=3.0))(x, t, source)
     assert torch.allclose(got, plain + 3 * (told - plain), atol=1e-4), "a prior has no source to exaggerate"
     bridge = model(classes=()).denoiser
-    blind, seen = bridge(x, t, source, Conditions(shown=torch.zeros(4, dtype=torch.bool))), bridge(x, t, source)
+    blind, seen = bridge(x, t, source, Conditions(use_source=torch.zeros(4, dtype=torch.bool))), bridge(x, t, source)
     got = guided(bridge, None, Guidance(image=3.0, label=7.0))(x, t, source)
     assert torch.allclose(got, blind + 3 * (seen - blind), atol=1e-4)
 
@@ -143,11 +143,11 @@ def test_a_larger_scale_moves_the_image_further(path, start, which):
 def test_conditions_are_left_out_by_shares():
     u = (torch.arange(1000) + 0.5) / 1000
     told = dropped(torch.ones(1000, dtype=torch.long), u, 0.05)
-    without_source, without_label = ~told.shown, told.label == -1
+    without_source, without_label = ~told.use_source, told.label == -1
     assert (without_source & ~without_label).sum() == (without_label & ~without_source).sum() == 50
     assert (without_source & without_label).sum() == 50
     kept = dropped(torch.ones(1000, dtype=torch.long), u, 0.0)
-    assert kept.shown is None and (kept.label == 1).all()
+    assert kept.use_source is None and (kept.label == 1).all()
     assert dropped(None, u, 0.05).label is None
 
 

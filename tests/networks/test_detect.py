@@ -82,12 +82,12 @@ def test_a_network_without_its_ends_is_refused(missing):
 def test_what_does_not_fit_is_named():
     state = shapes(ADMConfig(**SMALL))
     name = "middle_block.0.in_layers.2.weight"
-    with pytest.raises(ModelError, match=r"1 parameters .* 2 levels, first 'extra' \(wanted none, found \(1,\)\)"):
+    with pytest.raises(ModelError, match=r"1 parameters .* 2 levels, first 'extra' \(expected none, found \(1,\)\)"):
         detect(state | {"extra": torch.zeros(1)}, head_channels=8)
-    with pytest.raises(ModelError, match=rf"first '{name}' \(wanted \(32, 32, 3, 3\), found \(32, 16, 3, 3\)\)"):
+    with pytest.raises(ModelError, match=rf"first '{name}' \(expected \(32, 32, 3, 3\), found \(32, 16, 3, 3\)\)"):
         detect(state | {name: torch.zeros(32, 16, 3, 3)}, head_channels=8)
     del state[name]
-    with pytest.raises(ModelError, match=rf"first '{name}' \(wanted \(32, 32, 3, 3\), found none\)"):
+    with pytest.raises(ModelError, match=rf"first '{name}' \(expected \(32, 32, 3, 3\), found none\)"):
         detect(state, head_channels=8)
 
 
