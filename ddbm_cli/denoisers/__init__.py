@@ -1,6 +1,6 @@
 """From a network's output to an estimate of the target."""
 
-from ddbm_cli.denoisers.conditions import NO_LABEL, NO_CONDITIONS, Conditions, dropped
+from ddbm_cli.denoisers.conditions import NO_CONDITIONS, NO_LABEL, Conditions, dropped
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped, kept
 from ddbm_cli.denoisers.fit import check_prediction
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided

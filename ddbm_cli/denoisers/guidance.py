@@ -3,8 +3,8 @@
     x0 = D(-, -) + image (D(I, -) - D(-, -)) + label (D(I, L) - D(I, -))                  (1)
 
 with I the source and L the label. The estimates of (1) are computed in one batch, one network evaluation. With both
-scales at 1 it is D(I, L); a scale above 1 strengthens the effect of its condition, one below 1 weakens it. For a network
-with one of the conditions, (1) is classifier-free guidance (arXiv:2207.12598) on that one.
+scales at 1 it is D(I, L); a scale above 1 strengthens the effect of its condition, one below 1 weakens it. For a
+network with one of the conditions, (1) is classifier-free guidance (arXiv:2207.12598) on that one.
 """
 
 from typing import Annotated

@@ -131,9 +131,7 @@ class ADM(nn.Module):
             skips.append(x)
         x = self.middle_block(x, embedding)
         for up in self.output_blocks:
-            x = torch.cat(
-                [x, skips.pop()], dim=1
-            )  # a statement of its own, so that its inputs are freed before the block
+            x = torch.cat([x, skips.pop()], dim=1)  # a statement of its own: frees its inputs
             x = up(x, embedding)
         x = self.out[2](silu(self.out[0](x)))
         return F.pixel_shuffle(x, self.config.patch)

@@ -88,8 +88,8 @@ class Conv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size == (1, 1):
             return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        # A CPU's convolution brings the weights into its own order at each call; where they are larger than the image, that
-        # costs more than laying out the patches does. Not while training, which would have to keep the patches.
+        # A CPU's convolution brings the weights into its own order at each call; where they are larger than the image,
+        # that costs more than laying out the patches does. Not while training, which would have to keep the patches.
         small = x.shape[2] * x.shape[3] <= SMALL_PICTURE and self.weight.numel() >= LARGE_WEIGHT
         if small and x.device.type == "cpu" and not torch.is_grad_enabled():
             return self._product(x)

@@ -109,7 +109,7 @@ class Mixture:
         b = b.clamp(min=1e-9)  # at the source's end the state says nothing
         state = (x - a * source) / b  # what is left when the source is taken off: x_0 and noise
         level = (c.clamp(min=1e-3) / b) ** 2
-        shift = 0.5 * conditions.see(source)
+        shift = 0.5 * conditions.source_input(source)
         gain = 0.09 / (0.09 + level)
         means = torch.stack([-1 + shift, 1 + shift])
         estimates = means + gain * (state - means)
