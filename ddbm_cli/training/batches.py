@@ -124,7 +124,7 @@ class Batches:
         dice = torch.rand(self._size, generator=generator(self._seed, "drop", step))
         labels = self.labels([index for index, _ in drawn])
         conditions = dropped(labels, dice, self._drop)
-        label, shown = (None if each is None else each[self.rows] for each in (conditions.label, conditions.shown))
+        label, shown = (None if each is None else each[self.rows] for each in (conditions.label, conditions.use_source))
         target, source, u, eps = (each[self.rows] for each in (target, source, u, eps))
         return Batch(target, source, u, eps, Conditions(label, shown))
 

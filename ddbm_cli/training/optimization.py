@@ -125,7 +125,7 @@ class Optimization:
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _part(self, conditions: Conditions, part: int, count: int) -> Conditions:
-        given = (conditions.label, conditions.shown)
+        given = (conditions.label, conditions.use_source)
         return Conditions(*(None if each is None else self._moved(each.chunk(count)[part]) for each in given))
 
 
