@@ -208,7 +208,7 @@ def encode_picture(
     """Return an image as the bytes of a file.
 
     Args:
-        image: RGB.
+        image: RGB, or RGBA, whose transparency jpg leaves out.
         format: one of FORMATS.
         quality: 1..100, for the formats that have one.
         text: facts to keep in the file: PNG text chunks, or JSON in the EXIF comment of the others.
@@ -238,7 +238,7 @@ def encode_picture(
         options["compression"] = "tiff_lzw"
     stream = io.BytesIO()
     try:
-        image.save(stream, FORMATS[format], **options)
+        (image.convert("RGB") if format == "jpg" else image).save(stream, FORMATS[format], **options)
     except (OSError, ValueError, KeyError) as error:
         raise ImageError(
             f"{image.width}x{image.height} pixels cannot be written as {format} ({error})", hint="use --format png"

@@ -99,6 +99,15 @@ class TranslateOptions(FolderOptions, ConditionOptions, SamplingOptions, ModelOp
     ] = False
     fit: Fit = None
     keep_size: Annotated[bool, Field("Resize results to the input's size.", panel=IMAGE)] = False
+    alpha: Annotated[
+        Literal["white", "keep", "cut"],
+        Field(
+            "Transparency of results: white for none, keep for the silhouette of a transparent input, cut to remove "
+            "the background. Not for jpg.",
+            metavar="HOW",
+            panel=IMAGE,
+        ),
+    ] = "white"
     format: Annotated[
         str | None,
         Field(

@@ -13,6 +13,7 @@ from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256
+from ddbm_cli.imaging.alpha import cut_out, silhouette
 from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
@@ -37,6 +38,7 @@ class Loaded:
 
     tensor: float32 (3, H, W) in -1..1. digest: SHA-256 of its file, "" if it has none.
     mask: (1, H, W), 1 where it may change. original: opens the image again, in its own size.
+    alpha: transparency of the input, float32 (3, H, W) in -1..1, all channels alike; None if it has none.
     more: further objects of the image, as `tensor`. layout: where the objects lie, None for an image used as it is.
     notes: how the image was prepared. findings: what in it the model does not expect.
     """
@@ -47,6 +49,7 @@ class Loaded:
     digest: str
     mask: Tensor | None = None
     original: Callable[[], Picture] | None = None
+    alpha: Tensor | None = None
     more: tuple[Tensor, ...] = ()
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
@@ -120,6 +123,9 @@ class Maker:
         if self.request.save_prepared:
             shown = images or [reduced(self.preprocess.shown(image))]
             self.preparation.save(job, shown, overwrite=self.request.overwrite)
+        alpha = None
+        if self.request.alpha == "keep" and image.mode == "RGBA":
+            alpha, _ = self.preprocess.forward(image.getchannel("A").convert("RGB"))
         if images:
             tensors = [self.preprocess.forward(each)[0] for each in images]
             placement = self.preprocess.forward(images[0])[1]
@@ -129,6 +135,7 @@ class Maker:
                 tensors[0],
                 placement,
                 digest,
+                alpha=alpha,
                 more=tuple(tensors[1:]),
                 layout=layout,
                 notes=prepared.notes,
@@ -139,7 +146,7 @@ class Maker:
         mask = self.edit.mask(job.name, self.preprocess, placement)
         if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, HOLE, tensor)
-        return Loaded(job, tensor, placement, digest, mask, original, findings=prepared.findings)
+        return Loaded(job, tensor, placement, digest, mask, original, alpha=alpha, findings=prepared.findings)
 
     def nfe(self, batch: Sequence[Loaded]) -> int:
         """Return the number of network evaluations of a batch."""
@@ -178,13 +185,20 @@ class Maker:
         return text_of(self.request.noise_name or job.name)
 
     def finish(self, loaded: Loaded, result: Tensor) -> Picture:
-        """Return the image (RGB) of a result (3, H, W), or of the results of several objects (N, 3, H, W).
+        """Return the image (RGB, or RGBA as --alpha asks) of a result (3, H, W), or (N, 3, H, W) of N objects.
 
         Raises:
             ImageError: the result contains NaN or infinity, or the original cannot be read again.
         """
         if not np.isfinite(result.numpy()).all():
             raise ImageError(f"{source_name(loaded.job)}: the result contains NaN or infinity", hint="use --dtype fp32")
+        image = self._composed(loaded, result)
+        if alpha := self._alpha(loaded, image):
+            image.putalpha(alpha)
+        return image
+
+    def _composed(self, loaded: Loaded, result: Tensor) -> Picture:
+        """Return the image (RGB) of a result, in its size and with what must not change."""
         keep_size = self.request.keep_size
         if loaded.layout:
             each = result if result.ndim == 4 else result[None]
@@ -196,6 +210,16 @@ class Maker:
             original = self.preprocess.shown(loaded.original())
             image = self.edit.composite(loaded.job.name, image, original, self.preprocess)
         return image
+
+    def _alpha(self, loaded: Loaded, image: Picture) -> Picture | None:
+        """Return the transparency (L) of a result, None for none; of prepared drawings, that of the result itself."""
+        if self.request.alpha == "cut" or (loaded.layout and loaded.alpha is not None):
+            return cut_out(image, self.preprocess.paper)
+        if loaded.alpha is None:
+            return None
+        small = self.preprocess.inverse(loaded.alpha, loaded.placement)
+        own = silhouette(small.getchannel(0))
+        return own if own.size == image.size else own.resize(image.size)
 
     def settings(self, format: str) -> dict[str, Any]:
         """Return everything that decides an output, except its own files and the version of the program."""
@@ -214,6 +238,8 @@ class Maker:
             settings |= {"guidance_scale": self._guidance.label}
         if self._guidance.image != 1:
             settings |= {"image_guidance_scale": self._guidance.image}
+        if self.request.alpha != "white":
+            settings |= {"alpha": self.request.alpha}
         return settings | ({"quality": self.request.quality} if format in LOSSY else {})
 
     def own(self, job: Job) -> dict[str, Any]:

@@ -171,6 +171,7 @@ def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]
         else:
             yield from ("ddbm", "translate", str(source))
             options |= _guide_options(record, files)
+            options |= {"--alpha": record["alpha"]} if "alpha" in record else {}
             options |= {"--start": int(record["noise_draw"])} if record.get("noise_draw") else {}
             options |= {"--quality": int(record["quality"])} if "quality" in record else {}
             options |= {"--format": format_of(file)} if format_of(source) != format_of(file) else {}
