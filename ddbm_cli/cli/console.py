@@ -175,8 +175,12 @@ class _Renderer:
     def _exported(self, event: Any) -> None:
         self._fact("Model", f"{event.model}, {human(event.bytes)}")
         if event.output.is_dir():
-            loads = "by UNet2DModel.from_pretrained (its unet/)" if event.loads else "no, it has no such network"
-            self._fact("Loads in", f"diffusers: {loads}")
+            loads = (
+                "loads the network (UNet2DModel, subfolder unet), but has no pipeline for it; to sample, use ddbm"
+                if event.loads
+                else "cannot load this network; only ddbm reads the folder"
+            )
+            self._fact("Diffusers", loads)
         self._result(event.output)
 
     def _uploaded(self, event: Any) -> None:

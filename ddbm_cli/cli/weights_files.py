@@ -61,9 +61,11 @@ def import_(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
 @signature.takes(ExportOptions, Records)
 def export(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Write a model as one file with its card, or as a diffusers folder.
+    """Write a model as one file with its card, or as a folder in diffusers' layout.
 
-    `ddbm weights import` reads such a folder with the same weights and card.
+    `ddbm weights import` reads such a folder with the same weights and card. Diffusers itself loads at most the network
+    of such a folder (UNet2DModel), and no pipeline: it has no bridges. Networks with patches and pix2pix are for ddbm
+    alone; the result line says which case it is.
 
     \b
     Examples:

@@ -32,13 +32,14 @@ class Tensors(Protocol):
     def get_tensor(self, name: str) -> Tensor: ...
 
 
-def load_file(path: Path, *, device: str = "auto", dtype: str = "auto") -> TranslationModel:
+def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: str = "") -> TranslationModel:
     """Load a model onto a device.
 
     Args:
         path: a model file, or a folder in diffusers' layout with a card.
         device: "auto" (a GPU if there is one), or torch's name: "cpu", "cuda:1", "mps".
         dtype: "auto" (bfloat16 on GPUs that support it, float32 elsewhere), "fp32", "fp16" or "bf16".
+        name: the name of the file in errors; its own if not given.
 
     Raises:
         ModelError: the file is damaged, or weights and card disagree.
@@ -46,12 +47,13 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto") -> Trans
     """
     where = choose_device(device)
     number = choose_dtype(dtype, where)
+    name = name or path.name
     with open_model(path) as (card, tensors):
         if where.type == "cpu" and weights_of(path).stat().st_size >= LARGE:
             return_large_blocks()
         denoiser = outline(card)
-        _compare(denoiser.network, tensors, path.name)
-        _fill(denoiser.network, tensors, path.name, where, number)
+        _compare(denoiser.network, tensors, name)
+        _fill(denoiser.network, tensors, name, where, number)
     model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=digest_of(path))
     try:
         plan = model.plan()
@@ -59,9 +61,9 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto") -> Trans
         usable = all(bool(each.isfinite().all()) for each in (times, *plan.path.coefficients(times)))
     except (UsageError, ArithmeticError, RuntimeError) as error:
         reason = error.message if isinstance(error, UsageError) else " ".join(str(error).split())[:120]
-        raise ModelError(f"{path.name}: model card: {reason[:300]}", hint=AGAIN) from None
+        raise ModelError(f"{name}: model card: {reason[:300]}", hint=AGAIN) from None
     if not usable:
-        raise ModelError(f"{path.name}: model card: its path or grid contains NaN or infinity", hint=AGAIN)
+        raise ModelError(f"{name}: model card: its path or grid contains NaN or infinity", hint=AGAIN)
     return model
 
 

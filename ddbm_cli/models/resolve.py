@@ -134,4 +134,4 @@ def _place(reference: str | Path | None, *, fetch: bool) -> Locating[Path]:
 
 def _convert(source: Path, output: Path, entry: Entry) -> tuple[str, ...]:
     import_file(source, output, entry)
-    return check_file(output, entry.fingerprint).faults
+    return check_file(output, entry.fingerprint, name=source.name).faults

@@ -108,15 +108,17 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
     return SelfCheck(figures=figures, fingerprint=fingerprint, faults=tuple(faults), fatal=fatal)
 
 
-def check_file(path: Path, recorded: Sequence[float] = ()) -> SelfCheck:
-    """Look at what the model in a file makes of the known pictures, on the CPU.
+def check_file(path: Path, recorded: Sequence[float] = (), *, name: str = "") -> SelfCheck:
+    """Run the self-check of the model in a file, on the CPU.
+
+    name: the name of the file in errors; its own if not given.
 
     Raises:
-        ModelError: what it makes is no picture, or not what was recorded.
+        ModelError: the estimates contain NaN or infinity, or differ from the recorded ones.
     """
-    found = self_check(load_file(path, device="cpu", dtype="fp32"), recorded)
+    found = self_check(load_file(path, device="cpu", dtype="fp32", name=name), recorded)
     if found.fatal:
-        raise ModelError(f"{path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help")
+        raise ModelError(f"{name or path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help")
     return found
 
 

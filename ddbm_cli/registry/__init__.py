@@ -1,6 +1,6 @@
 """Which models there are, and where their files are: `weights.toml`, references, the hub.
 
-Nothing here imports torch, and only `hub` the hub's library, so that listing models starts fast.
+Nothing here imports torch. Listing models imports neither the hub's library nor pydantic, so that it starts fast.
 """
 
 from ddbm_cli.registry.entries import Registry, read_registry

@@ -10,16 +10,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import git_digest_of_file, sha256_of_file
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entry import HubFile
 from ddbm_cli.registry.hub_errors import explained
+from ddbm_cli.registry.library import constants, repo_folder_name, try_to_load_from_cache, validate_repo_id
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import MAIN_FILE, SUFFIX, HubRepo, is_commit, pick
 

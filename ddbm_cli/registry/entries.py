@@ -5,12 +5,13 @@ folder, may add models but not replace packaged ones. A table that is wrong is s
 are checked when they are read, the package's by a test, so that listing models does not load pydantic.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.foundation.documents import parse_toml
+from ddbm_cli.foundation.documents import read_toml
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.registry.entry import FILE_NAME, PACKAGE, Entry
 
@@ -53,7 +54,7 @@ def read_registry() -> Registry:
     """
     registry = Registry()
     own = own_registry()
-    for name, table in _tables(own, "reinstall ddbm-cli").items():
+    for name, table in read_toml(own, hint="reinstall ddbm-cli").items():
         registry[name] = _entry(own, name, table, packaged=True)
     user = user_registry()
     if user is not None:
@@ -74,9 +75,14 @@ def user_registry() -> Path | None:
         return Path(named)
     try:
         here = Path.cwd() / FILE_NAME
-        return here if here.is_file() and not here.samefile(own_registry()) else None
-    except OSError:  # the working folder was removed, or may not be entered
+        if not os.path.lexists(here):
+            return None
+    except OSError:  # the working folder was removed
         return None
+    with contextlib.suppress(OSError):  # a link to itself, or to nothing, is reported when it is read
+        if here.samefile(own_registry()):
+            return None
+    return here
 
 
 def _add(registry: Registry, path: Path) -> None:
@@ -84,7 +90,7 @@ def _add(registry: Registry, path: Path) -> None:
     named = bool(os.environ.get(VARIABLE))
     remedy = f"correct it, or unset {VARIABLE}" if named else "correct it, or rename the file"
     try:
-        tables = _tables(path, remedy)
+        tables = read_toml(path, hint=remedy, limit=LARGEST)
     except UsageError as error:
         if named:
             raise
@@ -102,18 +108,6 @@ def _add(registry: Registry, path: Path) -> None:
             registry[name] = _entry(path, name, checked(path, name, table, remedy))
         except UsageError as error:
             registry.skip(name, error)
-
-
-def _tables(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        if not path.is_file():
-            raise OSError("no such file")
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes")
-        return parse_toml(path.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise UsageError(f"{path}: not a readable registry ({reason})", hint=remedy) from None
 
 
 def _entry(path: Path, name: str, table: dict[str, Any], *, packaged: bool = False) -> Entry:

@@ -14,9 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 from filelock import Timeout
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.hashing import sha256_of_file
@@ -26,6 +23,14 @@ from ddbm_cli.registry.entry import HubFile
 from ddbm_cli.registry.events import Noticed, Pulling
 from ddbm_cli.registry.header import wrong_kind
 from ddbm_cli.registry.hub_errors import AGAIN, OTHER, explained
+from ddbm_cli.registry.library import (
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    WeakFileLock,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_url,
+)
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import HubRepo, is_commit, pick
 from ddbm_cli.registry.transfer import TRANSIENT, HTTPError, NotJSON, ask, download, held, read_json

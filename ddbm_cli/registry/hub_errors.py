@@ -4,8 +4,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub import constants, get_token
-from huggingface_hub.errors import (
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.registry.library import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -13,9 +13,9 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    constants,
+    get_token,
 )
-
-from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.transfer import HTTPError, InvalidURL, NotJSON
 
 LOG_IN = "set HF_TOKEN, or: hf auth login"

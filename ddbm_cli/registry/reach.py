@@ -1,10 +1,10 @@
-"""What stands between this machine and the hub: its cache, the network, a token."""
+"""Whether the hub can be used: its cache, the network, a token."""
 
 from pathlib import Path
 
-from huggingface_hub import constants, get_session, get_token
-
+from ddbm_cli.registry.deadline import within
 from ddbm_cli.registry.hub_errors import explained
+from ddbm_cli.registry.library import constants, get_session, get_token
 
 PATIENCE = 4.0
 """Seconds to wait for the hub."""
@@ -16,21 +16,21 @@ def hub_cache() -> Path:
 
 
 def is_offline() -> bool:
-    """Return whether the user forbids to ask the hub (HF_HUB_OFFLINE)."""
+    """Return whether the user forbids network access (HF_HUB_OFFLINE)."""
     return bool(constants.HF_HUB_OFFLINE)
 
 
 def has_token() -> bool:
-    """Return whether the hub will know who asks."""
+    """Return whether there is a token for the hub."""
     return bool(get_token())
 
 
 def reach() -> str:
-    """Ask the hub for anything, and return its address.
+    """Make a request to the hub, and return its address.
 
     Raises:
-        ModelError: it is out of reach.
+        ModelError: it cannot be reached.
     """
     with explained("the hub", ""):
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        within(PATIENCE, lambda: get_session().head(constants.ENDPOINT, timeout=PATIENCE))
     return str(constants.ENDPOINT)

@@ -12,12 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from huggingface_hub import constants
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
-
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.registry.deadline import each_within, within
+from ddbm_cli.registry.library import HfHubHTTPError, build_hf_headers, constants, get_session, hf_raise_for_status
 
 T = TypeVar("T")
 

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, get_token
-from huggingface_hub.utils import disable_progress_bars, validate_repo_id  # type: ignore[attr-defined]
-
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.registry.hub_errors import LOG_IN, explained
+from ddbm_cli.registry.library import HfApi, constants, disable_progress_bars, get_token, validate_repo_id
 
 
 @dataclass(frozen=True, kw_only=True)

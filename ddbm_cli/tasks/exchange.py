@@ -45,7 +45,7 @@ def import_model(
         raise UsageError(f"{target} is there already", hint="name another with -o, or add --overwrite")
     with replacing(target) as fresh:
         report = import_file(source, fresh, entry, dtype=dtype)
-        found = check_file(fresh, entry.fingerprint if entry else ())
+        found = check_file(fresh, entry.fingerprint if entry else (), name=source.name)
     return replace(report, output=target), found
 
 

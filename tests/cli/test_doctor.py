@@ -67,7 +67,7 @@ def test_the_network_only_limits(ddbm, monkeypatch):
     assert "with a token" in found["Network"]["found"]
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     code, found = checks(ddbm)
-    assert code == 0 and not found["Network"]["well"] and "out of reach" in found["Network"]["found"]
+    assert code == 0 and not found["Network"]["well"] and "cannot be reached" in found["Network"]["found"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, found = checks(ddbm)
     assert code == 0 and found["Network"]["well"] and "HF_HUB_OFFLINE" in found["Network"]["found"]

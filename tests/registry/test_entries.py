@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -201,9 +202,35 @@ def test_a_registry_that_cannot_be_read_is_reported(own, tmp_path, monkeypatch, 
     registry = read_registry()
     assert list(registry) == list(OWN)
     (problem,) = registry.problems
-    assert "not a readable registry" in problem.message and len(problem.message) < 400
+    assert "weights.toml: not readable (" in problem.message and len(problem.message) < 400
     monkeypatch.setenv("DDBM_WEIGHTS", "weights.toml")
-    with pytest.raises(UsageError, match="not a readable registry"):
+    with pytest.raises(UsageError, match="not readable"):
+        read_registry()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files")
+@pytest.mark.parametrize(
+    "kind", ["folder", "pipe", "link to itself", "link to nothing", "device", "sparse", "unreadable"]
+)
+def test_what_is_no_registry_file_is_reported_at_once(own, tmp_path, monkeypatch, kind):
+    place = tmp_path / "weights.toml"
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind in ("sparse", "unreadable"):
+        with place.open("wb") as file:
+            file.truncate(2**30 if kind == "sparse" else 0)
+        place.chmod(0o000 if kind == "unreadable" else 0o644)
+        if kind == "unreadable" and os.access(place, os.R_OK):
+            pytest.skip("permissions do not bind this user")
+    else:
+        place.symlink_to({"link to itself": place, "link to nothing": "nowhere", "device": "/dev/zero"}[kind])
+    registry = read_registry()
+    (problem,) = registry.problems
+    assert list(registry) == list(OWN) and "weights.toml: not readable (" in problem.message
+    monkeypatch.setenv("DDBM_WEIGHTS", str(place))
+    with pytest.raises(UsageError, match="not readable"):
         read_registry()
 
 

@@ -65,10 +65,10 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
     card = own_card if entry is None else card_of(entry)
     if card is None:
         raise UsageError(f"{source}: does not say what it is", hint="say whose weights they are: --like NAME")
+    shapes = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
     config = build(NETWORKS, card.network, what="network")
     if not isinstance(config, ADMConfig):
-        raise ModelError(f"{source}: no '{config.name}' network is imported", hint="see: ddbm weights list")
-    shapes = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
+        raise ModelError(f"{source}: networks '{config.name}' cannot be imported", hint="see: ddbm weights list")
     weights, notes = _importer(entry)(tensors, config, shapes, file=source.name)
     target = DTYPES[dtype] if dtype else _common(weights)
     _see_that_they_fit(weights, target, source.name)

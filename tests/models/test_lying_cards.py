@@ -1,0 +1,64 @@
+"""Small files whose cards claim large networks: training, translation and import refuse them without memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from ddbm_cli.models.card import describe_card
+from ddbm_cli.models.checkpoint import write_tensors
+from ddbm_cli.registry.header import HEADER_KEY
+from tests.tiny import tiny_card, tiny_weights, write_pairs
+
+TRY = """
+import json, resource, sys
+import torch
+from ddbm_cli.cli.main import main
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = None
+for arguments in map(json.loads, sys.stdin):
+    sys.argv = ["ddbm", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        print(json.dumps([arguments, stop.code]))
+    before = before or peak()  # the first one imports what all need
+    assert peak() - before < 100, (arguments, before, peak())
+"""
+LIES = {
+    "channels": {"network": {"channels": 8192}},
+    "more channels": {"network": {"channels": 10**12}},
+    "levels": {"network": {"multipliers": [1, 2, 4, 8, 16, 32]}},
+    "blocks": {"network": {"blocks": 300}},
+    "classes": {"network": {"classes": 10**8}},
+    "size": {"preprocess": {"size": 4096}},
+    "steps": {"defaults": {"steps": 10**12}},
+}
+
+
+def test_a_card_that_claims_more_than_its_file_takes_no_memory(tmp_path):
+    weights, body, commands = tiny_weights(tiny_card()), describe_card(tiny_card()), []
+    data = str(write_pairs(tmp_path / "data", 2))
+    source = str(tmp_path / "data" / "A" / "000.png")
+    for name, lie in LIES.items():
+        file = str(tmp_path / f"{name}.safetensors")
+        card = {key: value | lie.get(key, {}) if isinstance(value, dict) else value for key, value in body.items()}
+        write_tensors(Path(file), weights, {HEADER_KEY: json.dumps(card)})
+        if name != "steps":  # a training takes no defaults of sampling from it
+            commands.append(["train", data, "--from", file, "--steps", "1", "-o", str(tmp_path / "run")])
+        commands.append(["translate", source, str(tmp_path / "out.png"), "-m", file])
+        commands.append(["weights", "import", file, "-o", str(tmp_path / "imported.safetensors")])
+    done = subprocess.run(
+        [sys.executable, "-c", TRY],
+        input="\n".join(map(json.dumps, commands)),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [[each, 4] for each in commands], done.stderr
+    assert "unexpected" not in done.stderr and done.stderr.count("Error: ") == len(commands)
+    assert ".tmp" not in done.stderr
+    assert not (tmp_path / "run").exists() and not (tmp_path / "imported.safetensors").exists()
