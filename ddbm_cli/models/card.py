@@ -1,7 +1,7 @@
-"""The model card: everything that is known about a weights file, kept in the file's own header.
+"""The model card: all facts about a model file, stored in the file's own header.
 
-The card says how to build the network and how to call it, so that weights need no script; and it says where they come
-from, so that a user can judge them.
+The card describes how to build and call the network, so that weights need no script. It also states their origin, data
+and licence.
 """
 
 import json
@@ -40,12 +40,12 @@ class Defaults(TypedDict):
 class ModelCard:
     """What a weights file is.
 
-    name: short name; task: one line, "sketch -> picture".
+    name: short name; task: one line, "sketch -> photo".
     kind: "bridge" translates a source image; "prior" generates images from noise alone, without a source.
     network, path, prediction: settings as {"name": ..., field: value}.
     concat_source: the network gets x_T concatenated to x_t along the channels.
     inpainting: sources have a hole, given by a mask; everything outside the hole is kept.
-    text_conditional: the network takes a text.
+    text_conditional: the network takes a text prompt.
     class_names: names of the classes in the order of the network's labels; empty if they have none.
     condition_dropout: fraction of the training steps without source, without class and without both, which
         classifier-free guidance needs; 0 if there were none.

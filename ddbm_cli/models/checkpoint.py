@@ -50,12 +50,14 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file atomically and durably.
 
-    The library's own function wants all tensors in their final form at once, a second copy of a model that is being
-    converted or that lies with its channels last; here each has this form only while it is written.
+    The library's own function takes all tensors in their final form at once. For a model that is converted, or in
+    channels-last format, that is a second copy. Here each tensor is converted only while it is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     types = {name: dtype if dtype and tensor.is_floating_point() else tensor.dtype for name, tensor in tensors.items()}
-    order = sorted(tensors, key=lambda name: (-types[name].itemsize, name))  # the wider first, so that all are aligned
+    order = sorted(
+        tensors, key=lambda name: (-types[name].itemsize, name)
+    )  # wider types first, so that all are aligned
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(_layout({name: (types[name], tensors[name].shape) for name in order}, header))
         for name in order:
@@ -66,7 +68,7 @@ def write_tensors(
 
 
 def _layout(tensors: Mapping[str, tuple[torch.dtype, torch.Size]], header: Mapping[str, str]) -> bytes:
-    """Return what stands before the data: the length of the table, and the table in JSON, filled up to whole words."""
+    """Return the header of the file: the length of the table, and the table in JSON, padded to 8 bytes."""
     table: dict[str, Any] = {"__metadata__": dict(header)}
     end = 0
     for name, (dtype, shape) in tensors.items():

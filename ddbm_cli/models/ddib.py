@@ -1,4 +1,4 @@
-"""Dual diffusion implicit bridges (DDIB, arXiv:2203.08382): a bridge made of two priors, trained without pairs.
+"""Dual diffusion implicit bridges (DDIB, arXiv:2203.08382): a bridge from two priors, trained without pairs.
 
 The probability-flow ODE of the source prior encodes an image as noise; that of the target prior decodes the noise.
 """

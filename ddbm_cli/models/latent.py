@@ -85,7 +85,7 @@ def load_pipeline(
 
 
 def card_of_pipeline(folder: Path) -> ModelCard:
-    """Return the card of a pipeline, made of its settings; its weights are not read.
+    """Return the card of a pipeline, from its settings; its weights are not read.
 
     Raises:
         ModelError: it is no text-to-image pipeline, or a file is damaged.
@@ -102,7 +102,7 @@ def card_of_pipeline(folder: Path) -> ModelCard:
     body = {
         "format": FORMAT,
         "name": name.removeprefix("models--").replace("--", "/"),
-        "task": "-> picture of a text",
+        "task": "text -> image",
         "kind": "prior",
         "network": {"name": "diffusers"},
         "path": _path(folder, schedule),
@@ -118,7 +118,7 @@ def card_of_pipeline(folder: Path) -> ModelCard:
 
 
 def _see_that_it_is_text_to_image(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    """Raise where the U-Net takes more than latents: the channels say what."""
+    """Raise if the U-Net takes more than latents; its number of channels tells which kind it is."""
     channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels == latents:
         return

@@ -6,7 +6,7 @@
     FOLDER/README.md                                                 the card for people
 
 ADM's network is diffusers' UNet2DModel under other names, if it has no patches and 32 groups in every normalisation;
-then diffusers loads it as it is. Any other is written under our own names, and the folder is for this program alone.
+then diffusers loads the network. Any other is written under our own names, and only this program reads the folder.
 """
 
 import json
@@ -55,8 +55,8 @@ def write_folder(
 ) -> bool:
     """Write a model as a folder; return whether diffusers loads its network.
 
-    All is written beside the folder first, and takes its place file by file: other files in it stay, and a run that
-    breaks off leaves the folder as it was.
+    All files are first written next to the folder, and then moved into it one by one: other files in it stay, and an
+    interrupted export leaves the folder unchanged.
 
     readme: the card for people.
     """
@@ -96,7 +96,7 @@ def read_folder(folder: Path) -> tuple[ModelCard | None, dict[str, Tensor]]:
     """Return the card, None if the folder has none of ours, and the weights under our names.
 
     Raises:
-        ModelError: a file is missing or damaged, or the network is none that is known here.
+        ModelError: a file is missing or damaged, or the network is unknown.
     """
     card = None
     if (folder / CARD).is_file():
@@ -246,7 +246,7 @@ def _our_config(settings: Mapping[str, Any], folder: Path) -> ADMConfig:
         raise ModelError(f"{folder / CONFIG}: not readable ({error})", hint=AGAIN) from None
     if odd or not is_theirs(config):
         what = f"{odd[0]} is {settings[odd[0]]}, not {wanted[odd[0]]}" if odd else "not 32 groups"
-        raise ModelError(f"{folder / CONFIG}: a network that is not ADM's ({what})", hint="only ADM's can be imported")
+        raise ModelError(f"{folder / CONFIG}: not an ADM network ({what})", hint="only ADM networks can be imported")
     return config
 
 

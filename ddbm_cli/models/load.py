@@ -1,4 +1,4 @@
-"""From a model file, or a folder in diffusers' layout, to a model ready to work. Names are `resolve`'s business."""
+"""Load a model file, or a folder in diffusers' layout. References are resolved in `resolve`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,7 +82,7 @@ def checked_card(path: Path) -> ModelCard:
 
 @contextmanager
 def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
-    """Open a model file or folder; give its card and its tensors under our names.
+    """Open a model file or folder; yield its card and its tensors under our names.
 
     Raises:
         ModelError: it is missing, damaged, or has no card.
@@ -141,7 +141,7 @@ class _Slice:
 
 
 def _compare(network: torch.nn.Module, file: Tensors, name: str) -> None:
-    """Raise unless the file has just the network's tensors, in floating point; none is read for it."""
+    """Raise unless the file has exactly the network's tensors, in floating point; no data are read."""
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
     if wanted != found:
@@ -158,7 +158,7 @@ def _compare(network: torch.nn.Module, file: Tensors, name: str) -> None:
 
 
 def _fill(network: torch.nn.Module, file: Tensors, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Give a network on the meta device its weights, one tensor at a time: there is never a second copy of them."""
+    """Load weights into a network on the meta device, one tensor at a time, so that there is never a second copy."""
     weights: dict[str, Tensor] = {}
     for key in network.state_dict():
         read = file.get_tensor(key)

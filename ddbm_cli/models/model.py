@@ -1,4 +1,4 @@
-"""A model ready to work: card and denoiser on a device, and how to sample with it."""
+"""A loaded model: card and denoiser on a device, and its sampling."""
 
 import copy
 from collections.abc import Generator, Mapping
@@ -32,12 +32,12 @@ from ddbm_cli.samplers import (
 
 
 class TranslationModel:
-    """What every task gets: a denoiser with its card, on one device.
+    """A denoiser with its card, on one device.
 
     Args:
         card: what the model is.
         denoiser: built from the card, with weights.
-        digest: sha256 of the file that it came from, "" for none.
+        digest: sha256 of the model's file, "" for none.
     """
 
     def __init__(self, card: ModelCard, denoiser: Denoiser, *, digest: str = "") -> None:
@@ -72,9 +72,9 @@ class TranslationModel:
         if name.isdecimal() and int(name) < self.classes:
             return int(name)
         if not self.classes:
-            raise UsageError(f"model '{self.name}' knows no classes", hint="leave out --class, or name another model")
+            raise UsageError(f"model '{self.name}' has no classes", hint="leave out --class, or specify another model")
         names = ", ".join(self.card.class_names) or f"0 to {self.classes - 1}"
-        raise UsageError(f"model '{self.name}' knows no class '{name}'", hint=f"there are: {names}")
+        raise UsageError(f"model '{self.name}' has no class '{name}'", hint=f"its classes: {names}")
 
     def class_of(self, label: int) -> str | None:
         """Return the name of a class, or its number where it has none; None for -1."""
@@ -83,11 +83,11 @@ class TranslationModel:
         return self.card.class_names[label] if self.card.class_names else str(label)
 
     def with_conditions(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
-        """Return the same model, told the classes of a batch, and how much conditions are to be exaggerated.
+        """Return the same model with the classes of a batch, and scales of guidance.
 
         Args:
-            label: (B,) numbers of classes, or (1,) for all, -1 to tell nothing; None for models without classes.
-            guidance: scales; other than 1 only for a model whose conditions were left out in training.
+            label: (B,) numbers of classes, or (1,) for all, -1 for no class; None for models without classes.
+            guidance: scales; other than 1 only for a model that was trained with condition dropout.
         """
         other = copy.copy(self)
         other._label, other._guidance = label, guidance
@@ -99,7 +99,7 @@ class TranslationModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that the network computes in; states are float32 always."""
+        """The number format of the network; states are always float32."""
         return next(self.denoiser.parameters()).dtype
 
     @property
@@ -158,7 +158,7 @@ class TranslationModel:
         return clipped(denoise) if self.card.clip else denoise
 
     def encode(self, target: Tensor, source: Tensor, plan: Plan) -> Generator[Evaluation, None, Tensor]:
-        """Return the noise that a batch of targets (B, C, H, W) would be made from; see `samplers.encoding`."""
+        """Return the noise from which a batch of targets (B, C, H, W) would be sampled; see `samplers.encoding`."""
         source = source.to(self.device)
         return (yield from encode(self._denoise, plan.path, target.to(self.device), source, plan.times))
 
@@ -168,7 +168,7 @@ class TranslationModel:
         """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU.
 
         Args:
-            mask: (B, 1, H, W), 1 where the source may change; of priors, and of bridges that fill holes.
+            mask: (B, 1, H, W), 1 where the source may change; for priors and inpainting models.
         """
         source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
         if mask is None or plan.path.source_free:
@@ -182,7 +182,7 @@ class TranslationModel:
 
 
 def _expand(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, Any] | Sampler:
-    """Replace a name that people know by the setting it stands for; given fields are added to it."""
+    """Replace an alias by its setting; given fields are added to it."""
     if not isinstance(sampler, str):
         return sampler
     name, colon, fields = sampler.partition(":")

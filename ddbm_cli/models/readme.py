@@ -1,4 +1,4 @@
-"""A model card for people, as the hub shows it, made of our card: what it is, how to use it, what it was made of."""
+"""The README.md of a model on the hub, from its card: what the model is, how to use it, data and scores."""
 
 import json
 from typing import Any
@@ -9,11 +9,11 @@ from ddbm_cli.models.card import ModelCard
 def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetensors") -> str:
     """Return the text of a README.md, with the hub's front matter.
 
-    repo: the repository that it will lie in, "owner/name", if that is known. file: the model's file in it.
+    repo: the repository of the model, "owner/name", if known. file: the model's file in it.
     """
     is_prior = card.kind == "prior"
     name = repo or file
-    command = f"ddbm sample -n 16 -o pictures/ -m {name}" if is_prior else f"ddbm translate INPUT OUTPUT -m {name}"
+    command = f"ddbm sample -n 16 -o samples/ -m {name}" if is_prior else f"ddbm translate INPUT OUTPUT -m {name}"
     front = {
         "license": _licence(card.licence),
         "library_name": "ddbm-cli",
@@ -22,7 +22,7 @@ def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetens
     }
     rows = {
         "task": card.task,
-        "pictures": card.preprocess.words,
+        "images": card.preprocess.words,
         "data": card.data,
         "limits": card.limits,
         "licence": card.licence,
@@ -42,7 +42,7 @@ def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetens
 
 
 def _licence(words: str) -> str:
-    """Return the hub's word for a licence."""
+    """Return the hub's identifier of a licence."""
     known = words.lower().replace(" ", "-")
     return known if known in ("mit", "apache-2.0", "cc-by-4.0", "cc-by-nc-sa-4.0", "cc0-1.0") else "other"
 

@@ -1,6 +1,7 @@
 """From the value of -m to a model: the only place of this package that resolves references.
 
-`locating` returns a file, or a folder in diffusers' layout; `loading` a model; both yield what happens on the way.
+`locating` returns a file, or a folder in diffusers' layout; `loading` a model. Both yield the events of downloads and
+conversions.
 """
 
 from pathlib import Path
@@ -35,7 +36,7 @@ def locate(reference: str | Path | None) -> Path:
 
 
 def locating(reference: str | Path | None, *, fetch: bool = True) -> Locating[Path]:
-    """Do what `locate` does, and yield what happens on the way.
+    """Do what `locate` does; yield the events of downloads and conversions.
 
     Args:
         reference: as a user writes it; None is the built-in model.
@@ -60,15 +61,15 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
 
 
 def loading(
-    reference: str | Path | None, *, device: str = "auto", dtype: str = "auto", fetch: bool = True, **told: Any
+    reference: str | Path | None, *, device: str = "auto", dtype: str = "auto", fetch: bool = True, **conditions: Any
 ) -> Locating[TranslationModel]:
-    """Load a model, and yield what happens on the way: downloads and conversions.
+    """Load a model; yield the events of downloads and conversions.
 
     Args:
         reference: as of `load_model`.
         device, dtype: as of `load_file`.
         fetch: as of `locating`.
-        told: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
+        conditions: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
 
     Raises:
         ModelError: the model is not available, or is damaged.
@@ -78,9 +79,9 @@ def loading(
     if is_pipeline_folder(place):
         from ddbm_cli.models.latent import load_pipeline
 
-        return load_pipeline(place, device=device, dtype=dtype, **told)
+        return load_pipeline(place, device=device, dtype=dtype, **conditions)
     model = load_file(place, device=device, dtype=dtype)
-    if told.get("prompt"):
+    if conditions.get("prompt"):
         raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
     return model
 
@@ -100,7 +101,7 @@ def card_of_reference(reference: str | Path | None) -> tuple[ModelCard, Path]:
 
 
 def described(reference: str) -> Entry:
-    """Return what is known of a model as an entry: the registry's, or one made of the card of its file.
+    """Return the entry of a model: the registry's, or one with the facts in the card of its file.
 
     Raises:
         ModelError: the model is in no registry, and not downloaded or damaged.

@@ -1,7 +1,6 @@
-"""Which pictures a model was trained on, and which were held out: two Bloom filters, small enough for a card.
+"""Which images a model was trained on, and which were held out: two Bloom filters, small enough for a card.
 
-A filter knows its files by their sha256 and forgets their number: it never denies one of its own, and takes one other
-of some thousands for its own.
+A filter is computed from the sha256 of the files. It contains each of them, and one in 4,096 others by chance.
 """
 
 import base64
@@ -15,19 +14,19 @@ from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.stored import ImageFile, digest_of
 
 BITS = 18
-"""Bits a picture, and"""
+"""Bits of a filter per image."""
 
 HASHES = 12
-"""places that each sets: 2^-12 of all others are taken for one of them."""
+"""Bits that each image sets; the rate of false positives is 2^-12."""
 
 MOST = 200_000
-"""Pictures; the filters of more would swell the card to a megabyte, and none are kept."""
+"""Largest number of images; the filters of more would take a megabyte in the card, and are left out."""
 
 TRAINING, HELD_OUT, UNKNOWN = "training", "held out", "unknown"
 
 
 def remember(training: Iterable[ImageFile], held_out: Iterable[ImageFile]) -> dict[str, str]:
-    """Return the filters of two sets of files, in base64; nothing where there are too many."""
+    """Return the filters of two sets of files, in base64; empty if there are too many."""
     sets = {TRAINING: set(training), HELD_OUT: set(held_out)}
     if sum(map(len, sets.values())) > MOST:
         return {}
@@ -45,14 +44,14 @@ def joined(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(dict.fromkeys(filter(None, each))) for name, each in parts.items() if any(each)}
 
 
-def split_of(seen: Mapping[str, str], file: Path) -> str:
+def split_of(splits: Mapping[str, str], file: Path) -> str:
     """Return which set a file is in: "training", "held out", or "unknown"."""
-    return split_of_digest(seen, _digest(file))
+    return split_of_digest(splits, _digest(file))
 
 
-def split_of_digest(seen: Mapping[str, str], digest: bytes) -> str:
+def split_of_digest(splits: Mapping[str, str], digest: bytes) -> str:
     """Return which set a file with a SHA-256 is in: "training", "held out", or "unknown"."""
-    return next((name for name in (TRAINING, HELD_OUT) if name in seen and _contains(seen[name], digest)), UNKNOWN)
+    return next((name for name in (TRAINING, HELD_OUT) if name in splits and _contains(splits[name], digest)), UNKNOWN)
 
 
 def _digest_if_readable(file: ImageFile) -> bytes:

@@ -1,14 +1,14 @@
-"""Whether a model denoises: a few calls on a known picture tell a wrong card, or wrong weights, from right ones.
+"""The self-check: whether a model denoises. A few network evaluations on a known image detect wrong cards and weights.
 
-Outlines stand for the source and filled shapes for the target; states on the path between them, with two draws of
-noise each, go through the denoiser. What comes should be a picture in the range of pictures, nearer to the target than
-the state was, with little of the noise left. These figures need no record of the model, and have wide limits. Of the
-mistakes that were tried on the built-in model they tell: a wrong clock, other sigmas, a swapped concatenation, noise on
-the weights or weights of no training, numbers out of float16's range, and a schedule that is far off.
+The source is an image of outlines, the target one of filled shapes. States on the path between them, with two draws of
+noise each, are denoised. The estimate should be in the range of images, closer to the target than the state, and have
+little of the noise left. These figures need no record of the model, and have wide limits. On the built-in model they
+detect: a wrong time embedding input, wrong sigmas, a swapped concatenation, noise in the weights, untrained weights,
+values out of float16's range, and a schedule that is far off.
 
-A fingerprint, the estimates' means, spreads and projections on some directions, tells these and what the figures do
-not: a schedule that is a little off, queries and keys in another order, the weights of another step. It must have been
-recorded when all was right.
+A fingerprint holds the means, standard deviations and some projections of the estimates. It also detects a schedule
+that is slightly off, queries and keys in another order, and the weights of another step. It has to be recorded from the
+correct model.
 """
 
 import math
@@ -29,24 +29,24 @@ LEVELS = (0.2, 0.7, 2.0)
 """Noise levels c / b of the states."""
 
 RANGE = 1.4
-"""All but a thousandth of an estimate's numbers stay within this."""
+"""The 99.9th percentile of an estimate's absolute values stays below this."""
 
 NOISE_LEFT = (0.4, 0.4, 0.12)
 ERROR = (0.75, 0.75, 0.3)
-"""Share of the noise that may be left in the estimates at each level, and their error, relative to the noise."""
+"""Largest fraction of the noise left in the estimates at each level, and their largest error, relative to the noise."""
 
 MOST_SIDE = 128
 MARKS = 4
 TOLERANCE = 0.01
-"""Largest difference to a fingerprint; half precision makes a tenth of it, another order of attention ten times it."""
+"""Largest difference from a fingerprint. Half precision causes a tenth of it, another attention order ten times it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfCheck:
-    """What was found.
+    """The result of a self-check.
 
-    figures: by name and noise level. fingerprint: of the estimates. faults: what is out of its limits, in words.
-    fatal: what is wrong beyond doubt, "" for nothing.
+    figures: by name and noise level. fingerprint: of the estimates. faults: sentences on figures out of their limits.
+    fatal: a fault that is certain, "" for none.
     """
 
     figures: dict[str, float]
@@ -55,8 +55,8 @@ class SelfCheck:
     fatal: str = ""
 
 
-def known_pictures(size: int) -> tuple[Tensor, Tensor]:
-    """Return outlines and filled shapes (1, 3, size, size), -1..1: a ring of two colours beside a bar, on white."""
+def known_images(size: int) -> tuple[Tensor, Tensor]:
+    """Return outlines and filled shapes (1, 3, size, size), -1..1: a ring of two colours next to a bar, on white."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
     radius = ((x + 0.2) ** 2 + (y + 0.1) ** 2).sqrt()
     bar = torch.maximum((x - 0.72).abs() / 0.12, (y - 0.1).abs() / 0.6)
@@ -71,12 +71,12 @@ def known_pictures(size: int) -> tuple[Tensor, Tensor]:
 
 
 def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfCheck:
-    """Look at what a model makes of the known pictures, with a call for each level and draw.
+    """Denoise the known images, with a network evaluation for each level and draw.
 
     Args:
-        recorded: the fingerprint that it had when all was right, if there is one.
+        recorded: the fingerprint of the correct model, if there is one.
     """
-    source, target = known_pictures(_side(model))
+    source, target = known_images(_side(model))
     if model.card.inpainting:
         source = _with_a_hole(target)
     draws, projections = NoiseSource(0, ["first", "second"])(target.expand(2, -1, -1, -1)), _projections(target)
@@ -85,10 +85,10 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
     faults: list[str] = []
     fatal = ""
     for level, noise_left, error in zip(LEVELS, NOISE_LEFT, ERROR, strict=True):
-        # One picture after the other, for a large one takes as much memory as the weights.
+        # One image at a time, because a large one takes as much memory as the weights.
         estimate = torch.cat([_estimate(model, target, source, eps[None], level) for eps in draws])
         if not estimate.isfinite().all():
-            fatal = f"at noise {level} its numbers are not finite"
+            fatal = f"its estimate at noise {level} contains NaN or infinity"
             break
         found = {
             "range": (float(estimate.abs().flatten().kthvalue(int(0.999 * estimate.numel())).values), RANGE),
@@ -97,13 +97,13 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
         }
         figures |= {f"{name} at {level}": round(value, 4) for name, (value, _) in found.items()}
         faults += [
-            f"at noise {level} the {name} is {value:.2f}, of most models below {most}"
+            f"at noise {level} the {name} is {value:.2f}; for most models it is below {most}"
             for name, (value, most) in found.items()
             if value > most
         ]
         marks += [float(estimate[0].mean()), float(estimate[0].std()), *(projections @ estimate[0].flatten()).tolist()]
     if recorded and not fatal and (len(recorded) != len(marks) or max(map(_apart, recorded, marks)) > TOLERANCE):
-        fatal = fatal or "its estimates are not those that the registry recorded: another card, or other weights"
+        fatal = fatal or "its estimates differ from those in the registry: a different card, or different weights"
     fingerprint = tuple(round(mark, 4) for mark in marks)
     return SelfCheck(figures=figures, fingerprint=fingerprint, faults=tuple(faults), fatal=fatal)
 
@@ -118,19 +118,21 @@ def check_file(path: Path, recorded: Sequence[float] = (), *, name: str = "") ->
     """
     found = self_check(load_file(path, device="cpu", dtype="fp32", name=name), recorded)
     if found.fatal:
-        raise ModelError(f"{name or path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help")
+        raise ModelError(
+            f"{name or path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help"
+        )
     return found
 
 
-def _with_a_hole(picture: Tensor) -> Tensor:
-    """Return a picture (1, 3, S, S) whose middle, half as wide and high, is white."""
-    holed, quarter = picture.clone(), picture.shape[-1] // 4
+def _with_a_hole(image: Tensor) -> Tensor:
+    """Return an image (1, 3, S, S) whose middle, half as wide and high, is white."""
+    holed, quarter = image.clone(), image.shape[-1] // 4
     holed[..., quarter:-quarter, quarter:-quarter] = 1.0
     return holed
 
 
 def _side(model: TranslationModel) -> int:
-    """Return the side of the pictures: the model's own, or less where that is large."""
+    """Return the side of the known images: the model's, at most about MOST_SIDE."""
     own, multiple = model.card.preprocess, int(getattr(model.denoiser.network, "size_multiple", 1))
     size = min(own.width, own.height)
     return size if size <= MOST_SIDE else max(multiple, MOST_SIDE - MOST_SIDE % multiple)
@@ -138,7 +140,7 @@ def _side(model: TranslationModel) -> int:
 
 def _estimate(model: TranslationModel, target: Tensor, source: Tensor, eps: Tensor, level: float) -> Tensor:
     path = model.denoiser.path
-    if path.noise_free:  # its levels are shares of the way
+    if path.noise_free:  # its levels are fractions of t_max
         t = torch.tensor(path.t_max * level / (1 + level), dtype=torch.float64)
     else:
         t = path.time_at(torch.tensor(-2 * math.log(level), dtype=torch.float64))
@@ -150,7 +152,7 @@ def _estimate(model: TranslationModel, target: Tensor, source: Tensor, eps: Tens
 
 
 def _projections(like: Tensor) -> Tensor:
-    """Return directions (MARKS, C H W) of unit length, so that a projection moves as far as a pixel does."""
+    """Return directions (MARKS, C H W) of unit length, so that projections change as much as pixels do."""
     drawn = torch.randn(MARKS, like.numel(), generator=torch.Generator().manual_seed(0))
     directions: Tensor = drawn / drawn.norm(dim=1, keepdim=True)
     return directions

@@ -1,7 +1,7 @@
 """Time limits for calls that block.
 
-The limits of HTTP libraries are for each byte: a server that sends a byte of a header now and then holds them for ever.
-Here the call runs in a thread of its own, which is left behind when the time is over.
+The limits of HTTP libraries are for each byte, so that a server which sends a byte of a header every few seconds blocks
+them without end. Here the call runs in its own thread, which is abandoned when the time is over.
 """
 
 import queue
@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 AHEAD = 8
-"""Values that are produced before they are taken."""
+"""Number of values that are produced in advance."""
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:

@@ -24,7 +24,7 @@ BUILTIN = PACKAGE / "assets" / "sketch-to-3d-64.safetensors"
 class HubFile:
     """A file of a repository on the hub.
 
-    revision: a branch, a tag or a commit. sha256: the expected digest in hexadecimal, "" if it is not known.
+    revision: a branch, a tag or a commit. sha256: the expected digest in hexadecimal, "" if unknown.
     fixed: the content never changes, so later downloads are compared with the first; otherwise the branch may move.
     """
 
@@ -82,7 +82,7 @@ class Entry:
 
     @property
     def builtin_file(self) -> Path:
-        """The file in this package."""
+        """Path of the file in this package."""
         return PACKAGE.parent / self.file
 
     @property
@@ -101,7 +101,7 @@ class Entry:
 
     @property
     def source(self) -> str:
-        """Where the file comes from, in one word."""
+        """Source of the file, in a word or two."""
         if self.path:
             return "local file"
         return "this package" if self.builtin else self.repo or "manual"

@@ -1,7 +1,7 @@
 """Where the file of a model is: downloaded and checked if it is missing, and converted if it has no card.
 
-A file without a card is converted once, into the cache of this program. The name of the conversion is made of the
-digest of the file and the card in the registry: another file, or another card, makes another conversion.
+A file without a card is converted once, into the cache of this program. The name of the conversion contains a
+digest of the file and of the card in the registry, so that a change of either makes a new conversion.
 """
 
 import json
@@ -28,18 +28,19 @@ CONVERSION = 1
 Locating = Generator[Pulling | Importing | Doubted | Noticed, None, T]
 
 Convert = Callable[[Path, Path, Entry], Sequence[str]]
-"""Makes a model file, the second, of one that has no card, the first; returns what looks wrong with it, in words."""
+"""Convert a file without a card, the first, to a model file, the second; return the faults of the self-check."""
 
 
 def locating(reference: str | Path | None, *, convert: Convert | None) -> Locating[Path]:
-    """Return the model file that a reference names, and yield what happens on the way.
+    """Return the model file of a reference; yield the events of its download and conversion.
 
     Args:
         reference: as a user writes it; None is the built-in model, a Path a file.
-        convert: for files without a card. None asks neither it nor the network: what is not here is an error.
+        convert: for files without a card. None uses neither conversions nor the network: then a model that is
+            not downloaded is an error.
 
     Raises:
-        ModelError: the model cannot be had.
+        ModelError: the model is not available.
         UsageError: a registry file is not readable.
     """
     if reference is None:
@@ -61,7 +62,7 @@ def locating(reference: str | Path | None, *, convert: Convert | None) -> Locati
 
 
 def notices(found: Reference) -> Generator[Noticed, None, None]:
-    """Yield what a user should know of an entry: that it comes from another registry, or has a rival there."""
+    """Yield a note if an entry comes from the user's registry, or if a table of that name was skipped there."""
     if not isinstance(found, Entry):
         return
     if not found.packaged:
@@ -71,7 +72,7 @@ def notices(found: Reference) -> Generator[Noticed, None, None]:
 
 
 def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None:
-    """Return the file on the hub that is meant; for a repository, the one that is here, or that the hub lists."""
+    """Return the file on the hub of a reference; of a repository, its model file in the cache, else the one listed."""
     if isinstance(found, Entry):
         return found.hub_file
     if isinstance(found, HubFile):
@@ -82,7 +83,7 @@ def hub_file(found: Entry | HubFile | HubRepo, *, fetch: bool) -> HubFile | None
 
 
 def conversion(entry: Entry) -> Path | None:
-    """Return where the conversion of an entry's file is, or would be; None while the file is not known."""
+    """Return the path of the conversion of an entry's file, which may not exist; None while its digest is unknown."""
     if not entry.repo:
         return None
     known = records.read(entry.hub_file.key)
@@ -95,12 +96,12 @@ def conversion(entry: Entry) -> Path | None:
 
 
 def conversions(entry: Entry) -> list[Path]:
-    """Return all conversions of an entry's file that are here, also those of an earlier file or card."""
+    """Return all conversions of an entry's file on the disk, including those of earlier files and cards."""
     return sorted((cache_folder() / "imported").glob(f"{entry.name}-{'[0-9a-f]' * 16}.safetensors"))
 
 
 def conversion_record(path: Path) -> Record | None:
-    """Return what is recorded of a conversion."""
+    """Return the record of a conversion, None if there is none."""
     return records.read(_key(path))
 
 
@@ -113,7 +114,7 @@ def forget_conversion(path: Path) -> int:
 
 
 def at_a_glance(entry: Entry) -> str:
-    """Return whether a model is here, by the records alone: "yes", "to convert" if only its download is, or ""."""
+    """Return whether a model is downloaded, from the records alone: "yes", "to convert", or "" for no."""
     if entry.builtin:
         return "yes"
     if not entry.repo:
@@ -130,7 +131,7 @@ def at_a_glance(entry: Entry) -> str:
 
 
 def finish(steps: Generator[object, None, T]) -> T:
-    """Run a generator to its end, and return what it returns."""
+    """Run a generator to its end, and return its result."""
     while True:
         try:
             next(steps)
@@ -139,7 +140,7 @@ def finish(steps: Generator[object, None, T]) -> T:
 
 
 def not_here(name: str) -> ModelError:
-    """Return the error for a model that could be fetched, and was not."""
+    """Return the error for a model that is not downloaded."""
     return ModelError(f"model '{name}' is not downloaded", hint=f"run: ddbm weights pull {name}")
 
 
@@ -147,7 +148,7 @@ def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Pat
     download = entry.hub_file
     path = conversion(entry)
     record = conversion_record(path) if path else None
-    if path and record and record.checked():  # what it was made of need not be here
+    if path and record and record.checked():  # the file that was converted is not needed any more
         return path
     if convert is None:
         raise not_here(name)
@@ -170,7 +171,7 @@ def _fetched(file: HubFile, name: str, *, fetch: bool) -> Locating[Record]:
 
 
 def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> Sequence[str]:
-    """Convert a file; the output gets its name only when all went well."""
+    """Convert a file; the output exists only if the conversion succeeds."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as temporary:
@@ -186,7 +187,7 @@ def _convert(source: Path, output: Path, entry: Entry, convert: Convert) -> Sequ
 
 
 def _with_card(path: Path, file: str = "") -> Path:
-    """Return the path, unless it is of a kind that never has a card."""
+    """Return the path, unless files of its suffix never have a card."""
     if path.suffix in FOREIGN:
         raise ModelError(
             f"{file or path}: weights without a card", hint=f"ddbm weights import {file or path} --like NAME"

@@ -1,6 +1,6 @@
-"""Folders in diffusers' layout, here or on the hub: which of their files make a pipeline, and where they are.
+"""Text-to-image pipelines in diffusers' layout, as a local folder or a repository: which files they need.
 
-Of a repository only safetensors weights and settings are fetched, each file checked and resumed as any model's.
+Only safetensors weights and settings are downloaded; each file is checked and resumed like that of any model.
 """
 
 from pathlib import Path
@@ -39,14 +39,14 @@ def is_pipeline_folder(folder: Path) -> bool:
 
 
 def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:
-    """Return the folder of a pipeline, and yield what happens on the way.
+    """Return the folder of a pipeline; yield the events of its download.
 
     Args:
         reference: PREFIX and a folder, or "org/repo[@revision]".
-        fetch: False to do without the network: then a repository that is not here is an error.
+        fetch: False to use no network: then a repository that is not downloaded is an error.
 
     Raises:
-        ModelError: it cannot be had.
+        ModelError: the pipeline is not available.
     """
     name = reference.removeprefix(PREFIX)
     folder = Path(name).expanduser()
@@ -60,7 +60,7 @@ def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:
         raise ModelError(f"{name}: no such folder", hint=f"write {PREFIX}FOLDER, or {PREFIX}org/repo")
     from ddbm_cli.registry import cache, hub
 
-    # The first file says at which commit the others are wanted, so that all are of one.
+    # The other files are downloaded at the commit of the first one, so that all are of one commit.
     revision, folder = repo.revision, Path()
     for name in FILES:
         file = HubFile(repo.repo, name, revision, fixed=is_commit(revision))

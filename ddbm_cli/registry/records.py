@@ -1,7 +1,7 @@
-"""What is known of each file that was fetched or converted: its sha256, and how it looked when that was computed.
+"""Records of the files that were downloaded or converted: sha256, size and modification time.
 
-A record serves twice. While size and time of the file are the recorded ones, its digest need not be computed again;
-and where nobody publishes a digest, the first download's is what later ones are held against.
+While size and time of a file are the recorded ones, its digest is not computed again. Where no digest is published,
+later downloads are compared with the digest of the first one.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from ddbm_cli.registry.folders import data_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One file that was found to be good.
+    """One file that was intact.
 
-    key: what the file is, unique: "org/repo@revision:file". path: where it was.
-    sha256: of its bytes, in hex. size, mtime_ns: of the file when that was computed; bytes, nanoseconds.
-    commit, etag: what the hub said of it.
+    key: unique name: "org/repo@revision:file". path: the file.
+    sha256: in hexadecimal. size, mtime_ns: of the file when the digest was computed; bytes, nanoseconds.
+    commit, etag: as stated by the hub.
     """
 
     key: str
@@ -35,27 +35,27 @@ class Record:
     etag: str = ""
 
     def stands(self) -> bool:
-        """Return whether the file is there as it was, by size and time."""
+        """Return whether the file exists with the recorded size and time."""
         try:
-            found = os.stat(self.path)  # noqa: PTH116 - follows the cache's links, and `list` asks it of every model
+            found = os.stat(self.path)  # noqa: PTH116 - follows the cache's links; `list` calls it for every model
         except OSError:
             return False
         return (found.st_size, found.st_mtime_ns) == (self.size, self.mtime_ns)
 
     def checked(self) -> "Record | None":
-        """Return the record if the file is good, computing its digest anew where it looks changed; else None."""
+        """Return the record if the file is intact, else None; the digest is computed again if size or time changed."""
         if self.stands():
             return self
-        seen = look(self.key, Path(self.path), commit=self.commit, etag=self.etag)
-        if seen is None or seen.sha256 != self.sha256:
+        found = look(self.key, Path(self.path), commit=self.commit, etag=self.etag)
+        if found is None or found.sha256 != self.sha256:
             return None
         with contextlib.suppress(OSError):  # then it is computed again the next time
-            write(seen)
-        return seen
+            write(found)
+        return found
 
 
 def look(key: str, path: Path, *, commit: str = "", etag: str = "") -> Record | None:
-    """Return the record of a file as it is now, digest and all; None if it cannot be read."""
+    """Return a new record of a file with its digest; None if it cannot be read."""
     try:
         found = path.stat()
         sha256 = sha256_of_file(path)
@@ -73,7 +73,7 @@ def look(key: str, path: Path, *, commit: str = "", etag: str = "") -> Record | 
 
 
 def read(key: str) -> Record | None:
-    """Return what is recorded under a key; None for nothing, or nothing that can be read."""
+    """Return the record of a key; None if there is none, or it cannot be read."""
     try:
         record = Record(**parse_json(_file(key).read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -82,7 +82,7 @@ def read(key: str) -> Record | None:
 
 
 def write(record: Record) -> None:
-    """Keep a record, in place of an earlier one of the same key.
+    """Write a record; it replaces an earlier one of the same key.
 
     Raises:
         OSError: the data folder cannot be written.
@@ -93,12 +93,12 @@ def write(record: Record) -> None:
 
 
 def forget_place(record: Record) -> None:
-    """Keep only what the file was: for one that was removed, so that the next download is held against it."""
+    """Keep the digest of a file that was removed, so that the next download is compared with it."""
     write(replace(record, path="", size=0, mtime_ns=0))
 
 
 def remove(key: str) -> None:
-    """Drop a record, if there is one."""
+    """Remove a record, if there is one."""
     _file(key).unlink(missing_ok=True)
 
 

@@ -89,9 +89,9 @@ def checked(path: Path, name: str, table: Any, remedy: str) -> dict[str, Any]:
             f"{place}: {where}: {first['msg']}", hint=f"choose from: {known}" if unknown else remedy
         ) from None
     if not (found.get("repo") or found.get("url")):
-        raise UsageError(f"{place}: the table does not say where the file is", hint='add repo = "owner/name"')
+        raise UsageError(f"{place}: the table has neither 'repo' nor 'url'", hint='add repo = "owner/name"')
     if found.get("importer") and not found.get("card"):
-        raise UsageError(f"{place}: a file that is to be imported needs a card", hint=f"add a table [{name}.card]")
+        raise UsageError(f"{place}: a table with an importer needs a card", hint=f"add a table [{name}.card]")
     if "card" in found:
         found["card"] = table["card"]  # as written: conversions are named by it
     return found

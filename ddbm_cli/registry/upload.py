@@ -1,4 +1,4 @@
-"""A folder to a repository on the hub, as one commit."""
+"""Upload of a folder to a repository on the hub, as one commit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +10,24 @@ from ddbm_cli.registry.library import HfApi, constants, disable_progress_bars, g
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """What went, or would go: files by their names in the repository, with their bytes; and where it is to be seen."""
+    """What was uploaded, or would be. files: name in the repository -> bytes. url: the page of the commit."""
 
     files: dict[str, int]
     url: str
 
 
 def upload(folder: Path, repo: str, *, private: bool = True, dry_run: bool = False) -> Upload:
-    """Put a folder's files into a repository, which is made if there is none.
+    """Upload a folder's files to a repository, which is created if it does not exist.
 
     Args:
-        folder: all that goes; hidden files stay.
+        folder: its files are uploaded, except hidden ones.
         repo: "owner/name".
-        private: for a new repository; one that is there keeps its own.
-        dry_run: only say what would go.
+        private: visibility of a new repository; that of an existing one is kept.
+        dry_run: upload nothing.
 
     Raises:
         UsageError: the folder has no files.
-        ModelError: no token, no right, no network.
+        ModelError: there is no token, it gives no access, or the hub cannot be reached.
     """
     files = {
         path.relative_to(folder).as_posix(): path.stat().st_size
@@ -35,19 +35,19 @@ def upload(folder: Path, repo: str, *, private: bool = True, dry_run: bool = Fal
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
     if not files:
-        raise UsageError(f"{folder}: no files to upload", hint="name a folder with a model")
+        raise UsageError(f"{folder}: no files to upload", hint="specify a folder with a model")
     with explained(repo, repo):
         validate_repo_id(repo)
         url = f"{constants.ENDPOINT}/{repo}"
         if dry_run:
             return Upload(files=files, url=url)
         if not get_token():
-            raise ModelError(f"{repo}: the hub takes uploads only from those it knows", hint=LOG_IN)
+            raise ModelError(f"{repo}: uploads need a token", hint=LOG_IN)
         hub = HfApi()
         with disable_progress_bars():
-            made = hub.create_repo(repo, private=private, exist_ok=True)
+            created = hub.create_repo(repo, private=private, exist_ok=True)
             commit = hub.upload_folder(
-                repo_id=made.repo_id,
+                repo_id=created.repo_id,
                 folder_path=folder,
                 allow_patterns=list(files),
                 commit_message=f"Upload {len(files)} files with ddbm",

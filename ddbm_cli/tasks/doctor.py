@@ -1,4 +1,4 @@
-"""Whether this machine can do the work: checks, each with what was found and what to do about a fault."""
+"""Checks of the installation and the machine, each with its result and the remedy for a fault."""
 
 import os
 import platform
@@ -22,17 +22,17 @@ from ddbm_cli.registry.reach import has_token, hub_cache, is_offline, reach
 from ddbm_cli.samplers import NoiseSource, finish
 
 LEAST_FREE = 4 * 2**30
-"""Bytes that a public model and its converted copy may need."""
+"""Bytes that a published model and its conversion may take."""
 
 CONV = (16, 128, 32)
 """Batch, channels and side of the convolution whose speed is measured."""
 
 SECONDS = 0.3
-"""How long that is measured."""
+"""Duration of the measurement."""
 
 
 def run(device: str = "auto") -> Iterator[Diagnosed]:
-    """Run the checks in order.
+    """Run all checks, one after another.
 
     Raises:
         UsageError: no such device.
@@ -65,7 +65,7 @@ def _device(device: torch.device) -> Diagnosed:
             return Diagnosed(
                 name="Device",
                 well=False,
-                found=f"{found}; there is a GPU, but this torch cannot use it",
+                found=f"{found}; there is an NVIDIA GPU, but this torch cannot use it",
                 hint="install torch's CUDA build, or a driver that is new enough for it",
                 grave=False,
             )
@@ -113,8 +113,10 @@ def _builtin_file() -> Diagnosed:
     def check() -> str:
         entry = next(entry for entry in read_registry().values() if entry.builtin)
         if sha256_of_file(builtin_path()) != entry.sha256:
-            raise DdbmError(f"{entry.name} is not the file that was shipped", hint="reinstall ddbm-cli")
-        return f"{entry.name}, as it was shipped"
+            raise DdbmError(
+                f"{entry.name}: the file is damaged", hint="reinstall it: pip install --force-reinstall ddbm-cli"
+            )
+        return f"{entry.name}, intact"
 
     return _guarded("Built-in", check)
 
@@ -129,18 +131,18 @@ def _builtin_run(device: str) -> Diagnosed:
         result = finish(model.translate(source, NoiseSource(0, ["0", "1", "2", "3"]), plan := model.plan()))
         seconds = time.perf_counter() - began
         if not bool(result.isfinite().all()) or float(result.abs().max()) > 2:
-            raise DdbmError("the built-in model's numbers are out of range", hint="try --dtype fp32, and --device cpu")
+            raise DdbmError("the built-in model's results are out of range", hint="pass --dtype fp32 or --device cpu")
         return f"4 images of {size}x{size} in {seconds:.2f} s, {plan.nfe} NFE, {model.device}"
 
     return _guarded("Run", check)
 
 
 def _network() -> Diagnosed:
-    """Check whether the hub can be reached; downloaded models work without it."""
+    """Whether the hub can be reached. Downloaded models work without it."""
     if is_offline():
         return Diagnosed(name="Network", well=True, found="not checked, because HF_HUB_OFFLINE is set")
-    known = "with a token" if has_token() else "without a token, which only private models need"
-    hint = "downloaded models work without it; otherwise check the network, or set HF_ENDPOINT to a mirror"
+    known = "with a token" if has_token() else "without a token, which only private and gated models need"
+    hint = "downloaded models work without it; to download, check the network, or set HF_ENDPOINT to a mirror"
     return replace(_guarded("Network", lambda: f"{reach()} answers, {known}"), hint=hint, grave=False)
 
 
@@ -152,7 +154,7 @@ def _guarded(name: str, check: Callable[[], str]) -> Diagnosed:
 
 
 def _space(name: str, folder: Path) -> Diagnosed:
-    """Whether models find room in a folder, which need not be there yet."""
+    """Whether a folder, which need not exist yet, has room for models."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     found = f"{folder}, {free / 2**30:.1f} GiB free"
@@ -161,7 +163,7 @@ def _space(name: str, folder: Path) -> Diagnosed:
             name=name,
             well=False,
             found=f"{folder} cannot be written",
-            hint="set HF_HOME and DDBM_HOME to folders that can",
+            hint="set HF_HOME and DDBM_HOME to folders that can be written",
         )
-    hint = "make room, or set HF_HOME and DDBM_HOME to a larger disk"
+    hint = "free some space, or set HF_HOME and DDBM_HOME to a larger disk"
     return Diagnosed(name=name, well=free > LEAST_FREE, found=found, hint=hint, grave=False)

@@ -1,4 +1,4 @@
-"""Models from others and for others: import with a self-check, export, push."""
+"""Exchange of models with other programs: import with a self-check, export, upload."""
 
 import tempfile
 from dataclasses import replace
@@ -26,23 +26,23 @@ LAYOUTS = ("safetensors", "diffusers")
 def import_model(
     source: Path, *, like: str | None = None, output: Path | None = None, dtype: str | None = None, overwrite: bool
 ) -> tuple[ImportReport, SelfCheck]:
-    """Make a model file of a foreign one, and look at what it does.
+    """Convert weights of another program to a model file, and run its self-check.
 
     Args:
         source: a PyTorch or safetensors file, or a folder in the layout of diffusers.
-        like: the registry's name of the model that it is; None for files that carry a card.
+        like: the model's name in the registry; None for files that have a card.
         output: the model file; NAME.safetensors in the working folder if not given.
-        dtype: what to convert to; None keeps the file's own.
-        overwrite: replace an output that is there.
+        dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
+        overwrite: replace an existing output.
 
     Raises:
-        UsageError: no such name, or the output is there.
-        ModelError: the file cannot be read, does not match its card, or fails the self-check.
+        UsageError: there is no such name, or the output exists.
+        ModelError: the file cannot be read, does not fit its card, or fails the self-check.
     """
     entry = _entry(like) if like else None
     target = output or Path(f"{like or source.stem}.safetensors")
     if target.exists() and not overwrite:
-        raise UsageError(f"{target} is there already", hint="name another with -o, or add --overwrite")
+        raise UsageError(f"{target} exists already", hint="choose another output with -o, or pass --overwrite")
     with replacing(target) as fresh:
         report = import_file(source, fresh, entry, dtype=dtype)
         found = check_file(fresh, entry.fingerprint if entry else (), name=source.name)
@@ -52,14 +52,14 @@ def import_model(
 def _entry(name: str) -> Entry:
     entries = read_registry()
     if name not in entries:
-        raise UsageError(f"no model '{name}' in the registry", hint=f"there are: {', '.join(entries)}")
+        raise UsageError(f"no model '{name}' in the registry", hint=f"choose one of: {', '.join(entries)}")
     return entries[name]
 
 
 def export_model(
     reference: str, output: Path, *, layout: str = "safetensors", dtype: str | None = None, overwrite: bool = False
 ) -> Locating[Exported]:
-    """Write a model as one file with its card, or as a folder in diffusers' layout; yields what happens.
+    """Write a model as one file with its card, or as a folder in diffusers' layout; yield the events of its download.
 
     Args:
         reference: the model, as after -m.
@@ -68,20 +68,20 @@ def export_model(
         dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
 
     Raises:
-        UsageError: the output is there, or an unknown layout or type.
-        ModelError: the model cannot be had.
+        UsageError: the output exists, or the layout or type is unknown.
+        ModelError: the model is not available.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"unknown format '{layout}'", hint=f"choose one of: {', '.join(LAYOUTS)}")
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"unknown dtype '{dtype}'", hint=f"choose one of: {', '.join(DTYPES)}")
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} is there already", hint="name another, or add --overwrite")
+        raise UsageError(f"{output} exists already", hint="choose another output, or pass --overwrite")
     card, weights = read_model((yield from locating(reference)))
     target = DTYPES[dtype] if dtype else None
     for name, value in weights.items():
         if target and not is_finite(value.to(target)):
-            raise ModelError(f"{reference}: '{name}' has numbers that {dtype} cannot hold", hint="use --dtype bf16")
+            raise ModelError(f"{reference}: '{name}' has values out of the range of {dtype}", hint="use --dtype bf16")
     if layout == "safetensors":
         write_model(output, card, weights, dtype=target)
         return Exported(output=output, model=card.name, bytes=output.stat().st_size, loads=False)
@@ -93,11 +93,11 @@ def export_model(
 def push_model(
     reference: str, repo: str, *, private: bool = True, dtype: str | None = None, dry_run: bool = False
 ) -> Locating[Upload]:
-    """Put a model into a repository of the hub, with a model card; yields what happens.
+    """Upload a model to a repository of the hub, with a README; yield the events of its download.
 
     Raises:
         UsageError: an unknown type.
-        ModelError: the model cannot be had, or the hub does not take it.
+        ModelError: the model is not available, or the hub refuses the upload.
     """
     with tempfile.TemporaryDirectory(prefix="ddbm-push-") as folder:
         file = Path(folder) / MAIN_FILE

@@ -97,7 +97,7 @@ def verify(names: list[str], *, check: bool = False) -> Iterator[WeightsEvent]:
             continue
         try:
             files = list(_files(name, reference))
-        except DdbmError as error:  # a table of the user's registry with an impossible path
+        except DdbmError as error:  # a table of the user's registry whose path is not valid
             if names:
                 raise
             bad += 1
@@ -174,7 +174,7 @@ class _File:
             message = f"{self.path}: not the file of {self.against}; it is unchanged since its download"
             raise ModelError(message, hint=f"correct the sha256 in the registry, or: ddbm weights rm {self.name}")
         if not self.recorded:
-            message = f"{message}; it was kept, for another program made it"
+            message = f"{message}; it was kept, because another program downloaded it"
             raise ModelError(message, hint=f"replace it: ddbm weights pull {self.name}")
         self.remove()
         raise ModelError(f"{message}; it was removed", hint=f"download it again: ddbm weights pull {self.name}")

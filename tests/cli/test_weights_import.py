@@ -30,7 +30,7 @@ def test_import_tells_what_it_found(ddbm):
     assert "faults: " in err and "at noise 0.7 the error is" in err, "random weights denoise nothing, and that is told"
     assert load_model("foreign.safetensors").name == "foreign"
     code, _, err = ddbm("weights", "import", "old.pt", "--like", "foreign")
-    assert code == 2 and "is there already" in err
+    assert code == 2 and "exists already" in err
     code, out, _ = ddbm("weights", "import", "old.pt", "--like", "foreign", "--overwrite", "--json")
     record = json.loads(out)
     assert code == 0 and record["faults"] and len(record["fingerprint"]) == 18 and len(record["figures"]) == 9
@@ -96,7 +96,7 @@ def test_export_and_import_again(ddbm):
     assert ddbm("weights", "import", "folder", "-o", "again.safetensors")[0] == 0
     assert Path("again.safetensors").read_bytes() == Path("mine.safetensors").read_bytes()
     code, _, err = ddbm("weights", "export", "mine.safetensors", "folder")
-    assert code == 2 and "is there already" in err
+    assert code == 2 and "exists already" in err
     code, out, _ = ddbm("weights", "export", "mine.safetensors", "half.safetensors", "--dtype", "fp16", "--json")
     assert code == 0 and json.loads(out)["model"] == "tiny"
     assert Path("half.safetensors").stat().st_size < 0.7 * Path("mine.safetensors").stat().st_size

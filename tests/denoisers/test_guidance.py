@@ -155,10 +155,10 @@ def test_a_model_knows_its_classes():
     named = model()
     assert [named.label_of(name) for name in ("cat", "fox", "1")] == [0, 2, 1]
     assert [named.class_of(label) for label in (0, -1)] == ["cat", None]
-    with pytest.raises(UsageError, match="knows no class 'cow'") as caught:
+    with pytest.raises(UsageError, match="has no class 'cow'") as caught:
         named.label_of("cow")
     assert "cat, dog, fox" in caught.value.hint
     with pytest.raises(UsageError, match="no class '3'"):
         named.label_of("3")
-    with pytest.raises(UsageError, match="knows no classes"):
+    with pytest.raises(UsageError, match="has no classes"):
         model(classes=()).label_of("cat")

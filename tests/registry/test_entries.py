@@ -169,7 +169,7 @@ BROKEN = {
     "missing field": ("[mine]\nrepo = 'a/b'\nfile = 'x'\n", "task"),
     "bad digest": (MINE + "sha256 = 'abc'\n", "sha256"),
     "bad repo": (MINE.replace("me/mine", "mine"), "repo"),
-    "no source": ("[mine]\ntask = 'x'\nfile = 'x'\n", "not say where the file is"),
+    "no source": ("[mine]\ntask = 'x'\nfile = 'x'\n", "neither 'repo' nor 'url'"),
     "no card": (MINE + "importer = 'ddbm'\n", "needs a card"),
     "bad name": (MINE.replace("[mine]", "['a/b']"), "name"),
     "built in": (MINE + "builtin = true\n", "builtin"),

@@ -144,10 +144,10 @@ def test_sdedit_takes_a_class(classed, prior):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("plain", {"class_name": "red"}, "knows no classes"),
+        ("plain", {"class_name": "red"}, "has no classes"),
         ("plain", {"guidance_scale": 2.0}, "takes neither a class nor a text"),
         ("plain", {"image_guidance_scale": 2.0}, "was not trained with condition dropout"),
-        ("bridge", {"class_name": "green"}, "knows no class 'green'"),
+        ("bridge", {"class_name": "green"}, "has no class 'green'"),
         ("bridge", {"guidance_scale": 2.0}, "needs a class"),
         ("prior", {"method": "sdedit", "image_guidance_scale": 2.0}, "does not take the source as a condition"),
     ],

@@ -1,7 +1,7 @@
-"""Files of others -> model files of ours: weights under our names, the card of a registry's entry in the header.
+"""Conversion of other programs' weights to model files: weights under our names, the card of a registry entry.
 
-A file format is a module here: it turns what it finds into flat names and tensors. All of them are views of mapped
-files, so an import takes the memory of the file, once; `write_model` converts and writes tensor by tensor.
+Each naming scheme has a module here. Tensors are views of the mapped file, so an import takes the memory of the file
+once; `write_model` converts and writes one tensor at a time.
 """
 
 import math
@@ -25,15 +25,15 @@ from ddbm_cli.registry import Entry
 from ddbm_cli.registry.header import HEADER_KEY
 
 IMPORTERS = {"ddbm": ddbm.read, "adm": adm.read, "adm-new-attention": adm.read_new_attention, "i2sb": i2sb.read}
-"""The `importer` of a registry's entry -> how its files are read; an entry without one has our own names."""
+"""Name of an importer, as in the registry -> its function; an entry without importer has our own names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import did.
+    """The result of an import.
 
     size_in, size_out: of the files, in bytes. dtype: of the written weights, as in `--dtype`.
-    notes: sentences that a user should read.
+    notes: sentences for the user.
     """
 
     source: Path
@@ -47,12 +47,12 @@ class ImportReport:
 
 
 def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype: str | None = None) -> ImportReport:
-    """Write a foreign file's weights as a model file.
+    """Convert weights of another program to a model file.
 
     Args:
         source: a PyTorch or safetensors file, or a folder in diffusers' layout.
-        output: the model file; written whole or not at all.
-        entry: the registry's entry that knows what these weights are; None for files that carry a card.
+        output: the model file; written completely or not at all.
+        entry: the registry's entry of these weights; None for files that have a card.
         dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
 
     Raises:
@@ -64,14 +64,16 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
     tensors, own_card = _open(source)
     card = own_card if entry is None else card_of(entry)
     if card is None:
-        raise UsageError(f"{source}: does not say what it is", hint="say whose weights they are: --like NAME")
+        raise UsageError(
+            f"{source}: the file has no model card", hint="specify the model: --like NAME; names: ddbm weights list"
+        )
     shapes = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
     config = build(NETWORKS, card.network, what="network")
     if not isinstance(config, ADMConfig):
         raise ModelError(f"{source}: networks '{config.name}' cannot be imported", hint="see: ddbm weights list")
     weights, notes = _importer(entry)(tensors, config, shapes, file=source.name)
     target = DTYPES[dtype] if dtype else _common(weights)
-    _see_that_they_fit(weights, target, source.name)
+    _check_range(weights, target, source.name)
     write_model(output, card, weights, dtype=target)
     return ImportReport(
         source=source,
@@ -86,7 +88,7 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
 
 
 def card_of(entry: Entry) -> ModelCard:
-    """Return the card that a registry's entry stands for.
+    """Return the card of a registry entry.
 
     Raises:
         ModelError: the entry's card is not complete, or has a wrong value.
@@ -100,7 +102,7 @@ def card_of(entry: Entry) -> ModelCard:
 def _open(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
     if source.is_dir():
         if not is_folder(source):
-            raise ModelError(f"{source}: no model in diffusers' layout", hint="name a folder with unet/, or a file")
+            raise ModelError(f"{source}: no model in diffusers' layout", hint="specify a folder with unet/, or a file")
         card, weights = read_folder(source)
         return weights, card
     tensors = open_checkpoint(source)
@@ -111,22 +113,22 @@ def _open(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
 def _importer(entry: Entry | None) -> ddbm.Importer:
     name = entry.importer if entry is not None and entry.importer else "ddbm"
     if name not in IMPORTERS:
-        raise ModelError(f"no importer '{name}' in this release", hint=f"there are: {', '.join(IMPORTERS)}")
+        raise ModelError(f"unknown importer '{name}'", hint=f"choose one of: {', '.join(IMPORTERS)}")
     return IMPORTERS[name]
 
 
 def _common(weights: dict[str, Tensor]) -> torch.dtype:
-    """Return the type that the weights have, the widest of several."""
+    """Return the number format of the weights, the widest of several."""
     widest = max((value.dtype for value in weights.values()), key=lambda dtype: dtype.itemsize)
     return widest if widest in DTYPES.values() else torch.float32  # float64 has no use here
 
 
-def _see_that_they_fit(weights: dict[str, Tensor], dtype: torch.dtype, file: str) -> None:
+def _check_range(weights: dict[str, Tensor], dtype: torch.dtype, file: str) -> None:
     for name, value in weights.items():
         if not is_finite(value):
-            raise ModelError(f"{file}: '{name}' is not made of finite numbers", hint="get the file anew")
+            raise ModelError(f"{file}: '{name}' contains NaN or infinity", hint="download the file again")
         if value.dtype != dtype and not is_finite(value.to(dtype)):
             raise ModelError(
-                f"{file}: '{name}' has numbers up to {float(value.abs().max()):.3g}, more than {dtype} can hold",
+                f"{file}: '{name}' has values up to {float(value.abs().max()):.3g}, out of the range of {dtype}",
                 hint="use --dtype bf16, or fp32",
             )

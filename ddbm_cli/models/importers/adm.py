@@ -1,7 +1,7 @@
-"""Checkpoints of ADM (guided-diffusion, arXiv:2105.05233): our names, in an older order and with more to say.
+"""Checkpoints of ADM (guided-diffusion, arXiv:2105.05233): our names, with another order of attention weights.
 
-Their networks give a variance beside the noise, on as many channels more, which no sampler here needs: it is left out.
-Most keep queries, keys and values head by head, where ours keeps all queries, then all keys, then all values.
+Their networks also predict a variance, in as many further channels; no sampler here uses it, so it is left out. Most
+store queries, keys and values head by head; ours store all queries, then all keys, then all values.
 """
 
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ def read_new_attention(
     tensors: Mapping[str, Tensor], config: ADMConfig, shapes: Shapes, *, file: str
 ) -> tuple[dict[str, Tensor], list[str]]:
     """As `ddbm.read`, for networks that were made with `use_new_attention_order`."""
-    said = shapes[LAST[1]][0]
-    if not any(name.endswith(LAST[1]) and len(value) == 2 * said for name, value in tensors.items()):
+    channels = shapes[LAST[1]][0]
+    if not any(name.endswith(LAST[1]) and len(value) == 2 * channels for name, value in tensors.items()):
         return ddbm.read(tensors, config, shapes, file=file)
-    whole = {**shapes, **{name: (2 * said, *shapes[name][1:]) for name in LAST}}
+    whole = {**shapes, **{name: (2 * channels, *shapes[name][1:]) for name in LAST}}
     config = replace(config, out_channels=2 * config.out_channels)
     weights, notes = ddbm.read(tensors, config, whole, file=file)
-    weights.update({name: weights[name][:said] for name in LAST})
-    return weights, [*notes, "the variance that it gives is left out"]
+    weights.update({name: weights[name][:channels] for name in LAST})
+    return weights, [*notes, "the predicted variance is left out"]
 
 
 def by_kind(value: Tensor, head_channels: int) -> Tensor:

@@ -1,7 +1,6 @@
-"""Open the files that others write: PyTorch's archives and safetensors, mapped into memory, as flat names -> tensors.
+"""Open files of other programs: PyTorch's archives and safetensors, mapped into memory, as flat names -> tensors.
 
-No code of a file is run, and no size in it is believed: see `importers.archive`. Tensors stay on disk until they are
-used.
+No code in a file is run, and every size is checked: see `importers.archive`. Tensors stay on disk until they are used.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Checkpoints of DDBM, DBIM and other ADM U-Nets: the names are ours, the packing is not.
+"""Checkpoints of DDBM, DBIM and other ADM U-Nets: our names, in other containers.
 
-Attention weights lie in 4, 3 or 2 dimensions. The network may stand below prefixes of wrappers (`module.`, `model.`,
-`_orig_mod.`) and containers, beside other networks. A place is a prefix below which wanted names stand; the one with
-the network is a place with most of them, and of several such the average of the weights (EMA), which samples best.
+Attention weights have 4, 3 or 2 dimensions. The names may have prefixes of wrappers (`module.`, `model.`, `_orig_mod.`)
+and containers, and the file may hold several networks. The network is found by the prefix with the most expected names;
+of several, the average of the weights (EMA) is taken, which samples best.
 """
 
 import re
@@ -20,7 +20,7 @@ SHOWN = 4
 """Names that a message lists."""
 
 MOST_NAMES = 10_000
-"""A file with more is no checkpoint whose network is worth a guess."""
+"""The settings of networks with more tensors are not guessed."""
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -32,7 +32,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Importer(Protocol):
-    """What a registry's entry names: how a file's tensors become a network's."""
+    """Converts the tensors of a file to the weights of a network."""
 
     def __call__(
         self, tensors: Mapping[str, Tensor], config: ADMConfig, shapes: Shapes, *, file: str
@@ -42,15 +42,15 @@ class Importer(Protocol):
 def read(
     tensors: Mapping[str, Tensor], config: ADMConfig, shapes: Shapes, *, file: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of a network under its own names, and what a user should know of the choice.
+    """Return the weights of a network under its own names, and notes for the user.
 
     Args:
         tensors: all that the file holds, under flat names.
-        config: what the network should be; shapes: of its parameters.
+        config: settings of the network; shapes: of its parameters.
         file: its name, for messages.
 
     Raises:
-        ModelError: it is another network; the message says in what, or which names are missing and unexpected.
+        ModelError: it is another network; the message names the settings, or the missing and unexpected names.
     """
     place, others, notes = _choose(tensors, shapes)
     inside = {name: value for name, value in tensors.items() if name.startswith(place) and not name.startswith(others)}
@@ -59,7 +59,9 @@ def read(
         raise ModelError(f"{file}: {_difference(weights, config, shapes)}", hint=HINT)
     odd = [name for name, value in weights.items() if value.dtype not in FLOATS]
     if odd:
-        raise ModelError(f"{file}: '{odd[0]}' holds {weights[odd[0]].dtype}, no weights", hint="get the file anew")
+        raise ModelError(
+            f"{file}: '{odd[0]}' is of type {weights[odd[0]].dtype}, not floating point", hint="download the file again"
+        )
     return {name: weights[name] for name in shapes}, notes
 
 
@@ -74,12 +76,12 @@ def _choose(names: Collection[str], wanted: Collection[str]) -> tuple[str, tuple
     # Of averages with several rates, the names sort the longest memory last.
     place = averages[-1] if averages else min(full, key=lambda place: (-counts[place], len(place)), default="")
     left = [each.rstrip("._") or "the plain weights" for each in full if each != place]
-    notes = [f"taken: '{place.rstrip('._')}'; left: {', '.join(left)}"] if left else []
+    notes = [f"imported: '{place.rstrip('._')}'; not imported: {', '.join(left)}"] if left else []
     return place, tuple(each for each in full if each.startswith(place) and each != place), notes
 
 
 def _difference(weights: Mapping[str, Tensor], config: ADMConfig, shapes: Shapes) -> str:
-    """Return in what a network differs: its settings where they can be read, else its names."""
+    """Return how a network differs: in its settings if these can be detected, else in its names."""
     if len(weights) <= MOST_NAMES:
         try:
             found, wanted = vars(detect(weights, head_channels=config.head_channels)), vars(config)

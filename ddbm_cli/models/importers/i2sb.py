@@ -1,6 +1,6 @@
-"""Checkpoints of I2SB (arXiv:2302.05872): an ADM network, whose average lies beside it as a list without names.
+"""Checkpoints of I2SB (arXiv:2302.05872): an ADM network, with its average as a list without names.
 
-The list holds the averages of the network's parameters in their order; these are what its authors sample with.
+The list holds the averages of the network's parameters, in their order. Its authors sample with the averages.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ def read(
     odd = [name for name in names if name not in found or found[name].shape != tensors[name].shape]
     if odd or len(averages) != len(names):
         raise ModelError(
-            f"{file}: its averages are not those of its network ({len(averages)} for {len(names)} parameters)",
-            hint="get the file anew",
+            f"{file}: its averages do not fit its network ({len(averages)} for {len(names)} parameters)",
+            hint="download the file again",
         )
     weights, notes = adm.read(found, config, shapes, file=file)
-    return weights, [*notes, "taken: the averages of the weights"]
+    return weights, [*notes, "imported: the averages (EMA) of the weights"]

@@ -1,7 +1,7 @@
-"""The pickle of an archive of PyTorch, read by an interpreter that has only the instructions for weights.
+"""An interpreter for the pickles in PyTorch's archives that has only the instructions for weights.
 
-It builds containers, strings and numbers, whose sizes are bounded by the pickle's. Calls are those of GLOBALS, each
-with a meaning of its own here; all else is refused.
+It builds containers, strings and numbers, whose sizes are bounded by the pickle's size. Only the functions in GLOBALS
+can be called, each with its own implementation here; everything else is refused.
 """
 
 import functools
@@ -38,11 +38,11 @@ LARGEST_KEY = 2**31
 
 
 class Refused(Exception):
-    """The archive holds something that is not read; the message says what."""
+    """The archive holds something that is not supported; the message states what."""
 
 
 class Known:
-    """A function or type that a pickle may name; called by the pickle, it does what is written here."""
+    """A function or type that a pickle may call, with its implementation."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self.call = call
@@ -68,7 +68,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
 
 
 def _globals() -> dict[tuple[str, str], Any]:
-    """Return all that a pickle of weights may name."""
+    """Return the functions and types that a pickle of weights may use."""
     tensor, parameter = Known(_tensor), Known(lambda data, *_: data)
     nothing = Known(lambda *_: Opaque())
     known: dict[tuple[str, str], Any] = {
