@@ -19,13 +19,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ddbm_cli.foundation.documents import decode, parse_json
+from ddbm_cli.foundation import documents
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.models.card import AGAIN, ModelCard, describe_card, read_card
+from ddbm_cli.models.card import AGAIN, ModelCard, describe_card, parse_card
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
 from ddbm_cli.networks import NETWORKS, ADMConfig
-from ddbm_cli.registry.header import HEADER_KEY
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG = "unet/config.json"
@@ -100,7 +99,7 @@ def read_folder(folder: Path) -> tuple[ModelCard | None, dict[str, Tensor]]:
     """
     card = None
     if (folder / CARD).is_file():
-        card = read_card({HEADER_KEY: _text(folder / CARD)}, file=str(folder / CARD))
+        card = parse_card(read_json(folder / CARD), where=f"{folder / CARD}: model card", hint=AGAIN)
     with open_tensors(folder / WEIGHTS) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     settings = read_json(folder / CONFIG)
@@ -250,25 +249,13 @@ def _our_config(settings: Mapping[str, Any], folder: Path) -> ADMConfig:
     return config
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ModelError(f"{path}: more than {LARGEST_JSON:,} bytes", hint=AGAIN)
-        return decode(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable ({error})", hint=AGAIN) from None
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON file that holds an object.
 
     Raises:
         ModelError: it is missing, too large, or something else.
     """
-    try:
-        body = parse_json(_text(path))
-    except ValueError as error:
-        raise ModelError(f"{path}: not readable ({str(error)[:100]})", hint=AGAIN) from None
+    body = documents.read_json(path, hint=AGAIN, error=ModelError, limit=LARGEST_JSON)
     if not isinstance(body, dict):
         raise ModelError(f"{path}: not a JSON object", hint=AGAIN)
     return body

@@ -34,7 +34,7 @@ def read_card_body(path: Path) -> dict[str, Any]:
             return upgrade(card)
     except OSError as error:
         raise ModelError(f"{path}: not readable ({error.strerror})", hint="check the path") from None
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise ModelError(
             f"{path}: no model card in the file's header", hint="import it first: ddbm weights import --help"
         ) from None

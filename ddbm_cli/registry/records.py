@@ -11,10 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ddbm_cli.foundation import hashing
-from ddbm_cli.foundation.documents import parse_json
+from ddbm_cli.foundation.documents import read_json
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry.folders import data_folder
+
+LARGEST = 2**16
+"""Bytes of the largest record that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,8 @@ def look(key: str, path: Path, *, commit: str = "", etag: str = "") -> Record | 
 def read(key: str) -> Record | None:
     """Return the record of a key; None if there is none, or it cannot be read."""
     try:
-        record = Record(**parse_json(_file(key).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        record = Record(**read_json(_file(key), hint="remove it", limit=LARGEST))
+    except (UsageError, TypeError):
         return None
     return record if record.key == key else None
 

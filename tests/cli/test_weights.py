@@ -66,7 +66,7 @@ def test_list(ddbm, hub):
     assert not hub.requests
 
 
-def test_list_says_what_is_here(ddbm, hub, importer):
+def test_list_reports_what_is_downloaded(ddbm, hub, importer):
     ddbm("weights", "pull", "plain", "foreign")
     found = {each["name"]: each for each in records(ddbm("weights", "list", "--json")[1])}
     assert [found[name]["cached"] for name in ("plain", "foreign", "diode-vp-256")] == ["yes", "yes", False]
@@ -167,7 +167,7 @@ def test_a_changed_file_is_taken_only_when_it_is_accepted(ddbm, hub):
     assert ddbm("weights", "pull", "plain")[0] == 0
 
 
-def test_path_says_only_what_is_here(ddbm, hub):
+def test_path_is_of_downloaded_models_only(ddbm, hub):
     code, out, err = ddbm("weights", "path", "plain")
     assert (code, out) == (4, b"") and "ddbm weights pull plain" in err
     assert not hub.requests

@@ -23,7 +23,7 @@ def world(tmp_path, monkeypatch):
     write_foreign(tmp_path / "old.pt")
 
 
-def test_import_tells_what_it_found(ddbm):
+def test_import_reports_the_self_check(ddbm):
     code, out, err = ddbm("weights", "import", "old.pt", "--like", "foreign")
     assert (code, out.decode()) == (0, "foreign.safetensors\n")
     assert "foreign, 213,276 parameters, fp32" in err
@@ -61,7 +61,7 @@ def test_verify_checks_what_a_model_does(ddbm):
     assert code == 2 and "of which no digest is recorded" in err
 
 
-def test_a_name_is_fetched_converted_and_used(ddbm, hub, tmp_path):
+def test_a_name_is_downloaded_converted_and_used(ddbm, hub, tmp_path):
     """All of it: the hub, a pickle as the official code writes it, the importer, the bridge, a picture."""
     hub.add("org/repo", {"old.pt": Path("old.pt").read_bytes()})
     picture(0, 30).save("sketch.png")

@@ -105,7 +105,7 @@ def test_the_averages_of_i2sb_are_taken(tmp_path):
     assert any("averages" in note for note in notes)
 
 
-def test_averages_that_are_not_all_there_are_refused(tmp_path):
+def test_incomplete_averages_are_refused(tmp_path):
     tensors = open_checkpoint(write_i2sb(tmp_path / "latest.pt", averages=5))
     with pytest.raises(ModelError, match="5 for"):
         i2sb.read(tensors, CONFIG, shapes(), file="latest.pt")

@@ -91,7 +91,7 @@ def test_from_the_shell(priors, tmp_path):
     assert open_picture(tmp_path / "1.png").tobytes() != open_picture(tmp_path / "2.png").tobytes()
 
 
-def test_what_does_not_fit_is_said(priors, tmp_path):
+def test_priors_that_do_not_fit_are_refused(priors, tmp_path):
     picture(0, 20).save(tmp_path / "x.png")
     given = {"source": str(tmp_path / "x.png"), "output": tmp_path / "y.png", "model": str(priors[0])}
     with pytest.raises(UsageError, match="needs two priors"):

@@ -68,7 +68,7 @@ def test_the_network_is_found_in_any_packing(tmp_path, packing):
 
 def test_a_choice_among_networks_is_reported(tmp_path):
     _, report = bring(tmp_path, PACKINGS["ema inside"])
-    assert report.notes[0] == "taken: 'ema'; left: model"
+    assert report.notes[0] == "imported: 'ema'; not imported: model"
     _, report = bring(tmp_path, PACKINGS["rates"])
     assert report.notes[0] == "taken: 'ema_0.9999'; left: ema_0.99, ema_0.999"
     assert not [note for note in bring(tmp_path, PACKINGS["module"])[1].notes if "taken" in note]
@@ -123,9 +123,9 @@ WRONG = {
         r"of another shape \(out\.2\.weight \(9, 16, 3, 3\), not",
     ),
     "other": ({"conv.weight": torch.ones(3, 3)}, r"parameters missing \(time_embed\.0\.weight, .*, \.\.\.\)"),
-    "integers": ({k: v.int() for k, v in foreign_weights().items()}, "holds torch.int32, no weights"),
-    "nan": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.nan)}, "'out.0.weight' is not made of finite"),
-    "inf": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.inf)}, "'out.0.weight' is not made of finite"),
+    "integers": ({k: v.int() for k, v in foreign_weights().items()}, "is of type torch.int32, not floating point"),
+    "nan": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.nan)}, "'out.0.weight' contains NaN or infinity"),
+    "inf": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.inf)}, "'out.0.weight' contains NaN or infinity"),
     "empty": ({}, "the file has no weights"),
     "list": ([torch.ones(3)], r"parameters missing .*; 1 parameters unexpected \(0\)"),
     "words": ("no weights", "the file has no weights"),
@@ -141,7 +141,7 @@ def test_other_weights_are_refused_with_a_reason(tmp_path, fault):
     assert not list(tmp_path.glob("*m.safetensors*")), "nothing is half-made"
 
 
-def test_another_size_is_told_by_its_settings(tmp_path):
+def test_a_network_of_another_size_is_described_by_its_settings(tmp_path):
     theirs = tiny_weights(tiny_card(network=tiny_card().network | {"channels": 32, "blocks": 2}))
     with pytest.raises(ModelError, match=r"another network: channels 32, not 16, blocks 2, not 1$"):
         bring(tmp_path, theirs)
@@ -164,7 +164,7 @@ def test_types_are_kept_or_converted(tmp_path):
 
 def test_what_float16_cannot_hold_is_refused(tmp_path):
     loud = write_foreign(tmp_path / "old.pt", foreign_weights() | {"out.0.bias": torch.full((16,), 1e5)})
-    with pytest.raises(ModelError, match=r"'out.0.bias' has numbers up to 1e\+05, more than torch.float16") as caught:
+    with pytest.raises(ModelError, match=r"'out.0.bias' has values up to 1e\+05, out of the range of torch.float16") as caught:
         import_file(loud, tmp_path / "m.safetensors", entry(), dtype="fp16")
     assert "--dtype bf16" in caught.value.hint
     import_file(loud, tmp_path / "m.safetensors", entry(), dtype="bf16")
@@ -177,7 +177,7 @@ def test_the_packing_of_the_old_pytorch_is_explained(tmp_path):
 
 
 def test_a_file_without_a_card_needs_an_entry(tmp_path):
-    with pytest.raises(UsageError, match="does not say what it is") as caught:
+    with pytest.raises(UsageError, match="the file has no model card") as caught:
         import_file(write_foreign(tmp_path / "old.pt"), tmp_path / "m.safetensors")
     assert "--like" in caught.value.hint
 
@@ -220,5 +220,5 @@ def test_an_incomplete_entry_is_the_registrys_fault(tmp_path):
 
     with pytest.raises(ModelError, match=r"\[foreign\.card\]: path: "):
         card_of(replace(entry(), card={"network": {"name": "adm"}}))
-    with pytest.raises(ModelError, match="no importer 'other'"):
+    with pytest.raises(ModelError, match="unknown importer 'other'"):
         import_file(write_foreign(tmp_path / "old.pt"), tmp_path / "m", replace(entry(), importer="other"))

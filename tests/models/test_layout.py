@@ -80,7 +80,7 @@ def test_a_folder_of_others_wants_a_card(tmp_path):
     card, weights = pair(THEIRS)
     write_folder(tmp_path / "f", card, weights)
     (tmp_path / "f" / CARD).unlink()
-    with pytest.raises(UsageError, match="does not say what it is"):
+    with pytest.raises(UsageError, match="the file has no model card"):
         import_file(tmp_path / "f", tmp_path / "m.safetensors")
 
 
@@ -109,7 +109,7 @@ def test_types_are_converted(tmp_path):
         target = tmp_path / f"{dtype}.safetensors"
         finish(export_model(str(tmp_path / "a.safetensors"), target, dtype=dtype))
         assert {value.dtype for value in read_model(target)[1].values()} == {wanted}
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         finish(export_model(str(tmp_path / "a.safetensors"), tmp_path / "fp16.safetensors"))
     with pytest.raises(UsageError, match="unknown format"):
         finish(export_model(str(tmp_path / "a.safetensors"), tmp_path / "x", layout="onnx"))

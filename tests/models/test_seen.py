@@ -40,7 +40,7 @@ def test_too_many_are_not_remembered(files, monkeypatch):
     assert remember(files[:9], files[9:11]) == {} and remember(files[:9], files[9:10])
 
 
-def test_nothing_is_known_of_a_model_that_says_nothing(files):
+def test_files_are_of_an_unknown_split_without_filters(files):
     assert split_of({}, files[0]) == UNKNOWN
 
 

@@ -8,7 +8,7 @@ import torch
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models import TranslationModel, assemble, builtin_path
 from ddbm_cli.models.checkpoint import read_model
-from ddbm_cli.models.selfcheck import check_file, known_pictures, self_check
+from ddbm_cli.models.selfcheck import check_file, known_images, self_check
 from ddbm_cli.registry import read_registry
 from tests.tiny import tiny_card, tiny_weights, write_tiny
 
@@ -87,7 +87,7 @@ def test_figures_tell(mistake):
 @pytest.mark.parametrize("mistake", BY_FINGERPRINT)
 def test_a_fingerprint_tells_what_figures_do_not(mistake):
     assert found(**BY_FINGERPRINT[mistake]).faults == ()
-    assert "not those that the registry recorded" in found(**BY_FINGERPRINT[mistake], recorded=RECORDED).fatal
+    assert "differ from those in the registry" in found(**BY_FINGERPRINT[mistake], recorded=RECORDED).fatal
 
 
 def test_half_precision_is_no_mistake():
@@ -104,7 +104,7 @@ def test_numbers_out_of_range_are_fatal(tmp_path):
     }
     denoiser = assemble(card)
     denoiser.network.load_state_dict({name: value.clamp(-3e38, 3e38) for name, value in loud.items()})
-    assert "not finite" in self_check(TranslationModel(card, denoiser.half())).fatal
+    assert "contains NaN or infinity" in self_check(TranslationModel(card, denoiser.half())).fatal
 
 
 def test_a_file_that_fails_is_an_error(tmp_path):
@@ -124,7 +124,7 @@ def test_it_runs_on_every_kind_of_path(path):
     assert len(self_check(TranslationModel(card, denoiser.eval())).figures) == 9
 
 
-def test_the_known_images_are_images():
-    outlines, filled = known_pictures(64)
+def test_the_known_images_are_in_range():
+    outlines, filled = known_images(64)
     assert outlines.shape == filled.shape == (1, 3, 64, 64)
     assert (outlines < 0).float().mean() < 0.2 and (filled < 0.9).any(1).float().mean() > 0.25

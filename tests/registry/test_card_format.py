@@ -41,7 +41,7 @@ def read(body) -> ModelCard:
     return read_card({HEADER_KEY: json.dumps(body)}, file="m.safetensors")
 
 
-def test_there_is_an_upgrade_from_every_format():
+def test_every_format_has_an_upgrade():
     assert len(UPGRADES) == FORMAT - OLDEST
 
 
@@ -69,7 +69,7 @@ def test_a_card_without_a_format_has_the_oldest():
         ({"path": {"name": "ddpm"}, "defaults": FORMAT_1["defaults"] | {"start": {"name": "noised"}}}, "prior"),
     ],
 )
-def test_format_1_says_what_a_prior_is_by_its_path_and_start(changes, kind):
+def test_priors_of_format_1_are_found_by_path_and_start(changes, kind):
     assert upgrade(FORMAT_1 | changes)["kind"] == kind
 
 

@@ -109,7 +109,7 @@ def test_the_built_in_model_is_the_registered_one():
     assert entry.facts()["task"] == entry.task and entry.facts()["licence"] == entry.licence
 
 
-def test_an_entry_says_what_could_not_be_checked():
+def test_an_entry_states_what_could_not_be_checked():
     for entry in OWN.values():
         assert entry.builtin or entry.sha256 or entry.note
         assert entry.licence_source
@@ -240,7 +240,7 @@ def test_a_registry_may_begin_with_a_byte_order_mark(own, tmp_path):
     assert "mine" in read_registry()
 
 
-def test_a_named_registry_must_be_there(own, monkeypatch):
+def test_a_named_registry_must_exist(own, monkeypatch):
     monkeypatch.setenv("DDBM_WEIGHTS", "nowhere.toml")
     with pytest.raises(UsageError, match=r"nowhere\.toml"):
         read_registry()

@@ -44,7 +44,7 @@ def blobs():
     return sorted(path.name for path in cache_folder().glob("models--*/blobs/*"))
 
 
-def test_a_file_is_fetched_into_the_cache_of_the_hub(hub, commit):
+def test_a_file_is_downloaded_into_the_cache_of_the_hub(hub, commit):
     record, events = pull()
     assert Path(record.path).read_bytes() == BODY
     assert [event.done for event in events] == sorted(event.done for event in events)
@@ -63,7 +63,7 @@ def test_the_token_does_not_leave_the_hub(hub, commit, monkeypatch):
 
 
 @pytest.mark.parametrize("by", ["entry", "commit"])
-def test_a_fixed_file_that_is_here_costs_no_request(hub, commit, by):
+def test_a_fixed_file_that_is_downloaded_needs_no_request(hub, commit, by):
     file = FILE if by == "entry" else HubFile(NAME, FILE.file, commit, fixed=True)
     first, _ = pull(file)
     hub.requests.clear()
@@ -82,7 +82,7 @@ def test_a_branch_is_asked_about_and_followed(hub, commit):
 
 
 @pytest.mark.parametrize("trouble", ["offline", "down", "gone"])
-def test_a_branch_that_is_here_is_used_when_the_hub_is_not(hub, commit, monkeypatch, trouble):
+def test_a_downloaded_branch_is_used_without_the_hub(hub, commit, monkeypatch, trouble):
     file = HubFile(NAME, FILE.file)
     record, _ = pull(file)
     if trouble == "offline":
@@ -94,7 +94,7 @@ def test_a_branch_that_is_here_is_used_when_the_hub_is_not(hub, commit, monkeypa
     assert pull(file) == (record, [])
 
 
-def test_a_cut_download_goes_on_where_it_was_cut(hub, commit):
+def test_an_interrupted_download_resumes(hub, commit):
     hub.faults += [cut(100_000), cut(50_000)]
     record, _ = pull()
     assert Path(record.path).read_bytes() == BODY
@@ -112,7 +112,7 @@ def test_a_stopped_download_goes_on_in_another_process(hub, commit):
     assert [(each.first, each.sent) for each in hub.downloads()] == [(had, len(BODY) - had)]
 
 
-def test_a_server_without_ranges_begins_anew(hub, commit):
+def test_a_server_without_ranges_begins_again(hub, commit):
     hub.ranges = False
     hub.faults.append(cut(100_000))
     assert Path(pull()[0].path).read_bytes() == BODY
@@ -133,7 +133,7 @@ def test_wrong_bytes_are_never_used(hub, commit):
     assert Path(pull()[0].path).read_bytes() == BODY
 
 
-def test_wrong_bytes_after_right_ones_begin_anew(hub, commit):
+def test_wrong_bytes_after_right_ones_begin_again(hub, commit):
     hub.faults += [cut(100_000), wrong_bytes()]
     assert Path(pull()[0].path).read_bytes() == BODY
     assert [each.first for each in hub.downloads()] == [0, 100_000, 0]
@@ -154,7 +154,7 @@ def test_a_digest_is_computed_once(hub, commit, monkeypatch):
     assert cache.cached(FILE) == record
 
 
-def test_a_file_that_another_tool_fetched_is_taken_after_a_look(hub, commit):
+def test_a_file_that_another_tool_downloaded_is_used_after_a_check(hub, commit):
     path = hf_hub_download(NAME, FILE.file)
     hub.requests.clear()
     record, events = pull()
@@ -192,7 +192,7 @@ def test_an_etag_that_is_no_digest_is_held_against_the_first_download(hub):
     assert not blobs() and cache.cached(FILE) is None
 
 
-def test_another_file_than_the_registry_says_is_refused(hub, commit):
+def test_a_file_without_the_digest_of_the_registry_is_refused(hub, commit):
     file = HubFile(NAME, FILE.file, sha256="0" * 64, fixed=True)
     with pytest.raises(ModelError, match="does not have the sha256 of the registry"):
         pull(file)
@@ -308,7 +308,7 @@ def test_a_repository_with_an_impossible_name_is_refused(hub):
 
 
 @pytest.mark.parametrize("etag", ["../../../evil", ".hidden", ""])
-def test_a_server_does_not_choose_where_files_go(hub, etag):
+def test_a_server_does_not_choose_the_place_of_files(hub, etag):
     hub.etag_of[FILE.file] = etag
     hub.add(NAME, {FILE.file: BODY})
     with pytest.raises(ModelError, match="does not answer like the hub"):

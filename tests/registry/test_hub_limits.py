@@ -141,7 +141,7 @@ def test_a_misspelt_local_path_is_answered_without_the_network(hub, tmp_path, mo
     assert not hub.requests
 
 
-def test_waiting_for_a_lock_is_said(hub):
+def test_waiting_for_a_lock_is_reported(hub):
     (etag,) = hub.large
     folder = Path(constants.HF_HUB_CACHE) / ".locks" / "models--org--repo"
     folder.mkdir(parents=True)

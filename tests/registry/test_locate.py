@@ -177,7 +177,7 @@ def test_a_file_without_a_card_and_without_a_table_is_refused_at_once(hub, refer
     assert not hub.requests
 
 
-def test_files_here_are_taken_as_they_are(hub, tmp_path):
+def test_local_files_are_used_as_they_are(hub, tmp_path):
     assert steps("tiny.safetensors", None) == ([], Path("tiny.safetensors"))
     assert steps(tmp_path / "tiny.safetensors", None) == ([], tmp_path / "tiny.safetensors")
     assert not hub.requests

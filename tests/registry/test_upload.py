@@ -57,7 +57,7 @@ def test_a_second_upload_goes_to_the_same_repository(hub, folder, monkeypatch):
 
 
 def test_what_goes_wrong_is_explained(hub, folder, tmp_path, monkeypatch):
-    with pytest.raises(ModelError, match="only from those it knows") as caught:
+    with pytest.raises(ModelError, match="uploads need a token") as caught:
         upload(folder, "me/bridge")
     assert "HF_TOKEN" in caught.value.hint
     with pytest.raises(UsageError, match="no files"):

@@ -46,7 +46,7 @@ def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
     file = write_tiny(root / "prior.safetensors", network=prior.network, kind="prior", concat_source=False)
     bridge, before = (assemble(card).network.eval() for card in (tiny_card(), prior))
     before.load_state_dict(tiny_weights(prior))
-    assert start_from(bridge, file) == ["the source is learnt anew"]
+    assert start_from(bridge, file) == ["the weights of the source's channels are new"]
     x, source, time = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16), torch.tensor([100.0])
     assert torch.allclose(bridge(torch.cat([x, source], 1), time), before(x, time), atol=1e-4)
 
@@ -54,12 +54,12 @@ def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
 def test_classes_are_learnt_anew(model):
     network = assemble(tiny_card(network=NETWORK | {"classes": 4})).network
     fresh = network.label_emb.weight.clone()
-    assert start_from(network, model) == ["classes are learnt anew"]
+    assert start_from(network, model) == ["the weights of classes are new"]
     assert torch.equal(network.label_emb.weight, fresh)
 
 
 def test_another_network_is_refused(root, model):
-    with pytest.raises(UsageError, match="its network is another"):
+    with pytest.raises(UsageError, match="a different network"):
         start_from(assemble(tiny_card(network=NETWORK | {"channels": 32})).network, model)
     with pytest.raises(ModelError, match="no such model file"):
         begin(root, root / "nothing.safetensors")
