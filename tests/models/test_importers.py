@@ -124,8 +124,14 @@ WRONG = {
     ),
     "other": ({"conv.weight": torch.ones(3, 3)}, r"parameters missing \(time_embed\.0\.weight, .*, \.\.\.\)"),
     "integers": ({k: v.int() for k, v in foreign_weights().items()}, "is of type torch.int32, not floating point"),
-    "nan": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.nan)}, "'out.0.weight' contains NaN or infinity"),
-    "inf": (foreign_weights() | {"out.0.weight": torch.full((16,), torch.inf)}, "'out.0.weight' contains NaN or infinity"),
+    "nan": (
+        foreign_weights() | {"out.0.weight": torch.full((16,), torch.nan)},
+        "'out.0.weight' contains NaN or infinity",
+    ),
+    "inf": (
+        foreign_weights() | {"out.0.weight": torch.full((16,), torch.inf)},
+        "'out.0.weight' contains NaN or infinity",
+    ),
     "empty": ({}, "the file has no weights"),
     "list": ([torch.ones(3)], r"parameters missing .*; 1 parameters unexpected \(0\)"),
     "words": ("no weights", "the file has no weights"),
@@ -164,7 +170,9 @@ def test_types_are_kept_or_converted(tmp_path):
 
 def test_what_float16_cannot_hold_is_refused(tmp_path):
     loud = write_foreign(tmp_path / "old.pt", foreign_weights() | {"out.0.bias": torch.full((16,), 1e5)})
-    with pytest.raises(ModelError, match=r"'out.0.bias' has values up to 1e\+05, out of the range of torch.float16") as caught:
+    with pytest.raises(
+        ModelError, match=r"'out.0.bias' has values up to 1e\+05, out of the range of torch.float16"
+    ) as caught:
         import_file(loud, tmp_path / "m.safetensors", entry(), dtype="fp16")
     assert "--dtype bf16" in caught.value.hint
     import_file(loud, tmp_path / "m.safetensors", entry(), dtype="bf16")

@@ -72,7 +72,9 @@ def test_unknown_devices_and_dtypes_are_usage_errors(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     file = write_tiny(tmp_path / "m.safetensors")
     before = file.read_bytes()
-    monkeypatch.setattr("ddbm_cli.models.checkpoint.os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "disk full")))
+    monkeypatch.setattr(
+        "ddbm_cli.models.checkpoint.os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         write_tiny(file)
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
