@@ -19,6 +19,9 @@ IMAGE_CHANNELS = 3
 LARGEST_ACTIVATION = 2**26
 """Numbers of the largest activation of one image: ADM's 512x512 network has as many."""
 
+MOST_BLOCKS = 64
+"""Residual blocks on the way down. Building thousands takes minutes, even without memory; ADM's largest has 18."""
+
 MOST_POSITIONS = 2**15
 """Positions that attend to each other: 181x181. Their products grow with the square of this."""
 
@@ -57,9 +60,14 @@ def outline(card: ModelCard) -> Denoiser:
     own, multiple = card.preprocess, int(getattr(denoiser.network, "size_multiple", 1))
     if own.width % multiple or own.height % multiple:
         raise ModelError(
-            f"model '{card.name}': card: preprocess.size {own.size} is not a multiple of {multiple}", hint=AGAIN
+            f"model '{card.name[:80]}': card: preprocess.size {own.size} is not a multiple of {multiple}", hint=AGAIN
         )
     return denoiser
+
+
+def is_too_deep(config: ADMConfig | Pix2PixConfig) -> bool:
+    """Return whether a network has so many blocks that it is not built."""
+    return isinstance(config, ADMConfig) and len(config.multipliers) * config.blocks > MOST_BLOCKS
 
 
 def _contradiction(card: ModelCard, path: ProbabilityPath) -> str:
@@ -75,6 +83,8 @@ def _shape_fault(card: ModelCard, config: object) -> str:
         return ""
     size, shape = card.preprocess.size, (card.preprocess.width, card.preprocess.height)
     wanted = IMAGE_CHANNELS * (2 if card.concat_source else 1)
+    if is_too_deep(config):
+        return f"network.blocks is {config.blocks} on {len(config.multipliers)} levels; at most {MOST_BLOCKS} in all"
     if config.out_channels != IMAGE_CHANNELS:
         return f"network.out_channels is {config.out_channels}, images have {IMAGE_CHANNELS}"
     if config.in_channels != wanted:

@@ -22,6 +22,8 @@ from torch import Tensor
 from ddbm_cli.foundation import documents
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import build
+from ddbm_cli.foundation.text import one_line
+from ddbm_cli.models.assemble import is_too_deep
 from ddbm_cli.models.card import AGAIN, ModelCard, describe_card, parse_card
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
 from ddbm_cli.networks import NETWORKS, ADMConfig
@@ -171,7 +173,7 @@ def to_ours(config: ADMConfig, weights: Mapping[str, Tensor], file: str) -> dict
             value = weights[theirs] if isinstance(theirs, str) else torch.cat([weights[each] for each in theirs])
             made[ours] = value.reshape(wanted[ours].shape)
     except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{file}: its weights are not those of its config ({error})", hint=AGAIN) from None
+        raise ModelError(f"{file}: its weights do not fit its config ({one_line(error)[:200]})", hint=AGAIN) from None
     return made
 
 
@@ -238,11 +240,13 @@ def _our_config(settings: Mapping[str, Any], folder: Path) -> ADMConfig:
             dropout=settings.get("dropout", 0.0),
             classes=settings.get("num_class_embeds"),
         )
+        if is_too_deep(config):
+            raise ModelError(f"{folder / CONFIG}: {config.blocks} blocks on each level are too many", hint=AGAIN)
         size = settings.get("sample_size") or 64
         wanted = their_config(config, size if isinstance(size, int) else size[0])
         odd = [name for name in wanted if settings.get(name, wanted[name]) != wanted[name] and name != "sample_size"]
     except (KeyError, TypeError, IndexError, ZeroDivisionError, pydantic.ValidationError) as error:
-        raise ModelError(f"{folder / CONFIG}: not readable ({error})", hint=AGAIN) from None
+        raise ModelError(f"{folder / CONFIG}: not readable ({one_line(error)[:200]})", hint=AGAIN) from None
     if odd or not is_theirs(config):
         what = f"{odd[0]} is {settings[odd[0]]}, not {wanted[odd[0]]}" if odd else "not 32 groups"
         raise ModelError(f"{folder / CONFIG}: not an ADM network ({what})", hint="only ADM networks can be imported")

@@ -10,6 +10,7 @@ A path whose first folder exists is a local path as well, so that a misspelt one
 """
 
 import difflib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +165,7 @@ def _looks_local(text: str) -> bool:
     if ":" not in text and text.endswith((SUFFIX, *FOREIGN)):
         return True
     first, slash, _ = text.partition("/")
-    return bool(slash) and (first == RUNS or _local(first) is not None)
+    return bool(slash) and (first == RUNS or _local(first) is not None or os.path.lexists(first))
 
 
 def _no_such_path(text: str) -> ModelError:

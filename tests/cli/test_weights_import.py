@@ -62,7 +62,7 @@ def test_verify_checks_what_a_model_does(ddbm):
 
 
 def test_a_name_is_downloaded_converted_and_used(ddbm, hub, tmp_path):
-    """All of it: the hub, a pickle as the official code writes it, the importer, the bridge, a picture."""
+    """From the hub to an image: a pickle like the official code's, its import, and a translation."""
     hub.add("org/repo", {"old.pt": Path("old.pt").read_bytes()})
     picture(0, 30).save("sketch.png")
     code, out, err = ddbm("translate", "sketch.png", "picture.png", "-m", "foreign")

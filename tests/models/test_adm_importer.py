@@ -27,7 +27,7 @@ def shapes():
 
 
 def theirs(weights, *, by_head):
-    """The file of the same network: a variance beside the noise, and attention in 3 dimensions."""
+    """The file of the same network: with a variance next to the noise, and attention in 3 dimensions."""
     file = normalise(dict(weights), dimensions=3)
     for name in ("out.2.weight", "out.2.bias"):
         file[name] = torch.cat([file[name], torch.full_like(file[name], 7.0)])

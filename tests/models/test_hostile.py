@@ -314,7 +314,7 @@ def test_lies_in_the_directory_of_an_archive_are_refused(tmp_path, at):
 
 
 def test_what_torch_saves_is_read(tmp_path):
-    """Weights in all types, views, parameters, and what stands beside them in a training's checkpoint."""
+    """Weights in all types, views, parameters, and the other content of a training's checkpoint."""
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(3)).sum().backward()
@@ -341,7 +341,7 @@ def test_what_torch_saves_is_read(tmp_path):
 
 
 def mutated(body: bytes, draw: random.Random) -> bytes:
-    """A body with some bytes changed, cut out, put in, or its end cut off; oftenest where its structure is told."""
+    """A body with some bytes changed, removed or inserted, or truncated; most often near its structure."""
     kind, spot = draw.choice(["flip", "flip", "flip", "cut", "drop", "insert"]), draw.random() ** 4
     place = int(spot * (len(body) - 1)) if draw.random() < 0.5 else len(body) - 1 - int(spot * (len(body) - 1))
     if kind == "cut":

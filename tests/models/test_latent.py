@@ -64,7 +64,7 @@ def test_a_text_acts_and_its_scale_exaggerates(folder):
 
 
 def test_images_are_encoded_and_decoded(folder):
-    """At strength 0 nothing is sampled, and what comes is the decoder's picture of the encoder's latents."""
+    """At strength 0 nothing is sampled; the result is the decoded latents of the source."""
     model = load_pipeline(folder)
     assert model.card.preprocess.size == 16 and model.is_prior
     source = torch.rand(2, 3, 16, 16) * 2 - 1

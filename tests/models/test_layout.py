@@ -116,7 +116,7 @@ def test_types_are_converted(tmp_path):
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    """A write that breaks off leaves every old file, other people's files stay, and nothing lies beside."""
+    """An interrupted export leaves all files of the folder, and no temporary ones."""
     card, weights = pair(THEIRS)
     folder = tmp_path / "folder"
     write_folder(folder, card, weights, readme="first")

@@ -1,4 +1,4 @@
-"""A model remembers its pictures: none of its own is denied, and hardly any other is taken for one."""
+"""The filters of a model's images contain all of them, and hardly any other."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""From a reference to a file: fetched once, converted once, and found without a request ever after."""
+"""From a reference to a file: downloaded once, converted once, and then found without a request."""
 
 import random
 import shutil

@@ -100,6 +100,13 @@ def card_of(entry: Entry) -> ModelCard:
 
 
 def _open(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
+    try:
+        return _opened(source)
+    except OSError as error:
+        raise ModelError(f"{source}: not readable ({error.strerror})", hint="check the path") from None
+
+
+def _opened(source: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
     if source.is_dir():
         if not is_folder(source):
             raise ModelError(f"{source}: no model in diffusers' layout", hint="specify a folder with unet/, or a file")
