@@ -65,9 +65,9 @@ def outline(card: ModelCard) -> Denoiser:
     return denoiser
 
 
-def is_too_deep(config: ADMConfig | Pix2PixConfig) -> bool:
+def is_too_deep(config: ADMConfig) -> bool:
     """Return whether a network has so many blocks that it is not built."""
-    return isinstance(config, ADMConfig) and len(config.multipliers) * config.blocks > MOST_BLOCKS
+    return len(config.multipliers) * config.blocks > MOST_BLOCKS
 
 
 def _contradiction(card: ModelCard, path: ProbabilityPath) -> str:
@@ -83,7 +83,7 @@ def _shape_fault(card: ModelCard, config: object) -> str:
         return ""
     size, shape = card.preprocess.size, (card.preprocess.width, card.preprocess.height)
     wanted = IMAGE_CHANNELS * (2 if card.concat_source else 1)
-    if is_too_deep(config):
+    if isinstance(config, ADMConfig) and is_too_deep(config):
         return f"network.blocks is {config.blocks} on {len(config.multipliers)} levels; at most {MOST_BLOCKS} in all"
     if config.out_channels != IMAGE_CHANNELS:
         return f"network.out_channels is {config.out_channels}, images have {IMAGE_CHANNELS}"

@@ -176,6 +176,8 @@ def discard(file: HubFile, path: Path) -> None:
 
 def link(blob: Path, pointer: Path) -> None:
     """Link a name to its blob, as the hub's library does; where links are not possible, move the blob."""
+    if pointer.is_symlink() and pointer.resolve() == blob.resolve():
+        return  # another process may be using it
     pointer.unlink(missing_ok=True)
     try:
         pointer.symlink_to(os.path.relpath(blob, pointer.parent))

@@ -102,7 +102,7 @@ def model_file(repo: HubRepo) -> HubFile:
     """
     with explained(str(repo), repo.repo):
         url = f"{constants.ENDPOINT}/api/models/{repo.repo}/revision/{quote(repo.revision, safe='')}"
-        names = _names(read_json(url))
+        names = _names(ask(lambda: read_json(url)))
     return HubFile(repo.repo, pick(names, where=str(repo)), repo.revision, fixed=is_commit(repo.revision))
 
 
@@ -145,17 +145,17 @@ def _fetch(file: HubFile, found: Announced) -> Generator[Pulling | Noticed, None
             yield from _complete(file, found, partial)
             partial.replace(blob)
         cache.link(blob, pointer)
-    cache.point(folder / "refs", file.revision, found.commit)
-    here = records.look(file.key, pointer, commit=found.commit, etag=found.etag)
-    if here is None:
-        raise ModelError(f"{file}: disappeared after the download", hint=AGAIN)
-    want = cache.expected(file)
-    if want and here.sha256 != want:  # an etag that is no digest could not be compared before
-        if fresh:
-            cache.discard(file, pointer)
-        raise _changed(file)
-    records.write(here)
-    return here
+        cache.point(folder / "refs", file.revision, found.commit)
+        here = records.look(file.key, pointer, commit=found.commit, etag=found.etag)
+        if here is None:
+            raise ModelError(f"{file}: disappeared after the download", hint=AGAIN)
+        want = cache.expected(file)
+        if want and here.sha256 != want:  # an etag that is no digest could not be compared before
+            if fresh:
+                cache.discard(file, pointer)
+            raise _changed(file)
+        records.write(here)
+        return here
 
 
 def _complete(file: HubFile, found: Announced, partial: Path) -> Generator[Pulling, None, None]:

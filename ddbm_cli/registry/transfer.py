@@ -24,6 +24,7 @@ HTTPError = cast(type[Exception], HfHubHTTPError.__bases__[0])
 _LIBRARY = importlib.import_module(HTTPError.__module__.partition(".")[0])
 InvalidURL = cast(type[Exception], _LIBRARY.InvalidURL)
 ReadTimeout = cast(type[Exception], _LIBRARY.ReadTimeout)
+BROKEN = tuple(cast(type[Exception], getattr(_LIBRARY, name)) for name in ("RemoteProtocolError", "ReadError"))
 
 TRIES = 3
 """Number of times that a request is repeated when it brought fewer than LEAST bytes; a stalled one counts twice."""
@@ -56,7 +57,7 @@ class NotJSON(Exception):
 
 
 def ask(request: Callable[[], T]) -> T:
-    """Make a request; repeat it, after a while, if the server reports a transient fault.
+    """Make a request; repeat it, after a while, if the connection breaks or the server reports a transient fault.
 
     Raises:
         HfHubHTTPError, HTTPError, ConnectionError: an error, no connection, or no complete answer in LONGEST_ANSWER.
@@ -68,7 +69,9 @@ def ask(request: Callable[[], T]) -> T:
         except HfHubHTTPError as error:
             if error.response.status_code not in TRANSIENT:
                 raise
-            time.sleep(wait)
+        except BROKEN:  # a kept connection that the server has closed
+            pass
+        time.sleep(wait)
     return within(until - time.monotonic(), request)
 
 

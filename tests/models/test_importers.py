@@ -70,7 +70,7 @@ def test_a_choice_among_networks_is_reported(tmp_path):
     _, report = bring(tmp_path, PACKINGS["ema inside"])
     assert report.notes[0] == "imported: 'ema'; not imported: model"
     _, report = bring(tmp_path, PACKINGS["rates"])
-    assert report.notes[0] == "taken: 'ema_0.9999'; left: ema_0.99, ema_0.999"
+    assert report.notes[0] == "imported: 'ema_0.9999'; not imported: ema_0.99, ema_0.999"
     assert not [note for note in bring(tmp_path, PACKINGS["module"])[1].notes if "taken" in note]
 
 
