@@ -1,9 +1,13 @@
 """The shape of the house: who may import whom, what starts fast, and that no file is forgotten."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -182,11 +186,31 @@ def test_every_file_says_what_it_is(file):
     assert ast.get_docstring(ast.parse(file.read_text()))
 
 
+def undocumented(module: object) -> list[str]:
+    """Public functions, classes and methods of a module without a docstring, their own or that of a base class."""
+    own = [each for name, each in vars(module).items() if not name.startswith("_")]
+    found = [each for each in own if getattr(each, "__module__", None) == getattr(module, "__name__", None)]
+    missing = [each.__name__ for each in found if inspect.isfunction(each) and not inspect.getdoc(each)]
+    for kind in (each for each in found if inspect.isclass(each)):
+        if not kind.__doc__:
+            missing.append(kind.__name__)
+        if getattr(kind, "_is_protocol", False):
+            continue  # the classes that fit it document their members
+        for name, member in vars(kind).items():
+            callables = (FunctionType, property, cached_property, staticmethod, classmethod)
+            if isinstance(member, callables) and not name.startswith("_") and not inspect.getdoc(getattr(kind, name)):
+                missing.append(f"{kind.__name__}.{name}")
+    return missing
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_every_public_name_is_documented(name):
+    assert undocumented(importlib.import_module(name)) == []
+
+
 @pytest.mark.parametrize("package", ["paths", "samplers", "denoisers", "objectives"])
 def test_no_setting_is_left_out_of_its_registry(package):
     """A class with a name is one that users can choose; it must be in a registry of the package."""
-    import importlib
-
     module = importlib.import_module(f"ddbm_cli.{package}")
     registries = [value for name, value in vars(module).items() if name.isupper() and isinstance(value, dict)]
     registered = {each for registry in registries for each in registry.values()}

@@ -77,14 +77,17 @@ class Command(TyperCommand):
     """A command that starts fast."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse a command line without the checks that import pydantic."""
         _unchecked(self, ctx)
         return super().parse_args(ctx, _completed(args))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line: options, then arguments as manuals write them."""
         arguments = [param for param in self.get_params(ctx) if _is_argument(param)]
         return ["[OPTIONS]", *(_name(each) if each.required else f"[{_name(each)}]" for each in arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections of arguments and options."""
         _sections(self, ctx, formatter)
 
 
@@ -92,6 +95,7 @@ class Group(TyperGroup):
     """A group of commands that starts fast."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse a command line without the checks that import pydantic."""
         _unchecked(self, ctx)
         return super().parse_args(ctx, args)
 
@@ -102,5 +106,6 @@ class Group(TyperGroup):
             formatter.write_dl(rows)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the options."""
         self.format_commands(ctx, formatter)
         _sections(self, ctx, formatter)

@@ -54,4 +54,5 @@ def as_record(happened: Any) -> dict[str, Any]:
 
 
 def key(name: str) -> dict[str, str]:
+    """Return the metadata of a field that has this key in JSON lines; "" writes the field's own keys."""
     return {"key": name}

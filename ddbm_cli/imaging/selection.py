@@ -15,6 +15,8 @@ BEYOND = "beyond --limit"
 
 
 class HasName(Protocol):
+    """What is selected by its name."""
+
     @property
     def name(self) -> str:
         """A path below the input, with forward slashes."""

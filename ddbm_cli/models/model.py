@@ -49,6 +49,7 @@ class TranslationModel:
 
     @property
     def name(self) -> str:
+        """The name in the card."""
         return self.card.name
 
     @property
@@ -95,6 +96,7 @@ class TranslationModel:
 
     @property
     def device(self) -> torch.device:
+        """The device of the weights."""
         return next(self.denoiser.parameters()).device
 
     @property

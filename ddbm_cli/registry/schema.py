@@ -66,7 +66,12 @@ def _field(field: dataclasses.Field[Any]) -> tuple[Any, Any]:
 
 FIELDS: dict[str, Any] = {each.name: _field(each) for each in dataclasses.fields(Entry) if each.name not in HIDDEN}
 FIELDS["card"] = (Annotated[CardTable, pydantic.BeforeValidator(_upgraded)], {})
-Table = pydantic.create_model("Table", __config__=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False), **FIELDS)
+Table = pydantic.create_model(
+    "Table",
+    __doc__="A table of a user's registry file.",
+    __config__=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False),
+    **FIELDS,
+)
 
 
 def checked(path: Path, name: str, table: Any, remedy: str) -> dict[str, Any]:

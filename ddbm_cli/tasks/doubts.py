@@ -41,6 +41,7 @@ class Doubt:
     names: list[str] = field(default_factory=list)
 
     def add(self, index: int, name: str) -> None:
+        """Add a pair by its index and name."""
         self.pairs.append(index)
         self.names.append(name)
 

@@ -49,6 +49,7 @@ class Tally:
     began: float = field(default_factory=time.monotonic)
 
     def finished(self, output: Path | None) -> Finished:
+        """Return the last event of a run, with the time since it began."""
         seconds = time.monotonic() - self.began
         return Finished(written=self.written, kept=self.kept, failed=self.failed, seconds=seconds, output=output)
 

@@ -44,26 +44,32 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
+        """The file of all settings."""
         return self.path / CONFIG
 
     @property
     def state(self) -> Path:
+        """The checkpoint."""
         return self.path / "state.safetensors"
 
     @property
     def model(self) -> Path:
+        """The model with averaged weights."""
         return self.path / "model.safetensors"
 
     @property
     def best(self) -> Path:
+        """The model with the lowest validation loss."""
         return self.path / "best.safetensors"
 
     @property
     def results(self) -> Path:
+        """The table of validations."""
         return self.path / "results.csv"
 
     @property
     def samples(self) -> Path:
+        """The folder of results for held-out pairs."""
         return self.path / "samples"
 
     def is_empty(self) -> bool:
