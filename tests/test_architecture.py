@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from functools import cached_property
@@ -99,6 +100,13 @@ def test_files_digests_and_devices_have_one_module_each(file):
 def test_no_file_is_longer_than_its_limit(file):
     limit = LONGEST if file.is_relative_to(ROOT) else LONGEST_TESTS
     assert len(file.read_text().splitlines()) <= limit
+
+
+def test_the_manual_names_the_layers():
+    """The table of the page `architecture` has the layers of this test, in their order."""
+    page = (ROOT / "manual" / "architecture.md").read_text()
+    rows = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `")]
+    assert [set(re.findall(r"`(\w+)/`", row)) for row in rows] == LAYERS
 
 
 def package_of(file: Path) -> str:

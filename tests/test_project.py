@@ -40,3 +40,9 @@ def test_ci_installs_the_lowest_versions_of_all_dependencies_but_torch():
     pinned = dict(line.split("==") for line in constraints("test"))
     assert pinned.keys() == names - {"torch"} and "python -m tests.lowest test" in (ROOT / ".ci" / "run").read_text()
     assert all(f"{name}>={version}" in (ROOT / "pyproject.toml").read_text() for name, version in pinned.items())
+
+
+def test_every_folder_of_tests_is_a_package():
+    """Otherwise two files of one name in two folders cannot be collected together."""
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        assert (file.parent / "__init__.py").exists(), file.parent

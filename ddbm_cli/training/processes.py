@@ -38,6 +38,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the main process."""
         return self.rank == 0
 
     def rows(self, size: int) -> slice:
