@@ -24,6 +24,8 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     Examples:
       ddbm data edges photos/ pairs/          make pairs: sketches in pairs/A, images in pairs/B
       ddbm train pairs/ -o runs/mine --hours 2
+      ddbm train pairs.csv --size 256x192 --augment flip,crop,colour
+      ddbm train images/ --source degrade:sr4 -o runs/sr4
       ddbm train --resume runs/mine
       ddbm translate sketches/ out/ -m runs/mine
       ddbm train images/ --kind prior -o runs/prior
