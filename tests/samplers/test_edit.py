@@ -3,25 +3,26 @@
 import pytest
 import torch
 
-from ddbm_cli.paths import VE, VP, Cosine
+from ddbm_cli.foundation.settings import spell
+from ddbm_cli.paths import PATHS as PATH_REGISTRY
+from ddbm_cli.paths import VE, VP
+from ddbm_cli.samplers import SAMPLERS as REGISTRY
 from ddbm_cli.samplers import (
     Bridge,
-    EulerMaruyama,
     HybridHeun,
     Implicit,
     Karras,
-    Multistep,
     NoisedStart,
     NoiseSource,
     Plan,
-    PredictorCorrector,
     finish,
     sample,
 )
+from tests.laws import variants
 from tests.samplers.test_priors import Mixture
 
-SAMPLERS = [HybridHeun(churn=0.0), Implicit(eta=0.7), Multistep(order=3), EulerMaruyama(), PredictorCorrector()]
-PATHS = [VE(sigma_max=20.0), VP(), Cosine()]
+SAMPLERS = [HybridHeun(churn=0.0), *(each for each in variants(REGISTRY) if each != HybridHeun(churn=0.0))]
+PATHS = [kind() for kind in PATH_REGISTRY.values() if kind.source_free]
 
 
 def by_name(value):
@@ -48,7 +49,7 @@ def guide_and_mask(side=12):
     return guide, mask
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=by_name)
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=spell)
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_outside_the_mask_is_the_guide(path, sampler, repeats):
@@ -61,7 +62,7 @@ def test_outside_the_mask_is_the_guide(path, sampler, repeats):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_at_every_step_the_outside_is_the_guide_and_its_first_noise(path):
+def test_the_outside_of_every_state_is_the_guide_with_its_first_noise(path):
     guide, mask = guide_and_mask()
     _, states = edit(Mixture(path).denoise, path, guide, mask, Implicit(), strength=0.6)
     noises = []
@@ -72,8 +73,8 @@ def test_at_every_step_the_outside_is_the_guide_and_its_first_noise(path):
     assert float(noises[0].std()) == pytest.approx(1, abs=0.1)
 
 
-def test_the_inside_knows_the_outside():
-    """A model of pictures of one colour: what is masked out gets the colour of what is around it."""
+def test_the_inside_depends_on_the_outside():
+    """A model of images of one colour: the masked area gets the colour around it."""
     path, guide = VE(sigma_max=20.0), torch.full((1, 3, 12, 12), 0.8, dtype=torch.float64)
     _, mask = guide_and_mask()
     guide[(mask > 0).expand_as(guide)] = -0.8
@@ -96,8 +97,8 @@ def test_a_mask_of_ones_changes_nothing():
 
 
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_repeats_go_on_from_the_last_result(path):
-    """Twice is the same as once, and once more with the noise that follows."""
+def test_repeats_begin_at_the_last_result(path):
+    """Two repeats are one, and another one with the noise that follows."""
     guide, _ = guide_and_mask()
     twice, states = edit(Mixture(path).denoise, path, guide, strength=0.4, repeats=2)
     noise, result = NoiseSource(0, ["x"]), guide

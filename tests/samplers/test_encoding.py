@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.paths import VE, VP, BrownianBridge, RectifiedFlow, VEBridge, VPBridge
+from ddbm_cli.paths import PATHS as REGISTRY
+from ddbm_cli.paths import VE, RectifiedFlow, VPBridge
 from ddbm_cli.samplers import (
     Booted,
     Bridge,
@@ -26,7 +27,10 @@ from ddbm_cli.samplers import (
 )
 from tests.exact import GaussianPairs
 
-PATHS = [VPBridge(), VEBridge(sigma_max=3.0), BrownianBridge(), VP(), VE(sigma_max=10.0)]
+SMALL = {"ve-bridge": {"sigma_max": 3.0}, "ve": {"sigma_max": 10.0}}
+"""Fields other than the defaults, with which few steps are enough."""
+
+PATHS = [kind(**SMALL.get(name, {})) for name, kind in REGISTRY.items() if not kind.discrete and not kind().noise_free]
 
 
 def by_name(path):
@@ -38,13 +42,13 @@ def start_of(path):
 
 
 def denoise(x, t, source):
-    """Not linear, and it looks at all that it is given."""
+    """Not linear, and dependent on both inputs."""
     return torch.tanh(0.7 * x + 0.2 * source + 0.1)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_what_is_encoded_decodes_to_itself(path):
-    """The error falls with the steps, to little of the picture."""
+def test_decoding_returns_the_encoded_image(path):
+    """The error falls with the steps, to little of the image."""
     random = torch.Generator().manual_seed(0)
     target, source = 0.5 * torch.randn(2, 2, 3, 4, 4, dtype=torch.float64, generator=random)
     errors = []
@@ -70,7 +74,7 @@ def test_targets_of_gaussian_pairs_have_standard_noise(path):
 
 @pytest.mark.parametrize("grid", [Karras(), Uniform()], ids=by_name)
 @pytest.mark.parametrize("path", [VPBridge(), VE()], ids=by_name)
-def test_encoding_costs_no_more_than_decoding(path, grid):
+def test_encoding_takes_no_more_evaluations_than_decoding(path, grid):
     """Also on grids that end at 0, where there is no noise to start from."""
     blank, times = torch.zeros(1, 1, 2, 2, dtype=torch.float64), grid.times(path, 5)
     events = list(encode(denoise, path, blank, blank, times))
@@ -79,13 +83,13 @@ def test_encoding_costs_no_more_than_decoding(path, grid):
     assert finish(encode(denoise, path, blank, blank, times)).isfinite().all()
 
 
-def test_a_path_without_noise_has_nothing_to_encode_in():
+def test_a_path_without_noise_cannot_encode():
     blank = torch.zeros(1, 1, 2, 2)
     with pytest.raises(UsageError, match="draws no noise"):
         encode(denoise, RectifiedFlow(), blank, blank, torch.linspace(1, 0, 5))
 
 
-def test_noise_between_two_stays_normal():
+def test_interpolated_noise_is_standard_normal():
     ends = [NoiseSource(0, ["a", "b", "c"], draw) for draw in (0, 1)]
     like = torch.zeros(3, 1, 120, 120)
     between = Slerp(*(NoiseSource(0, ["a", "b", "c"], draw) for draw in (0, 1)), [0.0, 0.5, 1.0])(like)
@@ -113,5 +117,5 @@ def test_draws_may_differ_within_a_batch():
     ],
     ids=str,
 )
-def test_a_plan_knows_how_often_it_draws(sampler, start, draws):
+def test_a_plan_counts_its_draws(sampler, start, draws):
     assert Plan(path=VPBridge(), sampler=sampler, grid=Karras(), start=start, steps=3).draws == draws

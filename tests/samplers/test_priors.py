@@ -10,7 +10,8 @@ import torch
 from ddbm_cli.denoisers import Denoiser, Preconditioned
 from ddbm_cli.foundation.settings import spell
 from ddbm_cli.options.translate import LEVELS
-from ddbm_cli.paths import VE, VP, Cosine
+from ddbm_cli.paths import PATHS as REGISTRY
+from ddbm_cli.paths import VE, VP
 from ddbm_cli.samplers import (
     SAMPLERS,
     Bridge,
@@ -33,7 +34,7 @@ from tests.laws import Given, no_noise, variants
 
 @dataclass(frozen=True)
 class Mixture:
-    """Pixels, each for itself, from two Gaussians."""
+    """Independent pixels from two Gaussians."""
 
     path: object
     means: tuple = (-0.6, 0.5)
@@ -74,13 +75,14 @@ class Mixture:
         return mean, self.std**2 + sum(w * (m - mean) ** 2 for w, m in zip(self.shares, self.means))  # noqa: B905
 
 
-PATHS = [VE(sigma_max=20.0), VP()]
+PATHS = [VE(sigma_max=20.0), *(kind() for name, kind in REGISTRY.items() if kind.source_free and name != "ve")]
+SMOOTH = [path for path in PATHS if not path.discrete]
 DETERMINISTIC = [
     each for each in variants(SAMPLERS) if not each.stochastic and getattr(each, "doob_weight", 1.0) == 1.0
 ]
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SMOOTH, ids=lambda path: path.name)
 @pytest.mark.parametrize("sampler", DETERMINISTIC, ids=spell)
 def test_ode_samplers_move_a_mixture_at_their_order(path, sampler):
     """In one dimension the ODE keeps every state at its quantile, so the exact answer is known."""
@@ -109,7 +111,7 @@ def test_samples_have_the_moments_of_the_mixture(path, sampler):
 
 
 class Toy(torch.nn.Module):
-    """A network that depends on all that it is given."""
+    """A network that depends on all its inputs."""
 
     def __init__(self):
         super().__init__()
@@ -144,8 +146,8 @@ def test_without_a_source_the_trajectory_is_that_of_edm():
     assert float((result - x).abs().max()) < 1e-8
 
 
-@pytest.mark.parametrize("path", [VE(), VP(), Cosine()], ids=lambda path: path.name)
-def test_strength_0_returns_the_guide_without_a_call(path):
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_strength_0_returns_the_guide_without_evaluations(path):
     guide = torch.randn(1, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     plan = Plan(path=path, sampler=HybridHeun(churn=0.0), grid=Karras(), start=NoisedStart(strength=0), steps=5)
     assert plan.nfe == 0
@@ -154,7 +156,7 @@ def test_strength_0_returns_the_guide_without_a_call(path):
 
 
 @pytest.mark.parametrize("path", [VE(), VP()], ids=lambda path: path.name)
-def test_what_is_known_of_the_guide_falls_with_strength_to_nothing(path):
+def test_the_information_about_the_guide_falls_with_strength_to_zero(path):
     """Mutual information of guide and result, in nats, as for Gaussians, on a mixture with its exact estimates."""
     mixture = Mixture(path)
     guide = mixture.draw(40_000)[torch.randperm(40_000, generator=torch.Generator().manual_seed(1))].view(
@@ -174,7 +176,7 @@ def test_what_is_known_of_the_guide_falls_with_strength_to_nothing(path):
 
 
 @pytest.mark.parametrize("grid", [Karras(), Uniform(), LogSNR()], ids=lambda grid: grid.name)
-@pytest.mark.parametrize("path", [VE(), VP(), Cosine()], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_a_strength_is_the_same_noise_level_on_every_path(path, grid):
     start = NoisedStart(strength=0.4)
     assert start.sigma(path) == pytest.approx(2.0, abs=0.05)
