@@ -19,7 +19,8 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import AGAIN, ModelCard, parse_card
 from ddbm_cli.models.layout import read_json
 from ddbm_cli.models.model import TranslationModel
-from ddbm_cli.networks.latent import PARTS, LatentNetwork, load_latent
+from ddbm_cli.models.parts import FOLDERS, Parts, load_parts
+from ddbm_cli.networks.latent import TextUNet
 from ddbm_cli.paths import PATHS
 from ddbm_cli.registry.card_format import FORMAT
 from ddbm_cli.samplers import Evaluation, Noise, Plan
@@ -40,18 +41,18 @@ DEFAULTS = {
 class LatentModel(TranslationModel):
     """A prior whose states are latents: images are encoded before sampling, and decoded after."""
 
-    def __init__(self, card: ModelCard, denoiser: Denoiser, network: LatentNetwork, *, digest: str) -> None:
+    def __init__(self, card: ModelCard, denoiser: Denoiser, parts: Parts, *, digest: str) -> None:
         super().__init__(card, denoiser, digest=digest)
-        self._network = network
+        self._parts = parts
 
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
     ) -> Generator[Evaluation, None, Tensor]:
         """As `TranslationModel.translate`: images in and out. A latent may change where any of its pixels may."""
-        latents = self._network.encode(source.to(self.device))
+        latents = self._parts.encode(source.to(self.device))
         coarse = None if mask is None else F.adaptive_max_pool2d(mask, latents.shape[-2:])
         result = yield from super().translate(latents, noise, plan, mask=coarse)
-        images = self._network.decode(result.to(self.device)).cpu()
+        images = self._parts.decode(result.to(self.device)).cpu()
         return images if mask is None else torch.where(mask > 0, images, source)
 
 
@@ -73,15 +74,16 @@ def load_pipeline(
     where = choose_device(device)
     number = choose_dtype(dtype, where)
     card = card_of_pipeline(folder)
-    network = load_latent(folder, where, number)
-    network.tell(prompt, scale=guidance_scale if prompt else 1.0)
+    parts = load_parts(folder, where, number)
+    scale = guidance_scale if prompt else 1.0
+    context = parts.embed([prompt] if scale == 1 else ["", prompt])
     denoiser = Denoiser(
-        network,
+        TextUNet(parts.unet, context, scale=scale),
         build(PATHS, card.path, what="path"),
         build(PREDICTIONS, card.prediction, what="prediction"),
         sees_source=False,
     )
-    return LatentModel(card, denoiser, network, digest=pipeline_digest(folder))
+    return LatentModel(card, denoiser, parts, digest=pipeline_digest(folder))
 
 
 def card_of_pipeline(folder: Path) -> ModelCard:
@@ -90,14 +92,14 @@ def card_of_pipeline(folder: Path) -> ModelCard:
     Raises:
         ModelError: it is no text-to-image pipeline, or a file is damaged.
     """
-    absent = [part for part in PARTS if not (folder / part).is_dir()]
+    absent = [part for part in FOLDERS if not (folder / part).is_dir()]
     if absent:
         raise ModelError(
             f"{folder}: not a Stable Diffusion pipeline: it has no {', '.join(absent)}",
             hint="specify a folder with model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/",
         )
     unet, vae, schedule = (read_json(folder / file) for file in (UNET, VAE, SCHEDULE))
-    _see_that_it_is_text_to_image(folder, unet, vae)
+    _check_text_to_image(folder, unet, vae)
     name = folder.parents[1].name if folder.parent.name == "snapshots" else folder.resolve().name
     body = {
         "format": FORMAT,
@@ -117,7 +119,7 @@ def card_of_pipeline(folder: Path) -> ModelCard:
     return parse_card(body, where=str(folder), hint=AGAIN)
 
 
-def _see_that_it_is_text_to_image(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+def _check_text_to_image(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     """Raise if the U-Net takes more than latents; its number of channels tells which kind it is."""
     channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels == latents:

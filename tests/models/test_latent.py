@@ -40,7 +40,7 @@ def test_estimates_are_those_of_diffusers_scheduler(tmp_path, meaning):
     unet = UNet2DConditionModel.from_pretrained(tmp_path / "p" / "unet")
     scheduler = DDIMScheduler.from_config({**SCHEDULER, "prediction_type": meaning, "clip_sample": False})
     scheduler.set_timesteps(1000)
-    x, told = states(model), model.denoiser.network._told.expand(2, -1, -1)
+    x, told = states(model), model.denoiser.network.context.expand(2, -1, -1)
     for step in (0, 317, 999):
         with torch.no_grad():
             output = unet(x, step, told, return_dict=False)[0]
@@ -70,9 +70,9 @@ def test_images_are_encoded_and_decoded(folder):
     source = torch.rand(2, 3, 16, 16) * 2 - 1
     plan = model.plan(steps=3, start={"name": "noised", "strength": 0.0})
     result = finish(model.translate(source, NoiseSource(0, list("ab")), plan))
-    network = model.denoiser.network
+    vae = model._parts.vae
     with torch.no_grad():
-        wanted = network.vae.decode(network.vae.encode(source).latent_dist.mode()).sample
+        wanted = vae.decode(vae.encode(source).latent_dist.mode()).sample
     assert result.shape == source.shape and torch.allclose(result, wanted, atol=1e-4)
 
 
