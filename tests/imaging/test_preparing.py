@@ -136,11 +136,11 @@ def test_the_sides_of_a_page_are_found(seed):
 
 def test_opencv_changes_nothing(monkeypatch):
     """Its operations are exact, so that an image is prepared to the same bytes with and without it."""
-    if arrays.cv2 is None:
+    if arrays.opencv() is None:
         pytest.skip("OpenCV is not installed")
     images = [*drawings.kinds(2, seed=4).values(), drawings.six()]
     fast = [made(image) for image in images]
-    monkeypatch.setattr(arrays, "cv2", None)
+    monkeypatch.setattr(arrays, "opencv", lambda: None)
     for image, found in zip(images, fast, strict=True):
         assert [part.image.tobytes() for part in made(image).parts] == [part.image.tobytes() for part in found.parts]
 

@@ -4,20 +4,23 @@ OpenCV does the operations on whole numbers and the choice of greatest and least
 their results are exact, so an image is prepared to the same bytes with and without it.
 """
 
+import importlib.util
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-try:
-    import cv2
-except ImportError:
-    cv2 = None  # type: ignore[assignment]
-
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.signedinteger[Any]]
 Mask = NDArray[np.bool_]
+
+
+@cache
+def opencv() -> Any:
+    """Return OpenCV, None where it is not installed."""
+    return importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None
 
 
 def pixels(image: Image.Image) -> Floats:
@@ -61,6 +64,7 @@ def spread(values: Floats, reach: int, choose: np.ufunc) -> Floats:
     """Return the greatest (np.maximum) or least (np.minimum) within a square of 2 `reach` + 1 pixels."""
     if reach < 1:
         return values
+    cv2 = opencv()
     if cv2 is not None:
         work = cv2.dilate if choose is np.maximum else cv2.erode
         kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -101,6 +105,7 @@ def components(mask: Mask) -> tuple[Integers, int]:
 
     Regions are numbered by their first pixel, row by row. Pixels that touch at a corner are connected.
     """
+    cv2 = opencv()
     if cv2 is not None:
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
         return _in_order(np.asarray(labels, dtype=np.int64)), count - 1

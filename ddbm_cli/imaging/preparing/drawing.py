@@ -28,10 +28,10 @@ from ddbm_cli.imaging.preparing.objects import Region, objects, regions, whole
 from ddbm_cli.imaging.preparing.page import find_page
 from ddbm_cli.imaging.preparing.polarity import inverted, is_inverted
 
-LOOKED_AT = 480
+LOOKED_AT = 400
 """Longer side of the copy that is looked at, in pixels, at most."""
 
-DETAIL = 4
+DETAIL = 3
 """Prepared images have about this many times the model's size."""
 
 WHITE = 0.975
@@ -48,6 +48,9 @@ SMALL = 0.35
 
 FAINT = 0.45
 """Strength of lines that need no mending, as a fraction of that of the training images."""
+
+CROWDED = 0.75
+"""Strength of lines, as a fraction of that of the training images, below which a drawing may be of several objects."""
 
 PAPER = 0.5
 """Fraction of a drawing that is paper, at least."""
@@ -142,13 +145,16 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     zoom = max(width, height) / max(dark.shape)
     around = whole(found)
     groups = [around]
-    if steps.split and _thin_at(around, seen, threshold, expects, size):
+    drawn = lines.without_grain(seen, threshold)
+    inked = drawn[around.top : around.bottom, around.left : around.right]
+    target = _target(inked, expects)
+    if steps.split and lines.strength(inked, size) < CROWDED * target:
         groups = objects(found)
         groups = groups if expects.objects < len(groups) <= MOST_OBJECTS else [around]
     square = abs(width / height - 1) < 0.05
     clean = not notes and len(groups) == 1 and not _to_crop(around, dark.shape, SMALL if square else FILLING)
-    thin = lines.strength(lines.without_grain(seen, threshold), size)
-    faint = thin < _target(seen, around, threshold, expects) * (0.97 if steps.forced else FAINT)
+    thin = lines.strength(drawn, size)
+    faint = thin < target * (0.97 if steps.forced else FAINT)
     if clean and not (steps.strengthen and faint):
         return Prepared()
     if len(groups) == 1 and thin < lines.of_width(min(0.5, expects.line_width)) * FAINT:
@@ -205,19 +211,9 @@ def _is_photograph(dark: Floats, threshold: float, found: list[Region], size: in
     return bool((spread(inside.astype(np.float32), reach, np.minimum) > 0).mean() > SOLID)
 
 
-def _drawn(seen: Floats, region: Region, threshold: float) -> Floats:
-    cut = seen[region.top : region.bottom, region.left : region.right]
-    return lines.without_grain(cut, threshold)
-
-
-def _thin_at(around: Region, seen: Floats, threshold: float, expects: Expects, size: int) -> bool:
-    """Return whether lines are thinner than they should be if all that is drawn fills the model's square."""
-    return lines.strength(_drawn(seen, around, threshold), size) < 0.75 * _target(seen, around, threshold, expects)
-
-
-def _target(seen: Floats, around: Region, threshold: float, expects: Expects) -> float:
-    coloured = lines.saturation(_drawn(seen, around, threshold)) > lines.COLOURED
-    return lines.of_width(expects.line_width) * (lines.PENCIL if coloured else 1)
+def _target(drawn: Floats, expects: Expects) -> float:
+    """Return how strong the lines of a drawing should be."""
+    return lines.of_width(expects.line_width) * (lines.PENCIL if lines.saturation(drawn) > lines.COLOURED else 1)
 
 
 def _to_crop(around: Region, shape: tuple[int, ...], filling: float) -> bool:
@@ -247,7 +243,7 @@ def _part(
     cut = lines.without_grain(cut, lines.floor(lines.darkness(cut)))
     coloured = lines.saturation(cut) > lines.COLOURED
     cut = cut if coloured or paper is None else lines.grey(cut)
-    target = lines.of_width(expects.line_width) * (lines.PENCIL if coloured else 1)
+    target = _target(cut, expects)
     faint = steps.forced or paper is not None or lines.strength(cut, size) < FAINT * target
     if not (steps.strengthen and faint):
         return picture(cut), 1.0

@@ -14,6 +14,9 @@ COLOURED = 0.12
 PENCIL = 0.78
 """Darkness of coloured lines, as a fraction of that of ink."""
 
+SAMPLED = 100
+"""Rows and columns that are looked at for the paper."""
+
 MOST = 30.0
 """Largest factor by which lines are strengthened."""
 
@@ -26,15 +29,20 @@ def darkness(values: Floats) -> Floats:
 
 def grain(dark: Floats) -> float:
     """Return the standard deviation of the paper's darkness, from the half of the pixels that are next to its level."""
-    sample = dark[:: max(1, dark.shape[0] // 200), :: max(1, dark.shape[1] // 200)]
-    level = np.median(sample)
-    return float(1.4826 * np.median(np.abs(sample - level)))
+    return _paper(dark)[1]
 
 
 def floor(dark: Floats) -> float:
     """Return the darkness up to which pixels are paper."""
-    sample = dark[:: max(1, dark.shape[0] // 200), :: max(1, dark.shape[1] // 200)]
-    return max(LEAST, float(np.median(sample)) + 4 * grain(dark))
+    level, deviation = _paper(dark)
+    return max(LEAST, level + 4 * deviation)
+
+
+def _paper(dark: Floats) -> tuple[float, float]:
+    """Return the darkness of paper and its standard deviation, from a sample of the pixels."""
+    sample = dark[:: max(1, dark.shape[0] // SAMPLED), :: max(1, dark.shape[1] // SAMPLED)]
+    level = np.median(sample)
+    return float(level), float(1.4826 * np.median(np.abs(sample - level)))
 
 
 def without_grain(values: Floats, threshold: float) -> Floats:
