@@ -18,7 +18,19 @@ BLOCK = re.compile(r"^```console( network)?\n(.*?)^```", re.MULTILINE | re.DOTAL
 NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
 TOPICS = (
-    *("index", "translate", "sample", "train", "compare", "evaluate", "weights", "data", "own-data", "samplers"),
+    *(
+        "index",
+        "translate",
+        "drawings",
+        "sample",
+        "train",
+        "compare",
+        "evaluate",
+        "weights",
+        "data",
+        "own-data",
+        "samplers",
+    ),
     *(
         "priors-and-sdedit",
         "model-card",
