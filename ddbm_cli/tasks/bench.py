@@ -32,7 +32,18 @@ from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.tasks import translate
-from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Made, Planned, Written
+from ddbm_cli.tasks.events import (
+    BatchStarted,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Kept,
+    Made,
+    Noticed,
+    Planned,
+    Written,
+)
 from ddbm_cli.tasks.recreate import command
 from ddbm_cli.tasks.request import in_words
 from ddbm_cli.tasks.scores import score
@@ -264,6 +275,8 @@ class Bench:
                 stale.append(event.output)
             elif isinstance(event, Written | Kept | Failed):
                 yield Made(text=f"{label}: {names[event.source]}")
+            elif isinstance(event, Noticed):
+                yield replace(event, message=f"{label}: {event.message}")
             elif not isinstance(event, Planned | Finished):
                 yield event
         return stale

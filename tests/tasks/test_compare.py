@@ -15,7 +15,7 @@ from ddbm_cli.models.seen import remember
 from ddbm_cli.networks import ADM
 from ddbm_cli.tasks import evaluate, translate
 from ddbm_cli.tasks.compare import request, run
-from ddbm_cli.tasks.events import Compared, Evaluated, Failed, Finished, Made, Planned, Written
+from ddbm_cli.tasks.events import Compared, Evaluated, Failed, Finished, Made, Noticed, Planned, Written
 from tests.tiny import NETWORK, picture, tiny_card, tiny_weights, write_tiny
 
 
@@ -418,3 +418,10 @@ def test_outputs_among_the_inputs_are_no_inputs(folder):
     for _ in range(2):
         compare(folder, "dbim", outputs=(folder / "in" / "cmp.png", folder / "cmp.json"), overwrite=True)
         assert len(told(folder)["inputs"]) == 3
+
+
+def test_notes_about_a_methods_plan_name_the_method(folder):
+    notes = [event.message for event in kinds(compare(folder, "ddbm:nfe=10", "dbim:nfe=4"), Noticed)]
+    about = [note for note in notes if note.startswith("ddbm")]
+    assert len(about) == 1 and "leaves noise" in about[0] and "use sampler 'dbim'" in about[0]
+    assert not any(note.startswith("dbim") for note in notes)
