@@ -206,7 +206,7 @@ def test_every_option_changes_the_weights(root, change):
     [
         ({"recipe": {"steps": 0}}, "--steps must be at least 1"),
         ({"recipe": {"learning_rate": -1}}, "--learning-rate must be above 0"),
-        ({"size": 2}, "--size must be at least 8"),
+        ({"size": 2}, "--size must be a size in pixels"),
         ({"val_share": 1.5}, "--val-share must be below 1"),
         ({"data": None}, "nothing to train on"),
     ],
