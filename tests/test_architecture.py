@@ -190,7 +190,7 @@ def test_no_modules_import_each_other():
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_every_file_says_what_it_is(file):
+def test_every_file_has_a_docstring(file):
     assert ast.get_docstring(ast.parse(file.read_text()))
 
 

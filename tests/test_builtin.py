@@ -28,7 +28,7 @@ def test_it_is_small_and_its_sketches_are_there():
     assert {name.rsplit("-", 1)[1] for name in names} == {"ink", "pencil"}
 
 
-def test_its_card_tells_what_a_user_must_know(model):
+def test_its_card_has_what_a_user_needs(model):
     card = model.card
     assert card.licence == "MIT" and "Fluent Emoji" in card.data and card.limits != "not stated"
     assert card.training["steps"] > 0 and card.training["seconds"] > 0

@@ -50,7 +50,7 @@ def show(capsys, *events, quiet=False, json=False, progress=True):
     [((2, 0, 0), 0), ((0, 2, 0), 0), ((1, 0, 1), 3), ((0, 1, 1), 3), ((0, 0, 2), 1), ((0, 0, 0), 0)],
     ids=str,
 )
-def test_the_exit_code_says_what_became_of_the_images(capsys, counts, code):
+def test_the_exit_code_follows_from_the_results(capsys, counts, code):
     for options in ({}, {"json": True}, {"quiet": True}):
         assert show(capsys, Planned(total=2), finished(*counts), **options)[0] == code
 
@@ -115,7 +115,7 @@ def test_many_that_differ_are_counted_not_listed(capsys):
     assert out == "" and err.count("another seed") == 5 and "and 4 more" in err and "--overwrite" in err
 
 
-def test_a_dry_run_tells_what_would_be_made(capsys):
+def test_a_dry_run_lists_the_planned_outputs(capsys):
     events = (Planned(total=1), Intended(source=IN / "a.png", output=OUT / "a.png"))
     assert show(capsys, *events)[1] == "out/a.png\n"
     assert json.loads(show(capsys, *events, json=True)[1].splitlines()[1])["event"] == "intended"

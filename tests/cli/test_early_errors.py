@@ -191,7 +191,7 @@ def test_a_wrong_argument_is_explained_before_torch_is_imported(found, code, com
     assert "unexpected" not in words.replace("unexpected extra argument", "")
 
 
-def test_the_early_checks_know_what_the_tasks_take():
+def test_the_early_checks_accept_what_the_tasks_accept():
     from ddbm_cli.cli import early
     from ddbm_cli.imaging.guides import GUIDES
 

@@ -40,7 +40,7 @@ def test_paths_go_to_standard_output_and_words_to_standard_error(ddbm, folder, m
     assert "Traceback" not in err
 
 
-def test_quiet_says_nothing(ddbm, folder, model):
+def test_quiet_prints_nothing(ddbm, folder, model):
     code, out, err = ddbm("translate", folder / "in", folder / "out", "-m", model, "-q")
     assert code == 0 and err == "" and len(out.splitlines()) == 3
 
@@ -213,7 +213,7 @@ def test_the_unexpected_is_one_line_and_a_way_to_the_traceback(ddbm, folder, mod
     assert len(err.splitlines()) == 2
 
 
-def test_what_the_system_refuses_is_told_with_its_place(ddbm, folder, tmp_path):
+def test_errors_of_the_system_name_the_path(ddbm, folder, tmp_path):
     blocked = tmp_path / "file"
     blocked.touch()
     for options in ([], ["--format", "diffusers"]):

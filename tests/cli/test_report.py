@@ -24,7 +24,7 @@ def test_a_table(ddbm, pairs):
     assert "MSE ↓" in out.decode() and "PSNR (dB) ↑" in out.decode() and " .. " in out.decode()
 
 
-def test_json_and_csv_tell_the_same(ddbm, pairs):
+def test_json_and_csv_have_the_same_figures(ddbm, pairs):
     code, out, _ = ddbm("evaluate", *pairs, "--metrics", "mse,psnr", "--json")
     record = json.loads(out.splitlines()[-1])
     assert code == 0 and record["pictures"] == 3 and record["event"] == "reported"
@@ -55,7 +55,7 @@ def test_exit_codes(ddbm, pairs):
     assert ddbm("evaluate", outputs, targets, "--metrics", "mse")[0] == 1
 
 
-def test_a_missing_extra_costs_only_its_metrics(ddbm, pairs, monkeypatch):
+def test_metrics_of_a_missing_extra_are_skipped(ddbm, pairs, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torchmetrics", None)
     code, out, err = ddbm("evaluate", *pairs, "--metrics", "mse,ssim")
     assert code == 3 and "MSE" in out.decode() and 'pip install "ddbm-cli[eval]"' in err

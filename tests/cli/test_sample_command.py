@@ -80,7 +80,7 @@ def test_processes_share_a_folder(ddbm, tmp_path):
     assert code == 0 and out == b"" and not (tmp_path / "one.png").exists()
 
 
-def test_without_a_prior_it_says_how_to_get_one(ddbm, tmp_path):
+def test_without_a_prior_the_hint_is_how_to_get_one(ddbm, tmp_path):
     code, _, err = ddbm("sample", "-o", tmp_path / "out", "-m", tmp_path / "none.safetensors")
     assert code == 4 and "no such model file" in err
 
@@ -102,7 +102,7 @@ def test_several_strengths_have_a_folder_each(ddbm, tmp_path):
     assert code == 2 and "--strength" in err and "Traceback" not in err and "unexpected" not in err
 
 
-def test_evaluate_tells_how_likely_images_are_to_a_prior(ddbm, tmp_path):
+def test_evaluate_measures_the_likelihood_of_images_under_a_prior(ddbm, tmp_path):
     model = write_tiny(tmp_path / "prior.safetensors", **PRIOR)
     picture(0).save(tmp_path / "a.png")
     code, out, err = ddbm("evaluate", tmp_path / "a.png", "-m", model, "--steps", "2", "-d", "cpu")

@@ -151,7 +151,7 @@ def test_pull_of_nothing_that_can_be_had(ddbm, hub, names):
     assert (code, out) == (4, b"") and err.count("Error:") == len(names)
 
 
-def test_one_that_cannot_be_had_costs_only_itself(ddbm, hub):
+def test_a_model_that_is_not_available_is_skipped_and_reported(ddbm, hub):
     code, out, err = ddbm("weights", "pull", "org/none", "plain")
     assert code == 3 and len(out.splitlines()) == 1
     assert "no repository 'org/none'" in err and "1 fetched, 1 failed" in err

@@ -154,7 +154,7 @@ def test_the_trajectory_plays_to_its_end(load):
     playwright.expect(viewer.locator(".play")).to_have_text("▶")
 
 
-def test_an_image_without_a_trajectory_says_so(load):
+def test_an_image_without_a_trajectory_is_marked(load):
     page = load()
     viewer = open_viewer(page, row=1)
     assert not viewer.locator(".trajectory").is_visible() and "not recorded" in viewer.inner_text()

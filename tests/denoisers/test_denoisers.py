@@ -127,7 +127,7 @@ class _Recorder(nn.Module):
         return self.weight * x[:, :3]
 
 
-def test_the_network_sees_state_then_source_in_its_own_dtype():
+def test_the_network_gets_state_then_source_in_its_own_dtype():
     network = _Recorder()
     denoiser = Denoiser(network, VPBridge(), Preconditioned())
     x, source = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
@@ -137,7 +137,7 @@ def test_the_network_sees_state_then_source_in_its_own_dtype():
     assert out.dtype == torch.float32 and network.time.shape == (2,)
 
 
-def test_a_prior_sees_no_source():
+def test_a_prior_gets_no_source():
     network = _Recorder()
     Denoiser(network, VE(), Preconditioned(), sees_source=False)(torch.rand(1, 3, 4, 4), torch.tensor(1.0), None)
     assert network.seen.shape == (1, 3, 4, 4)

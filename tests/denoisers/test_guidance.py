@@ -88,7 +88,7 @@ def test_with_one_condition_it_is_classifier_free_guidance():
     assert torch.allclose(got, blind + 3 * (seen - blind), atol=1e-4)
 
 
-def test_a_label_of_minus_1_says_nothing():
+def test_a_label_of_minus_1_is_no_condition():
     prior, (x, t, source, label) = model(sees_source=False).denoiser, batch()
     assert torch.allclose(prior(x, t, source, Conditions(torch.full_like(label, -1))), prior(x, t, source), atol=1e-5)
     mixed = prior(x, t, source, Conditions(torch.tensor([0, -1, 1, -1])))
@@ -151,7 +151,7 @@ def test_conditions_are_left_out_by_shares():
     assert dropped(None, u, 0.05).label is None
 
 
-def test_a_model_knows_its_classes():
+def test_a_model_has_the_classes_of_its_card():
     named = model()
     assert [named.label_of(name) for name in ("cat", "fox", "1")] == [0, 2, 1]
     assert [named.class_of(label) for label in (0, -1)] == ["cat", None]

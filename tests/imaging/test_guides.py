@@ -80,7 +80,7 @@ def test_a_mask_lies_on_its_image(tmp_path):
         Edit(mask=tmp_path / "mask.png").mask("a.png", SQUARE, placement)
 
 
-def test_what_decides_a_guide_is_told_without_paths(tmp_path):
+def test_the_record_of_a_guide_has_no_paths(tmp_path):
     lines().save(tmp_path / "one.png")
     lines((16, 8)).save(tmp_path / "two.png")
     told = [

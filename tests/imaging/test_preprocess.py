@@ -52,7 +52,7 @@ def test_the_original_size_can_be_kept():
     assert Preprocess(size=16).inverse(tensor, placement, keep_size=True).size == (100, 50)
 
 
-def test_eight_bits_survive_the_way():
+def test_eight_bits_survive_the_round_trip():
     levels = torch.arange(256, dtype=torch.float32).view(1, 16, 16).expand(3, 16, 16)
     picture = to_picture(levels / 127.5 - 1)
     assert list(picture.getchannel("R").tobytes()) == list(range(256))

@@ -134,7 +134,7 @@ def test_a_pencil_draws_white_things_grey_and_pale_things_visibly():
         assert line_colour(sketch(disc(colour), "pencil")).min() < 190
 
 
-def test_a_pencil_tells_light_from_dark():
+def test_a_pencil_distinguishes_light_from_dark():
     pale, dark = (line_colour(sketch(disc(colour), "pencil")).mean() for colour in ("lightgreen", "darkgreen"))
     assert pale - dark > 40
 

@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_opened_is_a_problem(root, mode):
     assert [problem.path for problem in listing.closed] == [root / "sub"]
 
 
-def test_an_error_of_the_system_costs_one_folder(root, monkeypatch):
+def test_after_an_error_of_the_system_one_folder_is_skipped(root, monkeypatch):
     scan = os.scandir
 
     def scandir(path):

@@ -31,7 +31,7 @@ def measure(pixels, **changes):
     return METRICS["bpd"](CPU, **made)(Batch(index=torch.arange(len(pixels)), outputs=pixels))
 
 
-def test_bits_are_the_entropy_of_a_known_law():
+def test_bits_are_the_entropy_of_a_known_distribution():
     """A normal law of std 0.25 in 256 levels of 1/127.5: its entropy in bits, plus log2 of the levels in a unit."""
     entropy = 0.5 * math.log2(2 * math.pi * math.e * 0.25**2) + math.log2(127.5)
     assert float(measure(pictures()).mean()) == pytest.approx(entropy, rel=0.005)

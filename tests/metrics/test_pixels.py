@@ -78,7 +78,7 @@ def test_small_images_have_no_structure_to_compare():
     assert ((values > 0) & (values < 1)).all()
 
 
-def test_the_interval_covers_the_mean_as_often_as_it_says():
+def test_the_interval_covers_the_mean_at_its_stated_rate():
     random = np.random.default_rng(0)
     hits = 0
     for trial in range(200):

@@ -85,7 +85,7 @@ def test_figures_tell(mistake):
 
 
 @pytest.mark.parametrize("mistake", BY_FINGERPRINT)
-def test_a_fingerprint_tells_what_figures_do_not(mistake):
+def test_a_fingerprint_finds_what_figures_do_not(mistake):
     assert found(**BY_FINGERPRINT[mistake]).faults == ()
     assert "differ from those in the registry" in found(**BY_FINGERPRINT[mistake], recorded=RECORDED).fatal
 

@@ -58,7 +58,7 @@ def test_the_source_end_of_a_bridge_is_the_source(name):
 
 
 @pytest.mark.parametrize("name", SOURCE_FREE)
-def test_priors_know_no_source(name):
+def test_priors_have_no_source(name):
     path = PATHS[name]()
     assert path.coefficients(inner_times(path)).a.eq(0).all()
 

@@ -101,7 +101,7 @@ def test_an_interrupted_download_resumes(hub, commit):
     assert sum(each.sent for each in hub.downloads()) == len(BODY)
 
 
-def test_a_stopped_download_goes_on_in_another_process(hub, commit):
+def test_a_stopped_download_resumes_in_another_process(hub, commit):
     steps = registry.pull(FILE)
     next(steps), next(steps)
     steps.close()

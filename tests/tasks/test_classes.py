@@ -96,7 +96,7 @@ def test_scales_of_guidance_act_and_are_recorded(classed, bridge):
     assert {event.differs for event in kinds(translate.run(again), Kept)} == {"another guidance scale"}
 
 
-def test_a_comparison_tells_its_models_alike(classed, bridge, tmp_path):
+def test_a_comparison_gives_all_models_the_same_class(classed, bridge, tmp_path):
     from ddbm_cli.tasks import compare
 
     specs = ["dbim:3,class=red", "dbim:3,class=blue,guidance_scale=2.0"]
@@ -190,7 +190,7 @@ def test_a_image_outside_of_the_classes_is_named(classed, tmp_path):
         list(training.run(tiny_request(classed, "bare", task="prior", path="ve", drop=0.1, times="uniform")))
 
 
-def test_a_run_that_leaves_conditions_out_goes_on_to_the_same_bits(classed):
+def test_a_run_that_leaves_conditions_out_resumes_bit_identically(classed):
     whole = tiny_request(classed, "whole", classes=True, steps=8, save_every=2)
     list(training.run(whole))
     halves = {"classes": True, "steps": 8, "save_every": 2}

@@ -161,7 +161,7 @@ def test_it_resumes_where_it_was_stopped(folder):
         assert one["commands"] == other["commands"] and one["nfe"] == other["nfe"]
 
 
-def test_a_method_that_fails_costs_its_column(folder):
+def test_a_method_that_fails_leaves_its_column_empty(folder):
     events = compare(folder, "dbim", "heun:1", outputs=(folder / "cmp.json", folder / "cmp.html"))
     (failed,) = kinds(events, Failed)
     assert failed.message.startswith("heun: ") and "too few for sampler 'heun'" in failed.message
@@ -170,7 +170,7 @@ def test_a_method_that_fails_costs_its_column(folder):
     assert "too few for sampler" in (folder / "cmp.html").read_text()
 
 
-def test_a_image_that_fails_costs_its_cell(folder):
+def test_an_image_that_fails_leaves_its_cell_empty(folder):
     (folder / "in" / "1.png").write_bytes(b"no picture")
     events = compare(folder, "dbim", outputs=(folder / "cmp.json", folder / "cmp.html"))
     (row,) = told(folder)["methods"]
@@ -212,13 +212,13 @@ def test_seconds_are_turned_into_calls(folder):
     assert told(folder)["methods"][0]["nfe"] > 2
 
 
-def test_models_are_told_apart(folder):
+def test_models_are_distinguished(folder):
     other = write_tiny(folder / "other.safetensors", name="other")
     compare(folder, "dbim", f"dbim:model={other}")
     assert [row["method"] for row in told(folder)["methods"]] == ["dbim, 5 NFE, tiny", "dbim, 5 NFE, other"]
 
 
-def test_own_models_of_one_name_are_told_apart_by_their_place(folder):
+def test_own_models_of_one_name_are_distinguished_by_their_place(folder):
     runs = []
     for seed, name in enumerate(("first", "second")):
         (folder / "runs" / name).mkdir(parents=True)

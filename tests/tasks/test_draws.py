@@ -78,7 +78,7 @@ def test_options_act_and_a_change_is_said(root, bridge, options):
     assert kinds(draw(root, bridge, number=1, **options), Kept)[0].differs.startswith("another")
 
 
-def test_images_on_the_way_from_one_draw_to_the_next(root, bridge):
+def test_images_between_one_draw_and_the_next(root, bridge):
     draw(root, bridge, number=2, interpolate=10)
     made = pixels(root / "out")
     assert sorted(name for name in made if name[0] == "0")[:3] == ["0/000.png", "0/000_01.png", "0/000_02.png"]
@@ -138,7 +138,7 @@ def test_a_way_leads_from_the_truth_to_a_draw(root, bridge, truths):
     assert far[0] < far[1] < far[2]
 
 
-def test_a_draw_says_how_to_make_it_again(root, bridge):
+def test_a_draw_has_the_command_that_recreates_it(root, bridge):
     draw(root, bridge, number=2, interpolate=1)
     (root / "bridge.safetensors").write_bytes(Path(bridge).read_bytes())
     source = str(root / "in" / "1.png")
@@ -163,7 +163,7 @@ def test_equal_draws_have_a_black_map():
     assert torch.equal(spread_map(torch.full((4, 3, 2, 2), 0.3)), torch.full((3, 2, 2), -1.0))
 
 
-def test_a_broken_source_costs_only_itself(root, bridge):
+def test_a_broken_source_is_skipped_and_reported(root, bridge):
     (root / "in" / "0.png").write_bytes(b"no picture")
     events = draw(root, bridge, spread=True, sheet=root / "sheet.png")
     assert len(kinds(events, Failed)) == 3 and len(kinds(events, Written)) == 3

@@ -84,7 +84,7 @@ def test_mixed_draws_the_share_in_pencil(pictures, tmp_path):
     assert 7 <= coloured <= 24
 
 
-def test_a_bad_image_costs_only_itself(pictures, tmp_path):
+def test_a_bad_image_is_skipped_and_reported(pictures, tmp_path):
     (pictures / "orange.jpg").write_bytes(b"no picture")
     events = edges(pictures)
     assert [event.source.name for event in events[Failed]] == ["orange.jpg"]

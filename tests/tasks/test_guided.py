@@ -75,7 +75,7 @@ def options_of(root):
 
 
 @pytest.mark.parametrize("name", ["repeats", "blur", "sigma", "colour", "mask", "masks"])
-def test_every_option_acts_and_is_told(root, prior, name):
+def test_every_option_acts_and_is_recorded(root, prior, name):
     options = options_of(root)[name]
     edit(root, prior, strength=0.4)
     edit(root, prior, "other", strength=0.4, **options)
@@ -99,7 +99,7 @@ def test_a_changed_mask_is_noticed(root, prior):
     assert differs == ["", "a file that belongs to it cannot be read"]
 
 
-def test_a_missing_mask_costs_one_image(root, prior):
+def test_an_image_without_its_mask_is_skipped_and_reported(root, prior):
     (root / "masks" / "0.png").unlink()
     events = edit(root, prior, mask=root / "masks")
     assert len(kinds(events, Failed)) == 1 and len(kinds(events, Written)) == 1

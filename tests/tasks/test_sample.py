@@ -48,7 +48,7 @@ def pixels(folder):
     return {path.name: open_picture(path).tobytes() for path in sorted(folder.glob("*.png"))}
 
 
-def test_images_are_numbered_and_every_call_told(tmp_path, prior):
+def test_images_are_numbered_and_every_call_is_reported(tmp_path, prior):
     events = draw(tmp_path, prior, batch_size=3, nfe=4)
     assert sorted(pixels(tmp_path / "out")) == [f"{index:06d}.png" for index in range(5)]
     assert [event.nfe for event in kinds(events, Evaluated)] == [1, 2, 3] * 2
@@ -90,7 +90,7 @@ def test_a_dry_run_makes_nothing(tmp_path, prior):
     assert len(kinds(events, Intended)) == 5 and not (tmp_path / "out").exists()
 
 
-def test_a_sample_says_how_to_make_it_again(tmp_path, prior):
+def test_a_sample_has_the_command_that_recreates_it(tmp_path, prior):
     draw(tmp_path, prior, seed=3)
     (tmp_path / "prior.safetensors").write_bytes(Path(prior).read_bytes())
     words = recreate.recreate(tmp_path / "out" / "000004.png").command.split()
@@ -109,7 +109,7 @@ def test_a_bridge_from_noise_makes_images(tmp_path, prior):
         edit(tmp_path, model)
 
 
-def test_a_bridge_and_a_prior_are_told_apart(tmp_path, prior, bridge):
+def test_a_bridge_and_a_prior_are_distinguished(tmp_path, prior, bridge):
     with pytest.raises(UsageError, match="is a bridge") as caught:
         draw(tmp_path, bridge)
     assert "ddbm translate" in caught.value.hint

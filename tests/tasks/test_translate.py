@@ -60,7 +60,7 @@ def kinds(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def test_every_image_is_made_and_every_call_told(folder, model):
+def test_every_image_is_made_and_every_call_is_reported(folder, model):
     events = translate(folder, model, batch_size=3, nfe=5)
     assert isinstance(events[0], Planned) and events[0].total == 7
     assert [event.images for event in kinds(events, BatchStarted)] == [3, 3, 1]
@@ -99,7 +99,7 @@ def test_images_made_in_another_way_are_kept_and_said(folder, model):
     assert pixels(folder / "out") != before
 
 
-def test_an_interrupted_folder_goes_on_to_the_same_images(folder, model):
+def test_an_interrupted_folder_resumes_to_the_same_images(folder, model):
     translate(folder, model, "whole")
     request = TranslateRequest(
         source=str(folder / "in"), output=folder / "parts", model=model, device="cpu", batch_size=2
@@ -116,7 +116,7 @@ def test_an_interrupted_folder_goes_on_to_the_same_images(folder, model):
     assert contents(folder / "parts") == contents(folder / "whole")
 
 
-def test_a_broken_file_costs_only_itself(folder, model):
+def test_a_broken_file_is_skipped_and_reported(folder, model):
     (folder / "in" / "3.png").write_text("words")
     events = translate(folder, model, batch_size=2)
     assert [event.source.name for event in kinds(events, Failed)] == ["3.png"]
@@ -243,7 +243,7 @@ def test_a_new_version_of_the_tool_keeps_what_is_finished(folder, model, monkeyp
     assert all(not event.differs for event in kinds(translate(folder, model), Kept))
 
 
-def test_a_source_that_was_drawn_anew_is_noticed(folder, model):
+def test_a_source_that_was_changed_is_noticed(folder, model):
     translate(folder, model)
     before = (folder / "in" / "3.png").stat()
     picture(30, 40).save(folder / "in" / "3.png")
@@ -318,7 +318,7 @@ def test_numbers_out_of_range_are_a_failure_and_no_image(folder, model, monkeypa
     assert "--dtype fp32" in kinds(events, Failed)[0].hint and not (folder / "out" / "0.png").exists()
 
 
-def test_a_full_disk_costs_the_images_that_do_not_fit(folder, model, monkeypatch):
+def test_on_a_full_disk_images_that_do_not_fit_are_skipped_and_reported(folder, model, monkeypatch):
     real = io_module.write_new
 
     def full(path, body):

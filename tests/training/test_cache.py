@@ -67,7 +67,7 @@ def test_the_file_does_not_grow_beyond_its_limit(tmp_path):
     assert os.fstat(kept._file.fileno()).st_size == 3 * SLOT
 
 
-def test_a_full_disk_costs_only_speed(tmp_path, monkeypatch):
+def test_a_full_disk_makes_it_slower_only(tmp_path, monkeypatch):
     kept = made(tmp_path, disk=10)
     write = DecodedCache._write
 
@@ -80,7 +80,7 @@ def test_a_full_disk_costs_only_speed(tmp_path, monkeypatch):
     assert epochs(kept) == [10, 6, 6]
 
 
-def test_a_folder_that_cannot_be_written_costs_only_speed(tmp_path):
+def test_a_folder_that_cannot_be_written_makes_it_slower_only(tmp_path):
     (tmp_path / "cache").write_text("a file")
     assert epochs(made(tmp_path, disk=10)) == [10, 10, 10]
 

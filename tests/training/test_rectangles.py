@@ -38,7 +38,7 @@ def pairs(tmp_path, monkeypatch):
         ("stretch", (32, 32), (0, 0, 24, 16), (16, 16), (32, 32)),
     ],
 )
-def test_where_images_lie_on_a_rectangle(fit, size, box, natural, original):
+def test_positions_of_images_on_a_rectangle(fit, size, box, natural, original):
     preprocess = Preprocess(size=(24, 16), fit=fit)
     tensor, placement = preprocess.forward(Image.new("RGB", size, (10, 20, 30)))
     assert tensor.shape == (3, 16, 24) and tuple(placement) == (box, natural, original)

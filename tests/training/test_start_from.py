@@ -51,7 +51,7 @@ def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
     assert torch.allclose(bridge(torch.cat([x, source], 1), time), before(x, time), atol=1e-4)
 
 
-def test_classes_are_learnt_anew(model):
+def test_classes_are_learnt_from_scratch(model):
     network = assemble(tiny_card(network=NETWORK | {"classes": 4})).network
     fresh = network.label_emb.weight.clone()
     assert start_from(network, model) == ["the weights of classes are new"]
@@ -65,7 +65,7 @@ def test_another_network_is_refused(root, model):
         begin(root, root / "nothing.safetensors")
 
 
-def test_a_stopped_run_goes_on_without_the_model(root, model):
+def test_a_stopped_run_resumes_without_the_model(root, model):
     """To the bits of one that was not stopped."""
     list(run(begin(root, model, "whole")))
     stopped = run(begin(root, model, "stopped"))

@@ -73,7 +73,7 @@ def test_a_run_ends_with_a_model_that_translates(root):
     assert load_model(root / "run" / "best.safetensors", device="cpu").name == "mine"
 
 
-def test_the_card_says_how_to_sample(root):
+def test_the_card_has_the_default_sampling(root):
     sampling = {"sampler": "implicit:eta=1", "grid": "listed:at=0.9-0.1", "steps": 2}
     list(run(tiny_request(root, sampling=sampling)))
     plan = load_model(root / "run" / "model.safetensors", device="cpu").plan()
@@ -82,7 +82,7 @@ def test_the_card_says_how_to_sample(root):
         list(run(tiny_request(root, "other", sampling={"grid": "nonsense"})))
 
 
-def test_stopping_and_going_on_changes_nothing(root):
+def test_stopping_and_resuming_changes_nothing(root):
     """Stopped between any two steps, a resumed run ends in the very bits of an undisturbed one."""
     list(run(tiny_request(root, "whole")))
     for stop_after in (3, 5, 8):
@@ -99,7 +99,7 @@ def test_stopping_and_going_on_changes_nothing(root):
         assert same(weights(root / "whole"), weights(root / folder))
 
 
-def test_a_kill_costs_nothing_but_time(root):
+def test_a_kill_loses_nothing_but_time(root):
     """SIGKILL at any moment, --resume, again and again: the same bits, by the real command."""
     list(run(tiny_request(root, "whole", steps=40, validate_every=20)))
     config = root / "whole" / "config.json"
@@ -144,7 +144,7 @@ def test_a_folder_with_another_run_is_not_overwritten(root):
         list(run(tiny_request(root, path="brownian")))
 
 
-def test_a_run_of_an_earlier_release_goes_on(root):
+def test_a_run_of_an_earlier_release_resumes(root):
     """Its config knows nothing of settings that came later."""
     list(run(tiny_request(root, steps=3)))
     file = root / "run" / "config.json"
