@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, early, signature, training
+from ddbm_cli.cli import console, early, signature, terminal, training
 from ddbm_cli.options.check import check
 from ddbm_cli.options.groups import PRINTED, Printed
 from ddbm_cli.options.train import PANELS, TrainCommand
@@ -26,6 +26,8 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm train pairs/ -o runs/mine --hours 2
       ddbm train pairs.csv --size 256x192 --augment flip,crop,colour
       ddbm train images/ --source degrade:sr4 -o runs/sr4
+      ddbm train pairs/ --preset tiny --hours 0.2
+      ddbm train --preset base-64 --show > settings.toml
       ddbm train --resume runs/mine
       ddbm translate sketches/ out/ -m runs/mine
       ddbm train images/ --kind prior -o runs/prior
@@ -47,13 +49,20 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     check(TrainCommand, given)
     settings = dict(given)
     config, resume, dry_run = (settings.pop(name, None) for name in ("config", "resume", "dry_run"))
+    preset, show = settings.pop("preset", None), settings.pop("show", False)
+    if show and not settings.get("data"):
+        settings["data"] = (".",)
     if settings.pop("blind", False):
         settings["sees_source"] = False
     early.train(settings, config=config and Path(config), resume=resume and Path(resume))
 
     from ddbm_cli.tasks import train as task
 
-    request = task.request(settings, config=config and Path(config), resume=resume and Path(resume))
+    request = task.request(settings, config=config and Path(config), resume=resume and Path(resume), preset=preset)
+    if show:
+        for line in task.settings_of(request).splitlines():
+            terminal.out(line)
+        return
     with training.stop_between_steps() as stop:
         events = task.run(request, stop=stop, dry_run=bool(dry_run))
         if training.is_main():

@@ -291,9 +291,16 @@ class TrainRequest:
 class TrainCommand(TrainRequest):
     """`TrainRequest` as the command line gives it: with the sources of further settings."""
 
+    preset: Annotated[
+        Literal["tiny", "small-64", "small-128", "base-64", "base-256", "ddbm-e2h", "ddbm-diode", "i2sb-256"] | None,
+        Field("Settings to start from. --config and options win.", metavar="NAME", unset="none", panel=RUN),
+    ] = None
+    show: Annotated[bool, Field("Print all settings as a TOML file, and exit.", panel=RUN)] = False
     blind: Annotated[bool, Field("Give the network the state only, without the source.", panel=MODEL)] = False
     config: Annotated[
         Path | None,
         Field("TOML file of settings. Options on the command line win.", metavar="FILE", unset="none", panel=RUN),
     ] = None
-    dry_run: Annotated[bool, Field("Print what would be trained, and exit.", panel=RUN)] = False
+    dry_run: Annotated[
+        bool, Field("Do some steps, print what the run would need, write nothing, and exit.", panel=RUN)
+    ] = False

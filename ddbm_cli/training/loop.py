@@ -132,7 +132,7 @@ class Fit:
         self._first_loss = 0.0
         self._step_seconds = self._validation_seconds = self._save_seconds = 0.0
         # Changes blocks of the denoiser in place, so the average is copied before.
-        self._optimization = Optimization(
+        self.optimization = Optimization(
             denoiser,
             loss,
             self._loss_of,
@@ -143,14 +143,14 @@ class Fit:
             processes=self.processes,
             from_noise=from_noise,
         )
-        batches.rows = self._optimization.rows
+        batches.rows = self.optimization.rows
         if state.exists():
-            facts = load_state(state, *self._parts())
+            facts = load_state(state, *self.parts())
             self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
             self.validated = facts.get("validated", self.step)
             self.notes = facts.get("notes", {})
             self.processes_before = facts.get("processes", 1)
-            self._optimization.scaler.load_state_dict(facts.get("scaler") or self._optimization.scaler.state_dict())
+            self.optimization.scaler.load_state_dict(facts.get("scaler") or self.optimization.scaler.state_dict())
 
     @property
     def averaged(self) -> Denoiser:
@@ -185,7 +185,7 @@ class Fit:
             state = self._snapshot() if due and self.step != saved else None
             started = time.monotonic()
             if not done or state is not None:
-                self._pending.append(self._optimization.gradient(batch, self.step))
+                self._pending.append(self.optimization.gradient(batch, self.step))
             read = self._read() if self._pending and (state is not None or self._is_read()) else None
             if state is not None:
                 saved = self.step
@@ -195,7 +195,7 @@ class Fit:
             if done:
                 return
             rate = self.recipe.rate(self.step, self._share_left)
-            self._optimization.update(rate)
+            self.optimization.update(rate)
             self.average.update_parameters(self.denoiser)
             self.step += 1
             self.seconds = time.monotonic() - began
@@ -294,13 +294,13 @@ class Fit:
 
     def _snapshot(self) -> tuple[dict[str, Tensor], Facts]:
         """Return the state to be written; what the next loss may change in place is copied."""
-        tensors = collect(*self._parts())
+        tensors = collect(*self.parts())
         own = collect(self.loss.modules, self.loss.optimizers)
         tensors |= {name: tensor.clone() for name, tensor in own.items()}
         if not all(is_finite(tensor) for tensor in tensors.values() if tensor.is_floating_point()):
             raise Diverged(self.step, "the weights contain NaN or infinity")
         facts: Facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "validated": self.validated}
-        if scaler := self._optimization.scaler.state_dict():
+        if scaler := self.optimization.scaler.state_dict():
             facts["scaler"] = scaler
         if self.processes.count > 1:
             facts["processes"] = self.processes.count
@@ -318,7 +318,7 @@ class Fit:
             save_state(self.state, *state)
         self._save_seconds = time.monotonic() - started
 
-    def _parts(self) -> tuple[Modules, Optimizers]:
+    def parts(self) -> tuple[Modules, Optimizers]:
         """Return the modules and optimizers that a resumed run needs."""
         modules = {"network": self.denoiser, "average": self.average, **self.loss.modules}
         return modules, {"optimizer": self.optimizer, **self.loss.optimizers}

@@ -224,8 +224,8 @@ def test_no_step_waits_for_the_device(root):
         try:
             fit = events.gi_frame.f_locals["fit"]
             for step in range(fit.step, fit.step + 5):
-                fit._optimization.gradient(fit.batches[step], step)
-                fit._optimization.update(1e-4)
+                fit.optimization.gradient(fit.batches[step], step)
+                fit.optimization.update(1e-4)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

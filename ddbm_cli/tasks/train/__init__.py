@@ -12,5 +12,6 @@ RUN/.ddbm-lock             locked while a training writes into the folder
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.request import PIX2PIX, PRIOR, request
 from ddbm_cli.tasks.train.run import TrainEvent, run
+from ddbm_cli.tasks.train.stored import settings_of
 
-__all__ = ["PIX2PIX", "PRIOR", "TrainEvent", "TrainRequest", "request", "run"]
+__all__ = ["PIX2PIX", "PRIOR", "TrainEvent", "TrainRequest", "request", "run", "settings_of"]

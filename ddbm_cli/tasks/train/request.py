@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ddbm_cli
 from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import sides_of
@@ -48,14 +49,20 @@ DROP = 0.05
 
 PRIOR_TASK = "-> image"
 
+PRESETS = Path(ddbm_cli.__file__).parent / "presets"
 
-def request(given: Mapping[str, Any], *, config: Path | None = None, resume: Path | None = None) -> TrainRequest:
-    """Resolve a request: what is given wins over the config file, which wins over the run that is resumed.
+
+def request(
+    given: Mapping[str, Any], *, config: Path | None = None, resume: Path | None = None, preset: str | None = None
+) -> TrainRequest:
+    """Resolve a request: what is given wins over the config file, which wins over a preset or the run that is resumed.
 
     Raises:
         UsageError: a file is missing or not readable, or a value is unknown or out of range.
     """
-    body: dict[str, Any] = {}
+    body = read_settings(PRESETS / f"{preset}.toml") if preset is not None else {}
+    if preset is not None and resume is not None:
+        raise UsageError("--preset and --resume are mutually exclusive", hint="leave out --preset")
     if resume is not None:
         if resume == Path(LATEST) and not resume.exists():
             resume = newest(Path())

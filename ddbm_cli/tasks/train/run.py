@@ -29,6 +29,7 @@ from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.data import files_of, load_data
+from ddbm_cli.tasks.train.estimate import estimate
 from ddbm_cli.tasks.train.facts import facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
@@ -50,7 +51,7 @@ def run(
     Args:
         request: what to train. Where its folder holds the very same run, that run is resumed.
         stop: called between steps; if it returns True, the state is saved and the run ends.
-        dry_run: end after the plan; nothing is written.
+        dry_run: end after the plan, with what some real steps need; nothing is written.
 
     Raises:
         UsageError: data or settings cannot be used, or the folder holds another run.
@@ -107,6 +108,7 @@ def run(
             elsewhere=elsewhere,
         )
         if dry_run:
+            facts |= estimate(fit, folder)
             yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
             return
         fit.notes["seen"] = joined(_seen(fit, folder), splits)

@@ -1,11 +1,14 @@
 """What is stored of runs and settings: a run's config.json, a TOML file of settings, and the names they used before."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.documents import read_json, read_toml
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import adapter
+from ddbm_cli.options.train import TrainRequest
 
 MAX_BYTES = 2**20
 LATEST = "latest"
@@ -50,6 +53,18 @@ def read_settings(file: Path) -> dict[str, Any]:
         UsageError: the file is missing or not readable.
     """
     return current(read_toml(file, hint="pass a TOML file of settings", limit=MAX_BYTES), file)
+
+
+def settings_of(request: TrainRequest) -> str:
+    """Return the settings of a request, without its data and folders, as the text of a TOML file."""
+    body = adapter(TrainRequest).dump_python(
+        request, mode="json", exclude={"data", "output", "resume", "device", "check"}
+    )
+    tables = {name: value for name, value in body.items() if isinstance(value, dict)}
+    blocks = [{name: value for name, value in body.items() if name not in tables}, *tables.values()]
+    texts = ["".join(f"{name} = {json.dumps(v)}\n" for name, v in block.items() if v is not None) for block in blocks]
+    headed = [f"[{name}]\n{text}" for name, text in zip(tables, texts[1:], strict=True) if text]
+    return "\n".join([texts[0], *headed]).rstrip()
 
 
 def current(body: dict[str, Any], file: Path) -> dict[str, Any]:
