@@ -284,7 +284,8 @@ class Saved:
 class Trained:
     """A session of training ended, or was stopped with its state saved.
 
-    output: the model. reason: all steps are done, the time is used up, or the user stopped it. next_command: what to
+    output: the model. reason: all steps are done, the time is used up, the validation loss did not fall any more
+    (--patience), or the user stopped it. next_command: what to
     run next; resume_command: how to train longer.
     """
 
@@ -293,7 +294,7 @@ class Trained:
     step: int
     total: int
     seconds: float = 0.0
-    reason: Literal["steps", "hours", "stopped"] = "steps"
+    reason: Literal["steps", "hours", "patience", "stopped"] = "steps"
     stopped: bool = False
     next_command: str = ""
     resume_command: str = ""

@@ -93,6 +93,10 @@ class Recipe:
     validate_every: Annotated[
         int, Field("Steps between validations.", aliases=("--validation-steps",), ge=1, panel=RUN)
     ] = 1000
+    patience: Annotated[
+        int | None,
+        Field("Validations without a lower loss after which the run ends.", ge=1, unset="no limit", panel=RUN),
+    ] = None
     seed: Annotated[int, Field("Random seed of weights, order and noise.", flags=("-s", "--seed"), panel=OPTIMISER)] = 0
 
     def rate(self, step: int, time_left: float = 1.0) -> float:

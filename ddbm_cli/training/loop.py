@@ -26,34 +26,13 @@ from ddbm_cli.options.train import Compute
 from ddbm_cli.options.train import Recipe as Recipe
 from ddbm_cli.training.batches import Batches
 from ddbm_cli.training.budget import Budget
+from ddbm_cli.training.losses import Diverged, Losses
 from ddbm_cli.training.optimization import Optimization
 from ddbm_cli.training.processes import Processes
 from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state, save_state
 
-EXPLODED = 1000.0
-"""Factor of the first loss of a session from which a run has diverged, though all of its numbers are finite. A state
-with such weights could never be trained on."""
-
 READ_EVERY = 10
 """Steps between two reads of the loss on a GPU; on a CPU every step is read."""
-
-MOST_SKIPPED = 30
-"""Steps in a row that may be skipped in fp16; the scale of the loss is halved by each."""
-
-LEAST_LOSS = 0.1
-"""What counts as the first loss where that is smaller, as of a model that is trained already."""
-
-
-class Diverged(Exception):
-    """The loss, the gradient or the weights contain NaN or infinity, or the loss has exploded.
-
-    Args:
-        step: the step that failed, counted from 1.
-        what: what was found.
-    """
-
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(f"{what} at step {step}")
 
 
 class Interrupted(Exception):
@@ -120,16 +99,14 @@ class Fit:
         self.validation_size = validation_size
         self.spent = False
         """Whether the time budget ended the run."""
-        self.skipped = 0
-        """Steps of this session that were skipped because their gradient was not finite, in fp16."""
         self.processes = processes or Processes()
         self.processes_before = self.processes.count
         """How many processes wrote the state that the run is resumed from."""
         self._read_every = 1 if self.device.type == "cpu" else READ_EVERY
-        self._pending: list[Tensor] = []
-        self._skipped_in_a_row = 0
+        self.losses = Losses(self.processes, may_skip=recipe.precision == "fp16")
+        self.since_best = 0
+        """Validations since the one with the lowest loss."""
         self._share_left = 1.0
-        self._first_loss = 0.0
         self._step_seconds = self._validation_seconds = self._save_seconds = 0.0
         # Changes blocks of the denoiser in place, so the average is copied before.
         self.optimization = Optimization(
@@ -149,6 +126,7 @@ class Fit:
             self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
             self.validated = facts.get("validated", self.step)
             self.notes = facts.get("notes", {})
+            self.since_best = facts.get("since_best", 0)
             self.processes_before = facts.get("processes", 1)
             self.optimization.scaler.load_state_dict(facts.get("scaler") or self.optimization.scaler.state_dict())
 
@@ -156,6 +134,11 @@ class Fit:
     def averaged(self) -> Denoiser:
         """The denoiser with averaged weights."""
         return cast(Denoiser, self.average.module).eval()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the validation loss has not fallen for as many validations as the recipe allows."""
+        return self.recipe.patience is not None and self.since_best >= self.recipe.patience
 
     def run(
         self, *, stop: Callable[[], bool] = lambda: False, budget: Budget | None = None
@@ -177,7 +160,7 @@ class Fit:
         for batch in self.batches.from_step(self.step):
             if budget is not None:
                 self._watch(budget, is_first=self.step == first)
-            ended = self.step >= self.recipe.steps or self.spent
+            ended = self.step >= self.recipe.steps or self.spent or self.is_stale
             if ended and not self._any(stop):
                 yield from self._validated()
             done = ended or self._any(stop)
@@ -185,8 +168,9 @@ class Fit:
             state = self._snapshot() if due and self.step != saved else None
             started = time.monotonic()
             if not done or state is not None:
-                self._pending.append(self.optimization.gradient(batch, self.step))
-            read = self._read() if self._pending and (state is not None or self._is_read()) else None
+                self.losses.add(self.optimization.gradient(batch, self.step))
+            due_to_read = len(self.losses) and (state is not None or self._is_read())
+            read = self.losses.read(self.step + 1) if due_to_read else None
             if state is not None:
                 saved = self.step
                 self._save(state, budget)
@@ -230,33 +214,6 @@ class Fit:
     def _is_read(self) -> bool:
         return (self.step + 1) % self._read_every == 0 or self.step + 1 >= self.recipe.steps
 
-    def _read(self) -> tuple[float, float]:
-        """Read and check the losses and gradient norms since the last read; return the mean loss and the last norm.
-
-        Raises:
-            Diverged: one is not finite, or the loss has exploded.
-        """
-        rows = self.processes.mean(torch.stack(self._pending)).tolist()
-        first, self._pending = self.step + 1 - len(rows), []
-        losses = []
-        for step, (loss, norm) in enumerate(rows, start=first + 1):
-            if math.isfinite(loss) and math.isfinite(norm):
-                self._skipped_in_a_row = 0
-                losses.append(loss)
-            elif self.recipe.precision == "fp16" and self._skipped_in_a_row < MOST_SKIPPED:
-                self._skipped_in_a_row += 1
-                self.skipped += 1
-                continue
-            elif not math.isfinite(loss):
-                raise Diverged(step, "the loss contains NaN or infinity")
-            else:
-                raise Diverged(step, "the gradient contains NaN or infinity")
-            self._first_loss = self._first_loss or max(loss, LEAST_LOSS)
-            if loss > EXPLODED * self._first_loss:
-                raise Diverged(step, f"the loss rose from {self._first_loss:.2g} to {loss:.2g}")
-        loss = sum(losses) / len(losses) if losses else self._first_loss
-        return loss, rows[-1][1] if math.isfinite(rows[-1][1]) else 0.0
-
     def _loss_of(self, target: Tensor, source: Tensor, times: Tensor, eps: Tensor, conditions: Conditions) -> Tensor:
         return self.loss(self.denoiser, target, source, times, eps, conditions)
 
@@ -290,6 +247,7 @@ class Fit:
         self._validation_seconds = time.monotonic() - started
         best = scores["loss"] < self.best
         self.best = min(self.best, scores["loss"])
+        self.since_best = 0 if best else self.since_best + 1
         yield Validated(step=self.step, scores=scores, best=best)
 
     def _snapshot(self) -> tuple[dict[str, Tensor], Facts]:
@@ -300,6 +258,8 @@ class Fit:
         if not all(is_finite(tensor) for tensor in tensors.values() if tensor.is_floating_point()):
             raise Diverged(self.step, "the weights contain NaN or infinity")
         facts: Facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "validated": self.validated}
+        if self.recipe.patience:
+            facts["since_best"] = self.since_best
         if scaler := self.optimization.scaler.state_dict():
             facts["scaler"] = scaler
         if self.processes.count > 1:

@@ -31,7 +31,7 @@ class Facts(TypedDict):
 
     step: steps done. seconds: training time so far. best: the lowest validation loss so far.
     validated: the last step that was validated. notes: values of the task, such as its data. scaler: of the loss in
-    fp16. processes: how many trained together, where there were several.
+    fp16. processes: how many trained together, where there were several. since_best: validations since the lowest loss.
     """
 
     step: int
@@ -40,6 +40,7 @@ class Facts(TypedDict):
     validated: NotRequired[int]
     scaler: NotRequired[dict[str, int | float]]
     processes: NotRequired[int]
+    since_best: NotRequired[int]
     notes: NotRequired[dict[str, Any]]
 
 

@@ -169,3 +169,26 @@ def test_an_interrupted_budget_is_continued_and_a_spent_one_begins_again(root):
     assert "at most the last 1 of 1 hours" in facts["Time"]
     facts = next(run(request({"hours": 2.0}, resume=root / "run"), dry_run=True)).facts
     assert "at most 2 hours" in facts["Time"]
+
+
+def test_patience_ends_a_run_whose_validation_loss_does_not_fall(root):
+    """A resumed run counts as an uninterrupted one does."""
+    asked = {"steps": 50, "validate_every": 1, "learning_rate": 1e-12, "patience": 3, "ema": 0.0, "save_every": 1}
+    events = list(run(tiny_request(root, **asked, lr_decay_fraction=0.0)))
+    assert events[-1].reason == "patience" and not events[-1].stopped and events[-1].step < 50
+    last = events[-1].step
+    list(
+        run(
+            tiny_request(root, "cut", **asked, lr_decay_fraction=0.0),
+            stop=lambda: (root / "cut/best.safetensors").exists(),
+        )
+    )
+    again = list(run(request({}, resume=root / "cut")))
+    assert again[-1].step == last and again[-1].reason == "patience"
+
+
+def test_the_report_has_curves_samples_and_settings(root):
+    list(run(tiny_request(root, "a<b", steps=12)))
+    page = (root / "a<b" / "report.html").read_text()
+    assert page.count("<polyline") == 2 and "a&lt;b" in page and "<b" not in page.replace("<body", "")
+    assert 'src="samples/step_0000012.png"' in page and "learning_rate = 0.0005" in page

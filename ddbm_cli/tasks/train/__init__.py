@@ -5,6 +5,7 @@ RUN/state.safetensors      what the run is resumed from
 RUN/model.safetensors      averaged weights with their card, for `ddbm translate -m`
 RUN/best.safetensors       the same, at the lowest validation loss
 RUN/results.csv            a row for each validation
+RUN/report.html            curves, newest samples and settings in one page
 RUN/samples/step_N.png     source | result | target, for some held-out pairs; of a prior, samples
 RUN/.ddbm-lock             locked while a training writes into the folder
 """

@@ -34,6 +34,11 @@ class Results:
                 self._rows[int(number)] = row  # of rows for one step, the last
         self._write()
 
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The rows, by step."""
+        return [row for _, row in sorted(self._rows.items())]
+
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Add the row of a step, or replace it."""
         self._rows[step] = {"step": str(step), **{name: str(value) for name, value in scores.items()}}

@@ -33,6 +33,7 @@ from ddbm_cli.tasks.train.estimate import estimate
 from ddbm_cli.tasks.train.facts import facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
+from ddbm_cli.tasks.train.report import write_report
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.tasks.train.validation import Validation
 from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
@@ -129,13 +130,15 @@ def run(
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
                 write_model(folder.best, validation.card(fit), _weights(fit))
+            if isinstance(event, Validated):
+                write_report(folder, request, facts, results.rows)
             if isinstance(event, Saved):
                 write_model(folder.model, validation.card(fit), _weights(fit))
             yield event
             for error in batches.new_failures():
                 yield Noticed(message=f"{error.message}; another pair is used instead", hint=error.hint)
-        if fit.skipped:
-            yield Noticed(message=f"{fit.skipped} steps were skipped: their gradient was not finite in fp16")
+        if fit.losses.skipped:
+            yield Noticed(message=f"{fit.losses.skipped} steps were skipped: their gradient was not finite in fp16")
         yield trained(request, folder, fit)
 
 
