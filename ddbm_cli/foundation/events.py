@@ -284,9 +284,8 @@ class Saved:
 class Trained:
     """A session of training ended, or was stopped with its state saved.
 
-    output: the model. reason: all steps are done, the time is used up, the validation loss did not fall any more
-    (--patience), or the user stopped it. next_command: what to
-    run next; resume_command: how to train longer.
+    output: the model. reason: all steps are done, the time or the patience is used up, or the user stopped it.
+    next_command: what to run next; resume_command: how to train longer.
     """
 
     output: Path
