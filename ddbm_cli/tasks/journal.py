@@ -43,7 +43,7 @@ class Journal:
             status=WRITTEN,
             output_sha256=saved.digest,
             milliseconds=round(saved.milliseconds, 1),
-            notes=record.get("notes", ()),
+            notes=[record["prepared"]] if "prepared" in record else (),
             **self._made(job),
             input_sha256=record.get("source_sha256"),
         )
