@@ -52,6 +52,9 @@ FAINT = 0.45
 CROWDED = 0.75
 """Strength of lines, as a fraction of that of the training images, below which a drawing may be of several objects."""
 
+MODEST = 1.5
+"""Factor by which lines on white paper are strengthened at most, if they are not faint: pale colours stay pale."""
+
 PAPER = 0.5
 """Fraction of a drawing that is paper, at least."""
 
@@ -244,8 +247,10 @@ def _part(
     coloured = lines.saturation(cut) > lines.COLOURED
     cut = cut if coloured or paper is None else lines.grey(cut)
     target = _target(cut, expects)
-    faint = steps.forced or paper is not None or lines.strength(cut, size) < FAINT * target
-    if not (steps.strengthen and faint):
+    if not steps.strengthen:
         return picture(cut), 1.0
+    found = lines.strength(cut, size)
+    if paper is None and not steps.forced and found > FAINT * target:
+        target = min(target, MODEST * found)
     cut, gain = lines.strengthened(cut, size, target)
     return picture(cut), gain
