@@ -34,6 +34,8 @@ def _init(self: Any, **values: Any) -> None:
             value = field.default
         elif field.default_factory is not dataclasses.MISSING:
             value = field.default_factory()
+        elif name not in {each.name for each in dataclasses.fields(self)}:
+            continue  # a class variable that is only declared
         else:
             raise TypeError(f"{type(self).__name__}() missing the keyword argument '{name}'")
         object.__setattr__(self, name, value)
