@@ -26,7 +26,9 @@ def frozen(cls: type[T]) -> type[T]:
 
 def _init(self: Any, **values: Any) -> None:
     given = len(values)
-    for name, field in self.__dataclass_fields__.items():
+    fields = dataclasses.fields(self)  # without class variables
+    for field in fields:
+        name = field.name
         if name in values:
             value = values[name]
             given -= 1
@@ -40,7 +42,7 @@ def _init(self: Any, **values: Any) -> None:
             raise TypeError(f"{type(self).__name__}() missing the keyword argument '{name}'")
         object.__setattr__(self, name, value)
     if given:
-        unknown = next(name for name in values if name not in self.__dataclass_fields__)
+        unknown = next(name for name in values if name not in {field.name for field in fields})
         raise TypeError(f"{type(self).__name__}() got an unknown keyword argument '{unknown}'")
     if hasattr(self, "__post_init__"):
         self.__post_init__()
