@@ -2,7 +2,7 @@
 
 import torch
 
-from ddbm_cli.denoisers.prediction import Prediction
+from ddbm_cli.denoisers.prediction import Preconditioned, Prediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import ProbabilityPath
 
@@ -19,6 +19,10 @@ def check_prediction(path: ProbabilityPath, prediction: Prediction) -> None:
     scalings = prediction.scalings(path, t)
     which = f"prediction '{prediction.name}' on path '{path.name}'"
     other = "use --prediction x0, or 'preconditioned:c_noise=log-time'"
+    if isinstance(prediction, Preconditioned) and abs(prediction.cov) > prediction.sigma_data * prediction.sigma_source:
+        raise UsageError(
+            f"cov {prediction.cov:g} is larger than sigma_data times sigma_source", hint="pass a smaller cov"
+        )
     if not all(torch.isfinite(each).all() for each in scalings):
         raise UsageError(f"{which} contains NaN or infinity at some times", hint=other)
     if not scalings.out.abs().gt(0).all():
