@@ -106,7 +106,7 @@ def _given(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
                 f"{option.flag} and {option.field.aliases[0]} are the same option", hint="pass one of them"
             )
         value = other if value is None else value
-        if value in (None, []):
+        if value in (None, [], ()):
             continue
         table, _, inner = name.rpartition(".")
         place = found.setdefault(table, {}) if table else found

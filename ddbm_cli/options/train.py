@@ -203,7 +203,9 @@ class TrainRequest:
     ] = None
     kind: Annotated[
         Literal["bridge", "prior"],
-        Field("bridge translates sources to targets; prior generates images from noise.", metavar="KIND", panel=MODEL),
+        Field(
+            "A bridge translates sources to targets; a prior generates images from noise.", metavar="KIND", panel=MODEL
+        ),
     ] = "bridge"
     network: Annotated[
         str, Field("Network, such as adm:channels=64,patch=2.", metavar=Spec, names="networks", panel=MODEL)
