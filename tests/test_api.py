@@ -165,6 +165,9 @@ def test_methods_with_loaded_models(model, prior, root):
         (torch.zeros(4, 4), {}, "is not an image"),
         (torch.full((3, 4, 4), float("nan")), {}, "NaN"),
         (7, {}, "int is not an image"),
+        (np.zeros((4, 4, 3), np.uint8), {"grid": 3}, "int is not a grid"),
+        (np.zeros((4, 4, 3), np.uint8), {"sampler": 3}, "int is not a sampler"),
+        (np.zeros((4, 4, 3), np.uint8), {"batch_size": 0}, "--batch-size"),
         (np.zeros((4, 4, 3), np.uint8), {"nfee": 3}, "unknown option 'nfee'"),
         (np.zeros((4, 4, 3), np.uint8), {"nfe": 0}, "--nfe"),
         (np.zeros((4, 4, 3), np.uint8), {"names": ["a", "b"]}, "2 names for 1"),
@@ -176,6 +179,18 @@ def test_what_cannot_be_used_is_explained(model, image, options, words):
     with pytest.raises(ddbm.UsageError, match=words) as caught:
         model(image, **options)
     assert caught.value.hint
+
+
+def test_a_generator_of_images_gives_a_list(model, root):
+    single = pixels(model(root / "0.png"))
+    (translated,) = model(path for path in [root / "0.png"])
+    assert np.array_equal(pixels(translated), single)
+
+
+@pytest.mark.parametrize("reference", [3, b"model", ["a"]], ids=str)
+def test_a_reference_of_another_type_is_a_usage_error(reference):
+    with pytest.raises(ddbm.UsageError, match="is not a model"):
+        ddbm.load_model(reference)
 
 
 def test_a_missing_file_is_an_image_error(model, tmp_path):

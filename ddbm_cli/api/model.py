@@ -1,6 +1,6 @@
 """A loaded model that is called on images."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -83,7 +83,7 @@ class Model:
 
     def __call__(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | Iterable[ImageLike],
         *,
         names: str | Sequence[str] | None = None,
         source_model: "Model | str | None" = None,
@@ -114,14 +114,14 @@ class Model:
             UsageError: an option or an object cannot be used.
             ImageError: a file cannot be read, or a result contains NaN or infinity.
         """
+        maker = self._maker(options, sampler, grid, source_model, batch_size)
         given, several = read_objects(images)
         named = (
             [names] if isinstance(names, str) else list(names) if names is not None else [each.name for each in given]
         )
         if len(named) != len(given):
             raise UsageError(f"{len(named)} names for {len(given)} images", hint="pass one name for each image")
-        maker = self._maker(options, sampler, grid, source_model)
-        size = batch_size or auto_batch_size(self._model)
+        size = maker.request.batch_size or auto_batch_size(self._model)
         jobs = [Job(name, Path(name), Path()) for name in named]
         loaded = [maker.load(job, lambda body=each.body: body) for job, each in zip(jobs, given, strict=True)]  # type: ignore[misc]
         batches = [loaded[first : first + size] for first in range(0, len(loaded), size)]
@@ -206,6 +206,7 @@ class Model:
         sampler: SamplerLike | None,
         grid: GridLike | None,
         source_model: "Model | str | None",
+        batch_size: int | None,
     ) -> Maker:
         known = {field.name for field in fields(TranslateRequest)}
         for name in options:
@@ -216,6 +217,7 @@ class Model:
             "model": THIS,
             "sampler": spelled(sampler),
             "grid": spelled(grid, GRIDS),
+            "batch_size": batch_size,
         }
         given["source_model"] = SOURCES if isinstance(source_model, Model) else source_model
         request = from_options(TranslateRequest, given, command="translate")
@@ -254,6 +256,8 @@ def load_model(
         ModelError: the model is not available, or damaged.
         UsageError: no such device or dtype.
     """
+    if not isinstance(reference, str | Path | None):
+        raise UsageError(f"{type(reference).__name__} is not a model", hint="pass a name, a file or a folder")
     scale = TEXT_SCALE if guidance_scale is None else guidance_scale
     loaded = located(loading(reference, device=device, dtype=dtype, prompt=prompt, guidance_scale=scale))
     return Model(loaded, reference=None if reference is None else str(reference))

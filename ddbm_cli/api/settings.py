@@ -17,6 +17,11 @@ def spelled(setting: Any, kinds: Mapping[str, type[Any]] = SAMPLERS) -> str | No
         return setting
     if isinstance(setting, Mapping) and setting.get("name") in ALIASES:
         raise UsageError(f"'{setting['name']}' is not a registry name", hint="write it as text: " + setting["name"])
+    if not isinstance(setting, Mapping | Sampler | TimeGrid):
+        what = "sampler" if kinds is SAMPLERS else "grid"
+        raise UsageError(
+            f"{type(setting).__name__} is not a {what}", hint=f"pass a name, a mapping or an object of class {what}"
+        )
     return spell(build(kinds, setting, what="sampler" if kinds is SAMPLERS else "grid"))
 
 

@@ -10,17 +10,28 @@ BEST = "*"
 
 
 def lines(event: Any) -> Iterator[str]:
-    """Yield the lines of a `Compared` event's table for standard error, and its notes."""
+    """Yield the lines of a `Compared` event's table for standard error."""
     up, down = ("↑", "↓") if terminal.can_write("↑↓", sys.stderr) else ("+", "-")
     heads = [f"{name} {up if higher else down} " for name, higher in event.metrics.items()]
-    rows = [["METHOD", "NFE", "S/IMAGE", *heads], *(_cells(event, row) for row in event.rows)]
-    right = range(1, len(rows[0]))
+    body = [_cells(event, row) for row in event.rows]
+    rows = [["METHOD", "NFE", "S/IMAGE", *heads], *body]
+    right, width = range(1, len(rows[0])), columns.terminal_width(sys.stderr)
+    if width is not None and columns.width_of(columns.lines(rows, None, wrapped=0, right=right)[0]) > width:
+        rows = [["", "", "", *map(_first_words, heads)], ["METHOD", "NFE", "S/IMAGE", *map(_last_word, heads)], *body]
     yield ""
-    yield from columns.lines(rows, columns.terminal_width(sys.stderr), wrapped=0, right=right)
+    yield from columns.lines(rows, width, wrapped=0, right=right)
     if any(event.best.values()):
         yield f"{BEST} best of its column; {up} higher is better, {down} lower is better"
-    for note in event.notes:
-        yield f"Note: {note}"
+
+
+def _first_words(head: str) -> str:
+    """Return the upper line of a heading such as "Sliced Wasserstein ↓ "."""
+    return f"{' '.join(head.split()[:-2])}  "
+
+
+def _last_word(head: str) -> str:
+    """Return the lower line of a heading, with its arrow."""
+    return f"{' '.join(head.split()[-2:])} "
 
 
 def _cells(event: Any, row: dict[str, Any]) -> list[str]:

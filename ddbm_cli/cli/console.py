@@ -248,6 +248,8 @@ class _Renderer:
         self._close()
         for line in comparison.lines(event) if not self._quiet else ():
             terminal.say(line)
+        for note in event.notes:
+            self._fact("Note", note)
 
     def _finished(self, event: Any) -> None:
         self._close()

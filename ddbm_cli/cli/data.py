@@ -31,7 +31,7 @@ def edges(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     Examples:
       ddbm data edges photos/ pairs/
       ddbm data edges photos/ pairs/ --style pencil --size 128 -r
-      ddbm data edges photos/ pairs/ --split-by index.tsv     pairs/train/A, pairs/train/B ...
+      ddbm data edges photos/ pairs/ --split-by index.tsv
     """
     shown = groups.Printed(**printed)
     request = from_options(EdgesRequest, given, command="data edges")
@@ -56,7 +56,8 @@ def check(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm data check pairs/ --fix good.csv && ddbm train good.csv
 
     \b
-    Exit codes: 0 every pair can be used, perhaps with doubts; 3 some cannot; 1 none can.
+    Exit codes: 0 every pair can be used, perhaps with doubts, 1 none can,
+    3 some cannot.
     """
     shown = groups.Printed(**printed)
     request = from_options(CheckRequest, given, command="data check")

@@ -20,7 +20,7 @@ def doctor(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm doctor --device cpu --json
 
     \b
-    Exit codes: 0 everything works, perhaps with limits; 1 something does not work.
+    Exit codes: 0 everything works, perhaps with limits, 1 something does not.
     """
     device = str(given.get("device", "auto"))
     early.device(device)

@@ -52,6 +52,10 @@ def sample(request: Any) -> None:
         source(request.source, recursive=request.recursive)
     if request.encode:
         exists(request.encode, what="--encode")
+    for name, suffix in (("sheet", ".png"), ("npz", ".npz")):
+        file = getattr(request, name)
+        if file and file.suffix.lower() != suffix:
+            raise UsageError(f"--{name} {file}: the name must end in {suffix}", hint=f"pass {file.with_suffix(suffix)}")
     writable(request.output)
     model(request.model)
 

@@ -33,7 +33,7 @@ def _is_argument(param: Any) -> bool:
 
 
 def _name(argument: Any) -> str:
-    """Return an argument's name as the shell's manuals write it."""
+    """Return an argument's name in capitals, with ... if it can be repeated."""
     name = (argument.metavar or argument.name).strip("[]").removesuffix("...").upper()
     return f"{name}..." if argument.nargs == -1 else name
 
@@ -57,15 +57,15 @@ def _kind(param: Any) -> Any:
 def _unchecked(command: Any, ctx: Any) -> None:
     for param in command.get_params(ctx):
         if param.nargs == 1 and not param.multiple and _kind(param) in (str, bool):
-            param._runtime_param = _AsItIs()  # a Typer that does not look there takes its own way
+            param._runtime_param = _AsItIs()  # a Typer without this attribute validates as usual
 
 
 ALONE = {"--resume": "latest"}
-"""Options that may be given without a value, and the value that they have then."""
+"""Options whose value may be left out, and the value that is then used."""
 
 
 def _completed(args: list[str]) -> list[str]:
-    """Give options their value where they stand alone: last, or before another option."""
+    """Insert the value of options in ALONE where it was left out: at the end, or before another option."""
     full: list[str] = []
     for place, arg in enumerate(args):
         alone = arg in ALONE and (place + 1 == len(args) or args[place + 1].startswith("-"))

@@ -20,7 +20,7 @@ def sample(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     \b
     Examples:
       ddbm sample -n 64 -o pictures/ -m runs/prior --sheet sheet.png
-      ddbm sample -n 50000 -o pictures/ -m runs/prior --sampler dbim-3 --nfe 12 --npz all.npz
+      ddbm sample -n 50000 -o pictures/ --sampler dbim-3 --nfe 12 --npz all.npz
       ddbm sample sketches/ -n 8 -o draws/ --spread --sheet sheet.png
       ddbm sample sketch.png -n 2 --interpolate 6 -o between/
     """

@@ -20,9 +20,9 @@ def show(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm show runs/mine/model.safetensors
+      ddbm show runs/mine
       ddbm show pictures/fox.png
-      ddbm show pictures/fox.png --command               the command that recreates it
+      ddbm show pictures/fox.png --command   the command that recreates it
     """
     asked = from_options(ShowOptions, given, command="show")
     early.shown(asked.file, command=asked.command)
@@ -31,7 +31,7 @@ def show(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
         found = recreate(asked.file, search=asked.search)
         for note in found.notes:
-            terminal.say(f"Note: {note}")
+            terminal.fact("Note", note)
         terminal.out(found.command)
         return
     from ddbm_cli.tasks import show as task

@@ -22,7 +22,7 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm data edges photos/ pairs/          make pairs: sketches in pairs/A, images in pairs/B
+      ddbm data edges photos/ pairs/   make pairs: sketches and images
       ddbm train pairs/ -o runs/mine --hours 2
       ddbm train pairs.csv --size 256x192 --augment flip,crop,colour
       ddbm train images/ --source degrade:sr4 -o runs/sr4
@@ -32,7 +32,7 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm translate sketches/ out/ -m runs/mine
       ddbm train images/ --kind prior -o runs/prior
       ddbm train pairs/ --objective pix2pix -o runs/pix2pix
-      ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/mine
+      ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/new
 
     With --kind prior the model generates images from noise. It takes a folder of images with its sub-folders; of a
     folder of pairs it takes B. The path is ve, vp or cosine, or a bridge from noise: ve-bridge, rectified,

@@ -26,13 +26,13 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm translate sketches/ pictures/                 a folder, by the built-in model
+      ddbm translate sketches/ pictures/          a folder, by the built-in model
       ddbm translate sketch.png picture.png --nfe 20 --seed 7
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
-      ddbm translate - - < sketch.png > picture.png      a pipe
-      ddbm translate cats/ dogs/ --method ddib --source-model runs/cats -m runs/dogs
-      ddbm translate strokes/ out/ -m runs/prior --method sdedit --strength 0.2,0.6
-      ddbm translate photo.png new.png -m runs/prior --method sdedit --mask mask.png --repeats 2
+      ddbm translate - - < sketch.png > picture.png   a pipe
+      ddbm translate cats/ dogs/ -m runs/dogs --method ddib --source-model runs/cats
+      ddbm translate strokes/ out/ --method sdedit --strength 0.2,0.6
+      ddbm translate photo.png new.png --method sdedit --mask m.png --repeats 2
 
     \b
     Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some images failed,

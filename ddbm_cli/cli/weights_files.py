@@ -32,7 +32,7 @@ def import_(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     \b
     Examples:
       ddbm weights import e2h_ema_0.9999_420000.pt --like edges2handbags-vp-64
-      ddbm weights import old.ckpt --like diode-vp-256 -o diode.safetensors --dtype fp16
+      ddbm weights import old.ckpt --like diode-vp-256 -o diode.safetensors
     """
     asked = from_options(ImportOptions, given, command="weights import")
     early.file(asked.file)

@@ -96,7 +96,8 @@ def _equal(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def _named(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
-    return f"{' and '.join(names[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
+    shown = [*names[:MOST_NAMED], f"{more} more"] if more > 0 else list(names)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
 
 
 def distinguish(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -74,10 +74,15 @@ class Field:
     def range(self) -> str:
         """The range in words, "" for none."""
         low = f"{self.ge:g}" if self.ge is not None else f"above {self.gt:g}" if self.gt is not None else ""
-        high = f"{self.le:,}" if self.le is not None else f"below {self.lt:g}" if self.lt is not None else ""
+        high = _grouped(self.le) if self.le is not None else f"below {self.lt:g}" if self.lt is not None else ""
         if low and high and (self.le or 0) < UNLIMITED:
             return f"{low} to {high}"
         return f"at least {low}" if self.ge is not None else low or (f"at most {high}" if self.le is not None else high)
+
+
+def _grouped(number: float) -> str:
+    """Return a number with commas between thousands, a whole one without a point."""
+    return f"{int(number) if number == int(number) else number:,}"
 
 
 @dataclass(frozen=True, slots=True)

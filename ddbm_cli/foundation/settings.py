@@ -124,8 +124,15 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any] | T, *, wh
         place = ".".join(str(part) for part in first["loc"]) or name
         raise UsageError(
             f"{what} '{name}': {place} = {first['input']!r} does not fit",
-            hint=f"{first['msg'][:1].lower()}{first['msg'][1:]}",
+            hint=_remedy(first["type"], first["msg"]),
         ) from None
+
+
+def _remedy(kind: str, message: str) -> str:
+    """Return what to pass instead, for a type of error of pydantic and its message."""
+    if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):
+        return "pass a whole number" if kind.startswith("int") else "pass a number"
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:

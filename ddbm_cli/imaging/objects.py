@@ -1,7 +1,7 @@
 """Images as Python objects: paths, PIL images, NumPy arrays and torch tensors, read by the same code as files."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,19 +30,22 @@ class Given:
     form: Form
 
 
-def read_objects(images: ImageLike | Sequence[ImageLike]) -> tuple[list[Given], bool]:
+def read_objects(images: ImageLike | Iterable[ImageLike]) -> tuple[list[Given], bool]:
     """Return images, and whether there may be several.
 
     Args:
         images: one image or several: paths; PIL images of any mode; arrays, uint8, (H, W), (H, W, 3) or (H, W, 4);
-            tensors, float, (3, H, W) in -1..1. Several are a list, an array (N, H, W, 3 or 4) or a tensor (N, 3, H, W).
+            tensors, float, (3, H, W) in -1..1. Several are a list, a generator, an array (N, H, W, 3 or 4)
+            or a tensor (N, 3, H, W).
             Images without a file name are named by their position, "0", "1" and so on.
 
     Raises:
         ImageError: a file cannot be read.
         UsageError: an object is not an image.
     """
-    several = isinstance(images, list | tuple) or (isinstance(images, np.ndarray | Tensor) and images.ndim == 4)
+    several = isinstance(images, list | tuple | Iterator) or (
+        isinstance(images, np.ndarray | Tensor) and images.ndim == 4
+    )
     each: Sequence[Any] = list(images) if several else [images]  # type: ignore[arg-type]
     return [_read(image, str(index)) for index, image in enumerate(each)], several
 
@@ -63,14 +66,18 @@ def _read(image: ImageLike, name: str) -> Given:
     if isinstance(image, Tensor):
         if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
             shape = tuple(image.shape)
-            raise UsageError(f"a {image.dtype} tensor of shape {shape} is not an image", hint="pass float (3, H, W)")
+            raise UsageError(
+                f"a tensor of dtype {image.dtype} and shape {shape} is not an image", hint="pass float (3, H, W)"
+            )
         if not torch.isfinite(image).all():
             raise UsageError("the tensor contains NaN or infinity", hint="pass values in -1..1")
         return Given(name, _encoded(to_picture(image.detach())), "tensor")
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
             shape = image.shape
-            raise UsageError(f"a {image.dtype} array of shape {shape} is not an image", hint="pass uint8 (H, W, 3)")
+            raise UsageError(
+                f"an array of dtype {image.dtype} and shape {shape} is not an image", hint="pass uint8 (H, W, 3)"
+            )
         return Given(name, _encoded(Image.fromarray(np.ascontiguousarray(image))), "array")
     raise UsageError(
         f"{type(image).__name__} is not an image", hint="pass a path, a PIL image, a NumPy array or a torch tensor"

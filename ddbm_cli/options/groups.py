@@ -165,7 +165,7 @@ BatchSize = Annotated[
 ]
 Fit = Annotated[
     Literal["pad", "crop", "stretch"] | None,
-    Field("How an image becomes the model's square.", metavar="HOW", unset=FROM_CARD, panel=IMAGE),
+    Field("How an image is fitted to the model's size.", metavar="HOW", unset=FROM_CARD, panel=IMAGE),
 ]
 
 Prepare = Annotated[

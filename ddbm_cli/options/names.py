@@ -56,7 +56,11 @@ def suggest(word: str, known: Any) -> str:
     """Return "did you mean 'x'? " for the known word nearest to `word`, "" where none is near."""
     import difflib
 
-    near = difflib.get_close_matches(word.lower(), list(known), n=1)
+    named = list(known)
+    lead = named[0].partition(":")[0] + ":" if named else ""  # "degrade:foo" resembles no name that starts with it
+    ends = {name.removeprefix(lead): name for name in named}
+    found = difflib.get_close_matches(word.lower().removeprefix(lead), ends, n=1)
+    near = [ends[end] for end in found]
     return f"did you mean '{near[0]}'? " if near else ""
 
 

@@ -10,6 +10,8 @@ To add a format: increase FORMAT, and append a function to UPGRADES that turns t
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ddbm_cli.foundation.renamed import current
+
 FORMAT = 2
 """The current version. A card with a higher one was written by a later release."""
 
@@ -43,7 +45,9 @@ def upgrade(body: Mapping[str, Any]) -> dict[str, Any]:
     upgraded = dict(body)
     for step in UPGRADES[version - OLDEST :]:
         upgraded = step(upgraded)
-    return upgraded | {"format": FORMAT}
+    if isinstance(upgraded.get("defaults"), Mapping):
+        upgraded["defaults"] = {name: current(value) for name, value in upgraded["defaults"].items()}
+    return {name: current(value) for name, value in upgraded.items()} | {"format": FORMAT}
 
 
 def _from_1(body: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def unknown(name: str, registry: Registry) -> ModelError:
     words = f"did you mean {' or '.join(near)}? " if near else ""
     whole = registry.problem_of("")
     skipped = f"{whole.message}. " if whole else ""
-    return ModelError(f"no model '{name}'", hint=f"{skipped}{words}All names: ddbm weights list")
+    return ModelError(f"no model '{name}'", hint=f"{skipped}{words}list all names: ddbm weights list")
 
 
 def is_commit(revision: str) -> bool:
@@ -176,5 +176,7 @@ def _no_such_path(text: str) -> ModelError:
         names = []
     near = difflib.get_close_matches(Path(text).name, names, n=1, cutoff=0.6)
     words = f"did you mean {Path(text).parent / near[0]}? " if near else "check the path. "
-    hub = f"For a repository on the hub: hf://{text}" if re.fullmatch(REPO, text) else "All names: ddbm weights list"
+    hub = (
+        f"For a repository on the hub: hf://{text}" if re.fullmatch(REPO, text) else "List all names: ddbm weights list"
+    )
     return ModelError(f"{text}: no such model file or folder", hint=f"{words}{hub}")

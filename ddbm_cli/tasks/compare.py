@@ -154,13 +154,18 @@ def _free(output: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
+def _in_words(method: Method) -> str:
+    """Return a method's label with its budget, where it has one of its own."""
+    return f"{method.label} ({method.nfe} NFE)" if method.own_budget and method.nfe else method.label
+
+
 def _facts(request: CompareRequest, source: str, plan: Jobs, methods: list[Method]) -> dict[str, str]:
     budget = f"{request.nfe} NFE per image" if request.nfe else "each method's own"
     budget = f"{request.seconds:g} s per image" if request.seconds else budget
     count, left_out = len(plan.jobs), f"; left out: {plan.skipped}" if plan.skipped else ""
     return {
         "Input": f"{count} {'image' if count == 1 else 'images'}: {source}{left_out}",
-        "Methods": ", ".join(method.label for method in methods),
+        "Methods": ", ".join(_in_words(method) for method in methods),
         "Budget": f"{budget}, seed {request.seed}",
         "Output": ", ".join(map(str, request.outputs)),
     }

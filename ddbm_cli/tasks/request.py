@@ -55,8 +55,8 @@ def loader(request: TranslateRequest) -> Loader:
 
 def in_words(plan: Plan) -> str:
     """Return a plan in words; with the noise level of SDEdit's strength."""
-    start = plan.start
+    start, unit = plan.start, "step" if plan.steps == 1 else "steps"
     level = ""
     if isinstance(start, NoisedStart):
         level = f", strength {start.strength:g} = sigma {start.sigma(plan.path):.3g}"
-    return f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} steps = {plan.nfe} NFE{level}"
+    return f"{spell(plan.sampler)}, grid {spell(plan.grid)}, {plan.steps} {unit} = {plan.nfe} NFE{level}"

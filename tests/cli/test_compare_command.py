@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from ddbm_cli.cli import columns, comparison
+from ddbm_cli.foundation.events import Compared
+
 
 def test_the_result_is_the_path_of_the_page(ddbm, folder, model):
     page = folder / "cmp.html"
@@ -53,8 +56,20 @@ def test_a_table_of_all_methods_ends_the_run(ddbm, folder, model):
         ["dbim", "7"],
         ["heun", "failed"],
     ]
-    assert "Note: " in err and b"METHOD" not in out
+    assert "Note     " in err and b"METHOD" not in out
     assert "METHOD" not in ddbm(*arguments, "-o", folder / "d.html", "--quiet")[2]
+
+
+def test_the_table_fits_80_columns(monkeypatch):
+    metrics = {"MSE": False, "PSNR (dB)": True, "Sliced Wasserstein": False, "Edge F1": True}
+    row = {"series": "sdedit:0.4", "method": "a", "nfe": 2, "seconds": 0.1, **dict.fromkeys(metrics, 0.12345)}
+    event = Compared(metrics=metrics, rows=[row], best=dict.fromkeys(metrics, []), notes=[])
+    monkeypatch.setattr(columns, "terminal_width", lambda stream: 80)
+    lines = list(comparison.lines(event))
+    assert max(map(columns.width_of, lines)) <= 80 and len(lines) == 4
+    assert lines[1].split() == ["PSNR", "Sliced", "Edge"] and "Wasserstein" in lines[2]
+    monkeypatch.setattr(columns, "terminal_width", lambda stream: None)
+    assert "Sliced Wasserstein" in list(comparison.lines(event))[1]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ WRONG = {
         [*SAMPLE, "--sampler", "nonsense"],
         [*SAMPLE, "--nfe", "0"],
         ["sample", "none", "-o", "out"],
+        [*SAMPLE, "--sheet", "sheet.jpg"],
+        [*SAMPLE, "--npz", "all.txt"],
         ["sample", "in", "-o", "out", "--encode", "none"],
         ["train"],
         ["train", "none"],

@@ -253,6 +253,7 @@ def test_every_command_explains_itself(ddbm):
         text = out.decode()
         usage = " ".join(text.partition("\n\n")[0].split())
         assert code == 0 and "Example" in text and f"ddbm {' '.join(words)}" in text, words
+        assert max(map(len, text.splitlines())) <= 80, words
         assert re.fullmatch(r"Usage: .* \[OPTIONS\]( [A-Z/]+(\.\.\.)?| \[[A-Z/]+(\.\.\.)?\])*", usage), usage
 
 

@@ -84,6 +84,17 @@ def test_the_built_in_models_are_of_format_1_and_are_read():
     assert json.loads(read_header(builtin_path())[HEADER_KEY])["format"] == 1
 
 
+def test_settings_have_their_current_names_in_every_format():
+    card = {
+        "prediction": {"name": "preconditioned", "clock": "log-snr"},
+        "defaults": {"grid": {"name": "listed", "at": [0.5]}, "steps": 3},
+    }
+    for version in (1, FORMAT):
+        upgraded = upgrade({**card, "format": version})
+        assert upgraded["prediction"] == {"name": "preconditioned", "c_noise": "log-snr"}
+        assert upgraded["defaults"] == {"grid": {"name": "timesteps", "at": [0.5]}, "steps": 3}
+
+
 def test_a_current_card_is_not_changed():
     body = describe_card(tiny_card())
     assert upgrade(body) == body

@@ -65,7 +65,7 @@ def test_a_registry_name_comes_before_a_folder(empty):
 
 WRONG = {
     "edges2handbag": ("no model 'edges2handbag'", "did you mean edges2handbags-vp-64?"),
-    "zzzz": ("no model 'zzzz'", "All names: ddbm weights list"),
+    "zzzz": ("no model 'zzzz'", "list all names: ddbm weights list"),
     "none.safetensors": ("no such model file or folder", "weights list"),
     "runs/none.safetensors": ("no such model file or folder", "hf://runs/none.safetensors"),
     "./none": ("no such model file or folder", "check the path"),

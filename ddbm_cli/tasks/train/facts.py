@@ -110,6 +110,10 @@ def _time(request: TrainRequest, budget: Budget | None) -> str:
     return f"at most {part} hours, {ends}; {decay if request.recipe.lr_decay_fraction else ''}{rest}"
 
 
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _brief(setting: dict[str, Any]) -> str:
-    fields = ", ".join(f"{name}={value}" for name, value in setting.items() if name != "name")
+    fields = ", ".join(f"{name}={_short(value)}" for name, value in setting.items() if name != "name")
     return f"{setting['name']} ({fields})" if fields else str(setting["name"])
