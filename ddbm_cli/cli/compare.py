@@ -23,15 +23,15 @@ def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm compare                             the built-in model on its sketches
-      ddbm compare sketch.png -t image.png     one image
-      ddbm compare sketches/ -t images/ --with dbim:5,10,20 -o cmp.html -o cmp.png
+      ddbm compare                            the built-in model on its sketches
+      ddbm compare sketch.png -t image.png    one image
+      ddbm compare sketches/ -t images/ --with dbim:5,10 -o cmp.html -o cmp.png
       ddbm compare sketches/ --with dbim --with dbim:model=runs/mine --nfe 10
       ddbm compare sketches/ --seconds 0.5
 
     \b
-    Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some methods or images failed,
-    4 model not available, 130 interrupted.
+    Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some images
+    or methods failed, 4 model not available, 130 interrupted.
     """
     shown = Printed(**printed)
     request = from_options(CompareRequest, given, command="compare")

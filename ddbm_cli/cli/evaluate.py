@@ -23,9 +23,9 @@ def evaluate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm evaluate images/ truth/
       ddbm evaluate images/ photos/ --resize targets --json
       ddbm evaluate images/ truth/ --sketches sketches/ --per-image scores.csv
-      ddbm evaluate samples/ photos/ --unpaired   two sets of any names and numbers
+      ddbm evaluate samples/ photos/ --unpaired   two sets of any file names
       ddbm evaluate samples/ statistics.npz --metrics fid
-      ddbm evaluate draws/                        draws as ddbm sample writes them
+      ddbm evaluate draws/                        draws by ddbm sample
       ddbm evaluate draws/0 --draws draws/1 --draws draws/2
       ddbm evaluate images/ -m runs/prior         bits per dimension
     """

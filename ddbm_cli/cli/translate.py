@@ -26,11 +26,11 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm translate sketches/ pictures/          a folder, by the built-in model
+      ddbm translate sketches/ pictures/         a folder, built-in model
       ddbm translate sketch.png picture.png --nfe 20 --seed 7
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
-      ddbm translate - - < sketch.png > picture.png   a pipe
-      ddbm translate cats/ dogs/ -m runs/dogs --method ddib --source-model runs/cats
+      ddbm translate - - < sketch.png > picture.png     a pipe
+      ddbm translate in/ out/ -m runs/dogs --method ddib --source-model runs/cats
       ddbm translate strokes/ out/ --method sdedit --strength 0.2,0.6
       ddbm translate photo.png new.png --method sdedit --mask m.png --repeats 2
 

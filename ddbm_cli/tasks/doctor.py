@@ -60,7 +60,7 @@ def _device(device: torch.device) -> Diagnosed:
             found=f"{found}: {facts.name}, {free / 2**30:.1f} of {facts.total_memory / 2**30:.1f} GiB free",
         )
     if device.type == "cpu":
-        found += f", {torch.get_num_threads()} threads"
+        found += f", threads: {torch.get_num_threads()}"
         if shutil.which("nvidia-smi"):
             return Diagnosed(
                 name="Device",
@@ -85,7 +85,7 @@ def _dtypes(device: torch.device) -> Iterator[Diagnosed]:
                 grave=dtype == torch.float32,
             )
         else:
-            yield Diagnosed(name=word, well=True, found=f"convolves {rate / 1e9:,.4g} GFLOP/s")
+            yield Diagnosed(name=word, well=True, found=f"convolution at {rate / 1e9:,.4g} GFLOP/s")
 
 
 def _convolution(device: torch.device, dtype: torch.dtype) -> float:

@@ -63,7 +63,7 @@ def test_a_table_of_all_methods_ends_the_run(ddbm, folder, model):
 def test_the_table_fits_80_columns(monkeypatch):
     metrics = {"MSE": False, "PSNR (dB)": True, "Sliced Wasserstein": False, "Edge F1": True}
     row = {"series": "sdedit:0.4", "method": "a", "nfe": 2, "seconds": 0.1, **dict.fromkeys(metrics, 0.12345)}
-    event = Compared(metrics=metrics, rows=[row], best=dict.fromkeys(metrics, []), notes=[])
+    event = Compared(metrics=metrics, rows=[row], best={name: [] for name in metrics}, notes=[])
     monkeypatch.setattr(columns, "terminal_width", lambda stream: 80)
     lines = list(comparison.lines(event))
     assert max(map(columns.width_of, lines)) <= 80 and len(lines) == 4
