@@ -33,6 +33,9 @@ _UNNAMED = frozenset({HIDDEN, OTHER})
 SYSTEM_FOLDERS = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "__MACOSX", "@eaDir"})
 """Folders that operating systems create; they count as hidden."""
 
+MANIFEST = "manifest.jsonl"
+"""The list of outputs that `translate` keeps in an output folder; it is never an input, and not counted."""
+
 _RUN_FILES = frozenset({"state.safetensors", "model.safetensors", "results.csv", "samples"})
 """A folder that holds config.json and one of these is a training run."""
 
@@ -216,6 +219,8 @@ class _Walk:
 
     def _sort(self, entry: "os.DirEntry[str]", name: Path) -> None:
         path = self._root / name
+        if entry.name == MANIFEST:
+            return
         if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
             self.skipped.add(HIDDEN, path)
             return

@@ -97,7 +97,9 @@ class Recipe:
         int | None,
         Field("Validations without a lower loss after which the run ends.", ge=1, unset="no limit", panel=RUN),
     ] = None
-    seed: Annotated[int, Field("Random seed of weights, order and noise.", flags=("-s", "--seed"), panel=OPTIMISER)] = 0
+    seed: Annotated[
+        int, Field("Random seed of weights, order and noise.", ge=0, le=2**62, flags=("-s", "--seed"), panel=OPTIMISER)
+    ] = 0
 
     def rate(self, step: int, time_left: float = 1.0) -> float:
         """Return the learning rate of a step.

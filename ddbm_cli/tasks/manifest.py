@@ -12,8 +12,9 @@ from typing import Any
 
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.imaging.walk import MANIFEST
 
-NAME = "manifest.jsonl"
+NAME = MANIFEST
 
 WRITTEN, KEPT, FAILED = "written", "kept", "failed"
 """Values of "status": made by this program; found without a record of how it was made; not made."""

@@ -44,7 +44,7 @@ def test_an_edit_with_a_mask_and_a_guide(ddbm, tmp_path):
     code, _, err = ddbm(*given, "--mask", tmp_path / "mask.png", "--guide", "blur:sigma=2", "--repeats", "2")
     blurred = Image.open(tmp_path / "in.png").filter(ImageFilter.GaussianBlur(2))
     assert code == 0 and Image.open(tmp_path / "out.png").tobytes() == blurred.tobytes(), err
-    for option, value, words in (("--mask", "none", "for the mask"), ("--guide", "smear", "unknown guide")):
+    for option, value, words in (("--mask", "none", "(mask)"), ("--guide", "smear", "--guide smear: unknown value")):
         code, _, err = ddbm(*given, "--overwrite", option, value)
         assert code == 2 and words in err and "Traceback" not in err
 
