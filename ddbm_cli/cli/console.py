@@ -189,10 +189,10 @@ class _Renderer:
         self._result(event.url)
 
     def _diagnosed(self, event: Any) -> None:
-        self._result(f"{'ok' if event.well else '!!'}  {event.name:<9}  {event.found}")
-        if not event.well:
+        self._result(f"{'ok' if event.ok else '!!'}  {event.name:<9}  {event.found}")
+        if not event.ok:
             self._result(f"{'':15}Hint: {event.hint}")
-            self._code = NOTHING_DONE if event.grave else self._code
+            self._code = NOTHING_DONE if event.severity == "error" else self._code
 
     # Images
 

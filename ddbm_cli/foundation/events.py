@@ -134,13 +134,13 @@ class Uploaded:
 
 @event()
 class Diagnosed:
-    """One check of doctor or data; `hint` is the remedy where it is not `well`. Without `grave`, it only limits."""
+    """One check of doctor or data. `hint` is the remedy if it is not `ok`. A "warning" only limits what works."""
 
     name: str
-    well: bool
+    ok: bool
     found: str
     hint: str = ""
-    grave: bool = True
+    severity: Literal["error", "warning"] = "error"
 
 
 # Images: planned, computed, written

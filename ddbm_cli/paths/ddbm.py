@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
+from ddbm_cli.paths.levels import NoiseLevels
 
 
 def time_of_exponent(exponent: Tensor, beta_d: float, beta_min: float) -> Tensor:
@@ -24,7 +25,7 @@ def time_of_exponent(exponent: Tensor, beta_d: float, beta_min: float) -> Tensor
 
 
 @settings
-class VEBridge(ProbabilityPath):
+class VEBridge(NoiseLevels):
     """DDBM's VE bridge: Brownian motion with sigma_t = t, pinned at T = sigma_max.
 
     sigma_max: the time of the source; 80 in the paper for edges, 20 for DIODE.
@@ -32,17 +33,6 @@ class VEBridge(ProbabilityPath):
     """
 
     name: ClassVar[str] = "ve-bridge"
-
-    sigma_max: Annotated[float, Field(gt=0)] = 80.0
-    sigma_min: Annotated[float, Field(gt=0)] = 0.002
-
-    @property
-    def t_max(self) -> float:
-        return self.sigma_max
-
-    @property
-    def t_min(self) -> float:
-        return self.sigma_min
 
     def coefficients(self, t: Tensor) -> Coefficients:
         a = (t / self.sigma_max) ** 2

@@ -15,10 +15,11 @@ from torch import Tensor
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 from ddbm_cli.paths.ddbm import time_of_exponent
+from ddbm_cli.paths.levels import NoiseLevels
 
 
 @settings
-class VE(ProbabilityPath):
+class VE(NoiseLevels):
     """Noise of growing strength added to an unchanged image.
 
     sigma_max: the largest noise level, equal to its time.
@@ -27,17 +28,6 @@ class VE(ProbabilityPath):
 
     name: ClassVar[str] = "ve"
     source_free: ClassVar[bool] = True
-
-    sigma_max: Annotated[float, Field(gt=0)] = 80.0
-    sigma_min: Annotated[float, Field(gt=0)] = 0.002
-
-    @property
-    def t_max(self) -> float:
-        return self.sigma_max
-
-    @property
-    def t_min(self) -> float:
-        return self.sigma_min
 
     def coefficients(self, t: Tensor) -> Coefficients:
         return Coefficients(a=torch.zeros_like(t), b=torch.ones_like(t), c=t)

@@ -74,10 +74,10 @@ def run(request: CheckRequest) -> Iterator[Event | Diagnosed | Measured]:
     for name, found_by in bad.items():
         yield Diagnosed(
             name=name,
-            well=not found_by.names,
+            ok=not found_by.names,
             found=f"{_named(found_by.names)}" if found_by.names else found_by.none,
             hint=found_by.hint,
-            grave=False,
+            severity="warning",
         )
     if request.fix:
         left_out = {name for each in bad.values() if each.drops for name in each.pairs}
@@ -101,15 +101,15 @@ def _findings(
     alone = request.prior or request.source is not None
     what = "images" if alone else "pairs"
 
-    def said(name: str, found: str, *, well: bool = True, hint: str = "") -> Diagnosed:
-        return Diagnosed(name=name, well=well, found=found, hint=hint, grave=False)
+    def said(name: str, found: str, *, ok: bool = True, hint: str = "") -> Diagnosed:
+        return Diagnosed(name=name, ok=ok, found=found, hint=hint, severity="warning")
 
     yield said("Layout", "; ".join(split.folders))
     out = f"{len(split.val)} held out"
     yield said(
         "Pairs" if what == "pairs" else "Images",
         f"{len(split.train)} {what} to train on, {out}",
-        well=bool(split.val),
+        ok=bool(split.val),
         hint="; ".join(split.notes) or "pass --val-share 0.05, so that there is a validation",
     )
     if not alone:
@@ -117,18 +117,18 @@ def _findings(
         yield said(
             "Unpaired",
             _named(names) if names else "none",
-            well=not names,
+            ok=not names,
             hint="give both images of a pair the same name, such as A/1.png and B/1.png",
         )
     yield said(
         "Readable",
         f"{failed} of {failed + len(seen)} {what} cannot be used" if failed else f"all {len(seen)} {what}",
-        well=not failed,
+        ok=not failed,
         hint="see the errors; ddbm train skips them",
     )
     if split.broken:
         hint = split.broken[0].hint
-        yield said("Missing", _named([each.message for each in split.broken]), well=False, hint=hint)
+        yield said("Missing", _named([each.message for each in split.broken]), ok=False, hint=hint)
     if split.skipped:
         yield said("Left out", str(split.skipped))
     if seen:
@@ -140,7 +140,7 @@ def _findings(
             return
         turned = swapped(seen)
         hint = "if the sides are exchanged, pass --direction BtoA to ddbm train"
-        yield said("Direction", turned or "source -> target, as specified", well=not turned, hint=hint)
+        yield said("Direction", turned or "source -> target, as specified", ok=not turned, hint=hint)
 
 
 def _sizes(request: CheckRequest, preprocess: Preprocess, seen: Sequence[Seen]) -> Diagnosed:
@@ -157,7 +157,7 @@ def _sizes(request: CheckRequest, preprocess: Preprocess, seen: Sequence[Seen]) 
     if small:
         words += f"; {small} are enlarged to {preprocess.words}"
     return Diagnosed(
-        name="Sizes", well=not small, found=words, hint="use larger images, or a smaller --size", grave=False
+        name="Sizes", ok=not small, found=words, hint="use larger images, or a smaller --size", severity="warning"
     )
 
 

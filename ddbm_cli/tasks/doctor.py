@@ -38,7 +38,7 @@ def run(device: str = "auto") -> Iterator[Diagnosed]:
         UsageError: no such device.
     """
     where = choose_device(device)
-    yield Diagnosed(name="Program", well=True, found=f"ddbm {__version__}, Python {platform.python_version()}")
+    yield Diagnosed(name="Program", ok=True, found=f"ddbm {__version__}, Python {platform.python_version()}")
     yield _device(where)
     yield from _dtypes(where)
     yield _registry()
@@ -56,7 +56,7 @@ def _device(device: torch.device) -> Diagnosed:
         free, _ = torch.cuda.mem_get_info(device)
         return Diagnosed(
             name="Device",
-            well=True,
+            ok=True,
             found=f"{found}: {facts.name}, {free / 2**30:.1f} of {facts.total_memory / 2**30:.1f} GiB free",
         )
     if device.type == "cpu":
@@ -64,12 +64,12 @@ def _device(device: torch.device) -> Diagnosed:
         if shutil.which("nvidia-smi"):
             return Diagnosed(
                 name="Device",
-                well=False,
+                ok=False,
                 found=f"{found}; there is an NVIDIA GPU, but this torch cannot use it",
                 hint="install torch's CUDA build, or a driver that is new enough for it",
-                grave=False,
+                severity="warning",
             )
-    return Diagnosed(name="Device", well=True, found=found)
+    return Diagnosed(name="Device", ok=True, found=found)
 
 
 def _dtypes(device: torch.device) -> Iterator[Diagnosed]:
@@ -79,13 +79,13 @@ def _dtypes(device: torch.device) -> Iterator[Diagnosed]:
         except (RuntimeError, NotImplementedError) as error:
             yield Diagnosed(
                 name=word,
-                well=False,
+                ok=False,
                 found=f"does not work here ({str(error).splitlines()[0]})",
                 hint=f"leave out --dtype {word}",
-                grave=dtype == torch.float32,
+                severity="error" if dtype == torch.float32 else "warning",
             )
         else:
-            yield Diagnosed(name=word, well=True, found=f"convolution at {rate / 1e9:,.4g} GFLOP/s")
+            yield Diagnosed(name=word, ok=True, found=f"convolution at {rate / 1e9:,.4g} GFLOP/s")
 
 
 def _convolution(device: torch.device, dtype: torch.dtype) -> float:
@@ -140,17 +140,17 @@ def _builtin_run(device: str) -> Diagnosed:
 def _network() -> Diagnosed:
     """Whether the hub can be reached. Downloaded models work without it."""
     if is_offline():
-        return Diagnosed(name="Network", well=True, found="not checked, because HF_HUB_OFFLINE is set")
+        return Diagnosed(name="Network", ok=True, found="not checked, because HF_HUB_OFFLINE is set")
     known = "with a token" if has_token() else "without a token, which only private and gated models need"
     hint = "downloaded models work without it; to download, check the network, or set HF_ENDPOINT to a mirror"
-    return replace(_guarded("Network", lambda: f"{reach()} answers, {known}"), hint=hint, grave=False)
+    return replace(_guarded("Network", lambda: f"{reach()} answers, {known}"), hint=hint, severity="warning")
 
 
 def _guarded(name: str, check: Callable[[], str]) -> Diagnosed:
     try:
-        return Diagnosed(name=name, well=True, found=check())
+        return Diagnosed(name=name, ok=True, found=check())
     except DdbmError as error:
-        return Diagnosed(name=name, well=False, found=error.message, hint=error.hint)
+        return Diagnosed(name=name, ok=False, found=error.message, hint=error.hint)
 
 
 def _space(name: str, folder: Path) -> Diagnosed:
@@ -161,9 +161,9 @@ def _space(name: str, folder: Path) -> Diagnosed:
     if not os.access(there, os.W_OK):
         return Diagnosed(
             name=name,
-            well=False,
+            ok=False,
             found=f"{folder} cannot be written",
             hint="set HF_HOME and DDBM_HOME to folders that can be written",
         )
     hint = "free some space, or set HF_HOME and DDBM_HOME to a larger disk"
-    return Diagnosed(name=name, well=free > LEAST_FREE, found=found, hint=hint, grave=False)
+    return Diagnosed(name=name, ok=free > LEAST_FREE, found=found, hint=hint, severity="warning")

@@ -49,7 +49,7 @@ def digest(root):
 def test_good_data_pass_every_check_and_nothing_is_changed(ddbm, pairs):
     before = digest(pairs)
     code, checks, errors = checked(ddbm, pairs)
-    assert code == 0 and not errors and all(line["well"] for line in checks.values()), checks
+    assert code == 0 and not errors and all(line["ok"] for line in checks.values()), checks
     assert "19 pairs to train on, 1 held out" in checks["Pairs"]["found"]
     assert digest(pairs) == before and [file.name for file in Path().iterdir()] == ["p"]
 
@@ -63,7 +63,7 @@ def test_what_is_broken_is_a_failure_and_what_is_doubtful_is_not(ddbm, pairs):
     assert any("B/03.png: damaged image" in text for text in errors)
     assert any("differ in their proportions" in text for text in errors)
     assert checks["Readable"]["found"] == "2 of 20 pairs cannot be used"
-    assert checks["Unpaired"]["found"] == "1 (alone.png)" and not checks["Unpaired"]["well"]
+    assert checks["Unpaired"]["found"] == "1 (alone.png)" and not checks["Unpaired"]["ok"]
 
 
 @pytest.mark.parametrize("change", ["copy", "jpeg", "larger"])
@@ -99,8 +99,8 @@ def test_swapped_folders_are_named_with_the_option_that_exchanges_them(ddbm, pai
     (pairs / "B").rename(pairs / "A")
     (pairs / "x").rename(pairs / "B")
     line = checked(ddbm, pairs)[1]["Direction"]
-    assert not line["well"] and "20 of 20 sources have colours" in line["found"] and "--direction BtoA" in line["hint"]
-    assert checked(ddbm, pairs, "--direction", "BtoA")[1]["Direction"]["well"]
+    assert not line["ok"] and "20 of 20 sources have colours" in line["found"] and "--direction BtoA" in line["hint"]
+    assert checked(ddbm, pairs, "--direction", "BtoA")[1]["Direction"]["ok"]
 
 
 def test_an_image_on_both_sides_of_the_split_and_a_repeated_pair(ddbm, pairs):

@@ -20,10 +20,10 @@ def checks(ddbm, *options, **environment):
 def test_a_sound_machine_passes(ddbm):
     code, found = checks(ddbm)
     assert code == 0 and {"Device", "fp32", "Registry", "Built-in", "Run"} <= found.keys()
-    assert {"Downloads", "Converted", "Network"} <= found.keys() and found["Network"]["well"]
+    assert {"Downloads", "Converted", "Network"} <= found.keys() and found["Network"]["ok"]
     assert "GiB free" in found["Downloads"]["found"] and "without a token" in found["Network"]["found"]
     assert "4 images of 64x64" in found["Run"]["found"] and "cpu" in found["Device"]["found"]
-    assert all(each["hint"] for each in found.values() if not each["well"])
+    assert all(each["hint"] for each in found.values() if not each["ok"])
 
 
 def test_people_get_a_line_for_each_check_and_one_for_what_to_do(ddbm, tmp_path):
@@ -45,14 +45,14 @@ def test_a_number_type_that_fails_only_limits(ddbm, monkeypatch):
 
     monkeypatch.setattr(doctor, "_convolution", fail)
     code, found = checks(ddbm)
-    assert code == 0 and not found["fp16"]["well"] and "Half" in found["fp16"]["found"]
-    assert found["fp32"]["well"] and found["bf16"]["well"]
+    assert code == 0 and not found["fp16"]["ok"] and "Half" in found["fp16"]["found"]
+    assert found["fp32"]["ok"] and found["bf16"]["ok"]
 
 
 def test_a_damaged_built_in_model_is_noticed(ddbm, monkeypatch):
     monkeypatch.setattr(doctor, "sha256_of_file", lambda path: "0" * 64)
     code, found = checks(ddbm)
-    assert code == 1 and not found["Built-in"]["well"] and "install" in found["Built-in"]["hint"]
+    assert code == 1 and not found["Built-in"]["ok"] and "install" in found["Built-in"]["hint"]
 
 
 def test_an_unknown_device_is_wrong_usage(ddbm):
@@ -67,16 +67,16 @@ def test_the_network_only_limits(ddbm, monkeypatch):
     assert "with a token" in found["Network"]["found"]
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     code, found = checks(ddbm)
-    assert code == 0 and not found["Network"]["well"] and "cannot be reached" in found["Network"]["found"]
+    assert code == 0 and not found["Network"]["ok"] and "cannot be reached" in found["Network"]["found"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, found = checks(ddbm)
-    assert code == 0 and found["Network"]["well"] and "HF_HUB_OFFLINE" in found["Network"]["found"]
+    assert code == 0 and found["Network"]["ok"] and "HF_HUB_OFFLINE" in found["Network"]["found"]
 
 
 def test_a_full_disk_and_a_folder_of_others_are_noticed(ddbm, monkeypatch):
     monkeypatch.setattr(doctor, "LEAST_FREE", 2**60)
     code, found = checks(ddbm)
-    assert code == 0 and not found["Downloads"]["well"] and "HF_HOME" in found["Downloads"]["hint"]
+    assert code == 0 and not found["Downloads"]["ok"] and "HF_HOME" in found["Downloads"]["hint"]
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     code, found = checks(ddbm)
     assert code == 1 and "cannot be written" in found["Converted"]["found"]
