@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import PRINTED, SPEED, Device, Printed
+from ddbm_cli.options.groups import BATCH_FLAGS, PRINTED, SPEED, Device, Printed
 
 COMPARED, FIGURES = "What is compared", "Figures"
 
@@ -90,8 +90,7 @@ class EvaluateRequest:
         int,
         Field(
             "Number of images per batch.",
-            flags=("-b", "--batch-size"),
-            aliases=("--eval-batch-size",),
+            **BATCH_FLAGS,
             ge=1,
             le=100_000,
             panel=SPEED,

@@ -12,6 +12,10 @@ PANELS = (DATA, MODEL, SAMPLING, CONDITIONS, IMAGE, FILES, SPEED, PRINTED)
 
 FROM_CARD = "from the model's card"
 
+OUTPUT_FLAGS: dict[str, tuple[str, ...]] = {"flags": ("-o", "--output"), "aliases": ("--output-dir",)}
+BATCH_FLAGS: dict[str, tuple[str, ...]] = {"flags": ("-b", "--batch-size"), "aliases": ("--eval-batch-size",)}
+"""Spellings of the output and of the batch size, in all commands."""
+
 Device = Annotated[
     str,
     Field("Device to run on: auto, cpu, cuda, cuda:1, mps.", flags=("-d", "--device"), metavar="NAME", panel=MODEL),
@@ -156,8 +160,7 @@ BatchSize = Annotated[
     int | None,
     Field(
         "Number of images per batch.",
-        flags=("-b", "--batch-size"),
-        aliases=("--eval-batch-size",),
+        **BATCH_FLAGS,
         ge=1,
         unset="auto",
         panel=SPEED,

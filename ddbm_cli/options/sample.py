@@ -7,6 +7,7 @@ from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.groups import (
     FILES,
+    OUTPUT_FLAGS,
     SAMPLING,
     BatchSize,
     ConditionOptions,
@@ -43,8 +44,7 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
         Path,
         Field(
             "Output folder: 000000.png ... for a prior, NAME/000.png ... for a bridge.",
-            flags=("-o", "--output"),
-            aliases=("--output-dir",),
+            **OUTPUT_FLAGS,
             metavar="FOLDER",
             panel=FILES,
         ),

@@ -9,6 +9,7 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.groups import (
     DATA,
     MODEL,
+    OUTPUT_FLAGS,
     SAMPLING,
     Augment,
     Device,
@@ -25,6 +26,18 @@ RUN, OPTIMISER, CARD = "Run", "Optimiser", "Model card"
 PANELS = (RUN, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
 
 Spec = "NAME:FIELD=VALUE"
+
+StartFrom = Annotated[
+    str | None,
+    Field(
+        "Model whose weights the run starts from.",
+        flags=("--from",),
+        aliases=("--pretrained-model-name-or-path",),
+        metavar="NAME",
+        unset="none",
+        panel=MODEL,
+    ),
+]
 
 
 @settings
@@ -186,8 +199,7 @@ class TrainRequest:
         Path | None,
         Field(
             "Folder of the run.",
-            flags=("-o", "--output"),
-            aliases=("--output-dir",),
+            **OUTPUT_FLAGS,
             metavar="RUN",
             unset="runs/train, or runs/train2 if that holds another run",
             panel=RUN,
@@ -237,17 +249,7 @@ class TrainRequest:
             panel=MODEL,
         ),
     ] = 0.0
-    start_from: Annotated[
-        str | None,
-        Field(
-            "Model whose weights the run starts from.",
-            flags=("--from",),
-            aliases=("--pretrained-model-name-or-path",),
-            metavar="NAME",
-            unset="none",
-            panel=MODEL,
-        ),
-    ] = None
+    start_from: StartFrom = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     compute: Compute = dataclasses.field(default_factory=Compute)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)

@@ -9,6 +9,7 @@ from ddbm_cli.options.folder import FolderOptions
 from ddbm_cli.options.groups import (
     FILES,
     IMAGE,
+    OUTPUT_FLAGS,
     SAMPLING,
     BatchSize,
     ConditionOptions,
@@ -161,8 +162,7 @@ class TranslateCommand(TranslateOptions):
         str | None,
         Field(
             "Same as OUTPUT.",
-            flags=("-o", "--output"),
-            aliases=("--output-dir",),
+            **OUTPUT_FLAGS,
             metavar="PATH",
             unset="none",
             panel=FILES,
