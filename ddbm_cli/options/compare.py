@@ -10,6 +10,17 @@ from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Ov
 DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
 """The model with its card's settings and with the papers' samplers, and SDEdit with the built-in prior."""
 
+Targets = Annotated[
+    Path | None,
+    Field(
+        "Target images: a folder with the file names of the inputs, or a file for one input.",
+        flags=("-t", "--targets"),
+        metavar="PATH",
+        unset="none",
+        panel=FILES,
+    ),
+]
+
 
 @settings
 class CompareRequest(ModelOptions):
@@ -52,16 +63,7 @@ class CompareRequest(ModelOptions):
     trajectories: Annotated[
         int, Field("Number of inputs whose sampling trajectory is shown.", ge=0, panel=SAMPLING)
     ] = 16
-    targets: Annotated[
-        Path | None,
-        Field(
-            "Target images: a folder with the file names of the inputs, or a file for one input.",
-            flags=("-t", "--targets"),
-            metavar="PATH",
-            unset="none",
-            panel=FILES,
-        ),
-    ] = None
+    targets: Targets = None
     outputs: Annotated[
         tuple[Path, ...],
         Field(
