@@ -34,7 +34,7 @@ SYSTEM_FOLDERS = frozenset({"lost+found", "System Volume Information", "$RECYCLE
 """Folders that operating systems create; they count as hidden."""
 
 MANIFEST = "manifest.jsonl"
-"""The list of outputs that `translate` keeps in an output folder; it is never an input, and not counted."""
+"""The list of outputs that `translate --manifest` keeps in an output folder; it is never an input, and not counted."""
 
 _RUN_FILES = frozenset({"state.safetensors", "model.safetensors", "results.csv", "samples"})
 """A folder that holds config.json and one of these is a training run."""

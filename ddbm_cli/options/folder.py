@@ -69,12 +69,16 @@ class FolderOptions:
         ),
     ] = None
     retry: Annotated[
-        bool, Field("Process only inputs that failed before, as OUTPUT/manifest.jsonl lists them.", panel=FILES)
+        bool,
+        Field(
+            "Process only inputs that failed before, as OUTPUT/manifest.jsonl lists them. Includes --manifest.",
+            panel=FILES,
+        ),
     ] = False
     max_failures: Annotated[
         int | None,
         Field("Stop when N inputs have failed.", ge=1, metavar="N", unset="no limit", panel=FILES),
     ] = None
-    no_manifest: Annotated[
-        bool, Field("Do not write manifest.jsonl, the list of a folder's outputs, with digests.", panel=FILES)
+    manifest: Annotated[
+        bool, Field("Write OUTPUT/manifest.jsonl, the list of a folder's outputs, with digests.", panel=FILES)
     ] = False

@@ -1,5 +1,7 @@
 """The hub's library: the only module that imports it, so that wrong values of its variables are explained."""
 
+from urllib.parse import urlsplit
+
 from ddbm_cli.foundation.errors import UsageError
 
 try:
@@ -30,6 +32,8 @@ try:
         hf_raise_for_status,
         validate_repo_id,
     )
+
+    urlsplit(constants.ENDPOINT)  # not every version of the library looks at it
 except ValueError as error:  # it converts its variables when it is imported
     raise UsageError(
         f"a variable of the Hugging Face Hub has a wrong value ({error})",

@@ -69,7 +69,7 @@ def run(
         jobs = _plan_jobs(request, exclude, suffix=name, values=values)
     tally = Tally()
     maker = Maker(request, method, model, plan)
-    listed = jobs.several and not request.no_manifest
+    listed = jobs.several and (request.manifest or request.retry)
     work = Work(maker, tally, piped=piped, stdout=stdout, folder=jobs.folder if listed else None)
     share = jobs.share(request.shard)
     if request.retry:

@@ -1,5 +1,8 @@
 """Drawings as people have them become what a model was trained on; clean ones are not touched."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -151,3 +154,14 @@ def test_tiny_images_raise_nothing(size, grey):
     made(Image.new("RGB", size, (grey,) * 3))
     made(Image.new("RGBA", size, (grey, grey, grey, 0)))
     made(Image.effect_noise(size, 80).convert("RGB"))
+
+
+def test_many_threads_may_ask_for_opencv_at_once():
+    """The first import takes a while; no other thread sees it half done."""
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from ddbm_cli.imaging.preparing.arrays import opencv\n"
+        "with ThreadPoolExecutor(16) as pool:\n"
+        "    assert len({id(each) for each in pool.map(lambda _: opencv(), range(64))}) == 1\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -30,7 +30,7 @@ def root(tmp_path):
 
 
 def translate(root, model, output="out", **options):
-    body = {"source": str(root / "in"), "output": root / output, "model": model, "device": "cpu"}
+    body = {"source": str(root / "in"), "output": root / output, "model": model, "device": "cpu", "manifest": True}
     return list(run(request(**(body | options))))
 
 
@@ -97,7 +97,7 @@ def test_a_foreign_file_of_that_name_is_left_alone(root, model):
 
 
 def test_no_manifest_where_none_is_wanted(root, model):
-    translate(root, model, no_manifest=True)
+    translate(root, model, manifest=False)
     translate(root, model, "dry", dry_run=True)
     translate(root, model, "one.png", source=str(root / "in" / "0.png"))
     assert not list(root.rglob("manifest.jsonl"))

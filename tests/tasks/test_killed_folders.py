@@ -22,7 +22,8 @@ def start(rank):
     process = os.fork()
     if process == 0:
         shard = (rank, int(processes))
-        asked = request(source=source, output=output, model=model, device="cpu", sampler="sde", nfe=4, shard=shard)
+        how = {"sampler": "sde", "nfe": 4, "shard": shard, "manifest": True}
+        asked = request(source=source, output=output, model=model, device="cpu", **how)
         for event in run(asked):
             pass
         os._exit(0)

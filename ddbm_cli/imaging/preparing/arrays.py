@@ -4,7 +4,8 @@ OpenCV does the operations on whole numbers and the choice of greatest and least
 their results are exact, so an image is prepared to the same bytes with and without it.
 """
 
-import importlib.util
+import importlib
+import threading
 from functools import cache
 from typing import Any
 
@@ -16,11 +17,17 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.signedinteger[Any]]
 Mask = NDArray[np.bool_]
 
+_IMPORTING = threading.Lock()
+
 
 @cache
 def opencv() -> Any:
     """Return OpenCV, None where it is not installed."""
-    return importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None
+    with _IMPORTING:  # several threads ask at once, and half imported it is of no use
+        try:
+            return importlib.import_module("cv2")
+        except ImportError:
+            return None
 
 
 def pixels(image: Image.Image) -> Floats:
