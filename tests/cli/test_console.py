@@ -1,7 +1,6 @@
 """How events are shown: bars, lines, records, and the exit code they add up to."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -156,27 +155,9 @@ def test_an_interruption_while_showing_closes_the_task(capsys, monkeypatch):
 
 def on_a_terminal(arguments, *, both):
     """Run the command with standard error, or both streams, on a terminal; return (code, standard output, screen)."""
-    pty = pytest.importorskip("pty")
-    reader, writer = os.pipe()
-    child, terminal = pty.fork()
-    if child == 0:
-        if not both:
-            os.dup2(writer, 1)
-        os.environ |= {"COLUMNS": "100", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
-        os.execv(sys.executable, [sys.executable, "-m", "ddbm_cli", *map(str, arguments)])
-    os.close(writer)
-    screen = b""
-    while True:
-        try:
-            chunk = os.read(terminal, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        if not chunk:
-            break
-        screen += chunk
-    with os.fdopen(reader, "rb") as pipe:
-        out = pipe.read()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), out.decode(), screen.decode()
+    shells = pytest.importorskip("tests.cli.shells")  # there are no pseudo terminals on Windows
+    code, out, screen = shells.on_a_terminal(arguments, only_stderr=not both)
+    return code, out.decode(), screen.decode()
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["stderr", "both"])
