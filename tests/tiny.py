@@ -7,6 +7,7 @@ from PIL import Image
 
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard, assemble, write_model
+from ddbm_cli.models.assemble import assemble_codec, weights_of
 
 NETWORK = {
     "name": "adm",
@@ -43,11 +44,11 @@ def tiny_weights(card: ModelCard, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random weights, also where a new network has zeros, so that every input reaches the output."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = assemble(card).network
-        for parameter in network.parameters():
+        denoiser, codec = assemble(card), assemble_codec(card)
+        for parameter in (*denoiser.network.parameters(), *codec.parameters()):
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.1)
-    return network.state_dict()
+    return weights_of(denoiser, codec)
 
 
 def write_tiny(path: Path, /, **changes) -> Path:

@@ -4,8 +4,12 @@ A card may come from anywhere. So its settings are compared with each other, and
 bounded, before a network is built; and a network that is to be filled from a file is built on the meta device.
 """
 
-import torch
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor, nn
+
+from ddbm_cli.codecs import CODECS, AutoencoderConfig, Codec, CodecConfig
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
@@ -14,7 +18,8 @@ from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.networks.pix2pix import Pix2PixConfig
 from ddbm_cli.paths import PATHS, ProbabilityPath
 
-IMAGE_CHANNELS = 3
+CODEC_PREFIX = "codec."
+"""Begins the names of the codec's weights in a model file; those of the network have no prefix."""
 
 LARGEST_ACTIVATION = 2**26
 """Numbers of the largest activation of one image: ADM's 512x512 network has as many."""
@@ -35,7 +40,8 @@ def assemble(card: ModelCard) -> Denoiser:
     try:
         config = build(NETWORKS, card.network, what="network")
         path = build(PATHS, card.path, what="path")
-        fault = _contradiction(card, path) or _shape_fault(card, config)
+        codec = outline_codec(card)
+        fault = _contradiction(card, path) or _shape_fault(card, config, codec)
         if fault:
             raise UsageError(fault, hint="")
         return Denoiser(
@@ -45,8 +51,56 @@ def assemble(card: ModelCard) -> Denoiser:
             sees_source=card.concat_source,
         )
     except UsageError as error:
-        hint = f"upgrade ddbm-cli, or {AGAIN}" if error.message.startswith("unknown") else AGAIN
-        raise ModelError(f"model '{card.name[:80]}': card: {error.message[:300]}", hint=hint) from None
+        raise _as_model_error(card, error) from None
+
+
+def assemble_codec(card: ModelCard) -> Codec:
+    """Build the codec that a card describes, with fresh weights.
+
+    Raises:
+        ModelError: the card names an unknown codec, or one that is too large.
+    """
+    try:
+        config = build(CODECS, card.codec, what="codec")
+        fault = _codec_fault(config)
+        if fault:
+            raise UsageError(fault, hint="")
+        return config.create()
+    except UsageError as error:
+        raise _as_model_error(card, error) from None
+
+
+def outline_codec(card: ModelCard) -> Codec:
+    """Return the codec that a card describes without memory for its weights, on the meta device.
+
+    Raises:
+        ModelError: as `assemble_codec`.
+    """
+    with torch.device("meta"):
+        return assemble_codec(card)
+
+
+def modules_of(denoiser: Denoiser, codec: Codec) -> dict[str, nn.Module]:
+    """Return the modules whose weights a model file holds, by the prefix of their names in it."""
+    return {"": denoiser.network, CODEC_PREFIX: codec}
+
+
+def weights_of(denoiser: Denoiser, codec: Codec) -> dict[str, Tensor]:
+    """Return the weights of a model under their names in a model file."""
+    modules = modules_of(denoiser, codec)
+    return {f"{prefix}{name}": value for prefix, each in modules.items() for name, value in each.state_dict().items()}
+
+
+def divided(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights of the network and those of the codec, under their names in a model file."""
+    codec = {name: value for name, value in weights.items() if name.startswith(CODEC_PREFIX)}
+    return {name: value for name, value in weights.items() if name not in codec}, codec
+
+
+def _as_model_error(card: ModelCard, error: UsageError) -> ModelError:
+    hint = f"upgrade ddbm-cli, or {AGAIN}" if error.message.startswith("unknown") else AGAIN
+    hint = error.hint if error.hint and "pip install" in error.hint else hint
+    return ModelError(f"model '{card.name[:80]}': card: {error.message[:300]}", hint=hint)
 
 
 def outline(card: ModelCard) -> Denoiser:
@@ -57,12 +111,18 @@ def outline(card: ModelCard) -> Denoiser:
     """
     with torch.device("meta"):
         denoiser = assemble(card)
-    own, multiple = card.preprocess, int(getattr(denoiser.network, "size_multiple", 1))
+    own = card.preprocess
+    multiple = size_multiple(denoiser, outline_codec(card))
     if own.width % multiple or own.height % multiple:
         raise ModelError(
             f"model '{card.name[:80]}': card: preprocess.size {own.size} is not a multiple of {multiple}", hint=AGAIN
         )
     return denoiser
+
+
+def size_multiple(denoiser: Denoiser, codec: Codec) -> int:
+    """Return what width and height of a model's images, in pixels, must be multiples of."""
+    return codec.factor * int(getattr(denoiser.network, "size_multiple", 1))
 
 
 def is_too_deep(config: ADMConfig) -> bool:
@@ -77,29 +137,37 @@ def _contradiction(card: ModelCard, path: ProbabilityPath) -> str:
     return ""
 
 
-def _shape_fault(card: ModelCard, config: object) -> str:
+def _codec_fault(config: CodecConfig) -> str:
+    """Return what is wrong with the size of a codec, "" for nothing."""
+    if isinstance(config, AutoencoderConfig) and len(config.multipliers) * config.blocks > MOST_BLOCKS:
+        return f"codec.blocks is {config.blocks} on {len(config.multipliers)} levels; at most {MOST_BLOCKS} in all"
+    return ""
+
+
+def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
     """Return what is wrong with the network's channels or the size of images, "" for nothing."""
     if not isinstance(config, ADMConfig | Pix2PixConfig):
         return ""
-    size, shape = card.preprocess.size, (card.preprocess.width, card.preprocess.height)
-    wanted = IMAGE_CHANNELS * (2 if card.concat_source else 1)
+    size, shape = card.preprocess.size, (card.preprocess.width // codec.factor, card.preprocess.height // codec.factor)
+    channels, states = codec.channels, "images have" if codec.factor == 1 else "latents have"
+    wanted = channels * (2 if card.concat_source else 1)
     if isinstance(config, ADMConfig) and is_too_deep(config):
         return f"network.blocks is {config.blocks} on {len(config.multipliers)} levels; at most {MOST_BLOCKS} in all"
-    if config.out_channels != IMAGE_CHANNELS:
-        return f"network.out_channels is {config.out_channels}, images have {IMAGE_CHANNELS}"
+    if config.out_channels != channels:
+        return f"network.out_channels is {config.out_channels}, {states} {channels}"
     if config.in_channels != wanted:
         return f"network.in_channels is {config.in_channels}, state and source have {wanted}"
-    if _largest_activation(config, *shape) > LARGEST_ACTIVATION:
+    if _largest_activation(config, channels, *shape) > LARGEST_ACTIVATION:
         return f"preprocess.size {size} is too large for this network: one image would not fit into memory"
     if _most_positions(config, *shape) > MOST_POSITIONS:
         return f"preprocess.size {size} is too large for this network's attention"
     return ""
 
 
-def _largest_activation(config: ADMConfig | Pix2PixConfig, width: int, height: int) -> int:
+def _largest_activation(config: ADMConfig | Pix2PixConfig, channels_of_states: int, width: int, height: int) -> int:
     """Return how many numbers the largest activation of an image has."""
     if isinstance(config, Pix2PixConfig):
-        return max(config.channels * (width // 2) * (height // 2), IMAGE_CHANNELS * width * height)
+        return max(config.channels * (width // 2) * (height // 2), channels_of_states * width * height)
     across, down = width // config.patch, height // config.patch
     channels = (config.channels * multiplier for multiplier in config.multipliers)
     return max(each * (across >> level) * (down >> level) for level, each in enumerate(channels))

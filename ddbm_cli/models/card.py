@@ -49,7 +49,8 @@ class ModelCard:
     class_names: names of the classes in the order of the network's labels; empty if they have none.
     condition_dropout: fraction of the training steps without source, without class and without both, which
         classifier-free guidance needs; 0 if there were none.
-    preprocess: how pixels become the network's input and back.
+    codec: how images become the states of the path and back, a setting; by default they are the pixels themselves.
+    preprocess: how an image file becomes an image of the model's size and back.
     expects: what the sources of the training look like, so that others can be prepared; None: not stated.
     defaults: how to sample by default: sampler, grid, start, steps.
     clip: limit estimates of x_0 to -1..1 while sampling.
@@ -65,6 +66,7 @@ class ModelCard:
     prediction: Setting
     preprocess: Preprocess
     defaults: Defaults
+    codec: Setting = field(default_factory=lambda: {"name": "pixels"})
     expects: Expects | None = None
     kind: Literal["bridge", "prior"] = "bridge"
     concat_source: bool = True

@@ -3,13 +3,9 @@
 So all samplers work with it, SDEdit's strength is the same noise level as on other priors, and NFE are counted alike.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser
 from ddbm_cli.foundation.devices import choose_device, choose_dtype
@@ -19,11 +15,10 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import AGAIN, ModelCard, parse_card
 from ddbm_cli.models.layout import read_json
 from ddbm_cli.models.model import TranslationModel
-from ddbm_cli.models.parts import FOLDERS, Parts, load_parts
+from ddbm_cli.models.parts import FOLDERS, load_parts
 from ddbm_cli.networks.latent import TextUNet
 from ddbm_cli.paths import PATHS
 from ddbm_cli.registry.card_format import FORMAT
-from ddbm_cli.samplers import Evaluation, Noise, Plan
 
 UNET, VAE, SCHEDULE = "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json"
 
@@ -38,27 +33,9 @@ DEFAULTS = {
 }
 
 
-class LatentModel(TranslationModel):
-    """A prior whose states are latents: images are encoded before sampling, and decoded after."""
-
-    def __init__(self, card: ModelCard, denoiser: Denoiser, parts: Parts, *, digest: str) -> None:
-        super().__init__(card, denoiser, digest=digest)
-        self._parts = parts
-
-    def translate(
-        self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
-    ) -> Generator[Evaluation, None, Tensor]:
-        """As `TranslationModel.translate`: images in and out. A latent may change where any of its pixels may."""
-        latents = self._parts.encode(source.to(self.device))
-        coarse = None if mask is None else F.adaptive_max_pool2d(mask, latents.shape[-2:])
-        result = yield from super().translate(latents, noise, plan, mask=coarse)
-        images = self._parts.decode(result.to(self.device)).cpu()
-        return images if mask is None else torch.where(mask > 0, images, source)
-
-
 def load_pipeline(
     folder: Path, *, device: str = "auto", dtype: str = "auto", prompt: str = "", guidance_scale: float = 7.5
-) -> LatentModel:
+) -> TranslationModel:
     """Load a Stable Diffusion pipeline from a folder in diffusers' layout.
 
     Args:
@@ -83,7 +60,7 @@ def load_pipeline(
         build(PREDICTIONS, card.prediction, what="prediction"),
         sees_source=False,
     )
-    return LatentModel(card, denoiser, parts, digest=pipeline_digest(folder))
+    return TranslationModel(card, denoiser, parts.codec, digest=pipeline_digest(folder))
 
 
 def card_of_pipeline(folder: Path) -> ModelCard:

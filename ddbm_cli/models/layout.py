@@ -1,10 +1,12 @@
 """Models as folders in diffusers' layout, and back.
 
     FOLDER/unet/config.json, diffusion_pytorch_model.safetensors     the network
+    FOLDER/vae/config.json, diffusion_pytorch_model.safetensors      the codec, of a model of latents
     FOLDER/scheduler/scheduler_config.json                           path, prediction, defaults of sampling
     FOLDER/ddbm.json                                                 our card, by which the folder is read again
     FOLDER/README.md                                                 the card for people
 
+A codec of diffusers is written as diffusers has it.
 ADM's network is diffusers' UNet2DModel under other names, if it has no patches and 32 groups in every normalisation;
 then diffusers loads the network. Any other is written under our own names, and only this program reads the folder.
 """
@@ -19,17 +21,20 @@ import pydantic
 import torch
 from torch import Tensor
 
+from ddbm_cli.codecs import DiffusersConfig
 from ddbm_cli.foundation import documents
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.foundation.text import one_line
-from ddbm_cli.models.assemble import is_too_deep
+from ddbm_cli.models.assemble import CODEC_PREFIX, divided, is_too_deep
 from ddbm_cli.models.card import AGAIN, ModelCard, describe_card, parse_card
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
 from ddbm_cli.networks import NETWORKS, ADMConfig
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG = "unet/config.json"
+CODEC_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
+CODEC_CONFIG = "vae/config.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 CARD = "ddbm.json"
 README = "README.md"
@@ -62,6 +67,8 @@ def write_folder(
     readme: the card for people.
     """
     config = build(NETWORKS, card.network, what="network")
+    weights, of_codec = divided(weights)
+    of_codec = {name.removeprefix(_codec_prefix(card)): value for name, value in of_codec.items()}
     theirs = isinstance(config, ADMConfig) and is_theirs(config)
     if theirs:
         assert isinstance(config, ADMConfig)
@@ -74,15 +81,19 @@ def write_folder(
     body = describe_card(card)
     scheduler = {"_class_name": "ddbm", **{name: body[name] for name in ("path", "prediction", "defaults")}}
     settings_of = {CONFIG: settings, SCHEDULER: scheduler, CARD: body}
+    if of_codec:
+        settings_of[CODEC_CONFIG] = _codec_config(card)
     texts = {name: json.dumps(each, indent=2, sort_keys=True) + "\n" for name, each in settings_of.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp") as temporary:
         fresh = Path(temporary)
         write_tensors(fresh / WEIGHTS, weights, {"format": "pt"}, dtype=dtype)
+        if of_codec:
+            write_tensors(fresh / CODEC_WEIGHTS, of_codec, {"format": "pt"}, dtype=dtype)
         for name, text in (texts | {README: readme}).items():
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_text(text, encoding="utf-8")
-        for name in (WEIGHTS, *texts, README):
+        for name in (WEIGHTS, *([CODEC_WEIGHTS] if of_codec else []), *texts, README):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).replace(folder / name)
     return theirs
@@ -102,12 +113,36 @@ def read_folder(folder: Path) -> tuple[ModelCard | None, dict[str, Tensor]]:
     card = None
     if (folder / CARD).is_file():
         card = parse_card(read_json(folder / CARD), where=f"{folder / CARD}: model card", hint=AGAIN)
-    with open_tensors(folder / WEIGHTS) as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    weights = _tensors_of(folder / WEIGHTS)
     settings = read_json(folder / CONFIG)
-    if settings.get("_class_name") != "UNet2DModel":
-        return card, weights
-    return card, to_ours(_our_config(settings, folder), weights, str(folder))
+    if settings.get("_class_name") == "UNet2DModel":
+        weights = to_ours(_our_config(settings, folder), weights, str(folder))
+    if card is not None and (folder / CODEC_WEIGHTS).is_file():
+        prefix = _codec_prefix(card)
+        weights |= {f"{prefix}{name}": value for name, value in _tensors_of(folder / CODEC_WEIGHTS).items()}
+    return card, weights
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files with the weights of a folder."""
+    return [folder / WEIGHTS, *(path for path in [folder / CODEC_WEIGHTS] if path.is_file())]
+
+
+def _tensors_of(path: Path) -> dict[str, Tensor]:
+    with open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+
+
+def _codec_prefix(card: ModelCard) -> str:
+    """Return what begins the names of the codec's weights in a model file, but not in the folder."""
+    return f"{CODEC_PREFIX}vae." if card.codec.get("name") == DiffusersConfig.name else CODEC_PREFIX
+
+
+def _codec_config(card: ModelCard) -> dict[str, Any]:
+    own = {name: value for name, value in card.codec.items() if name != "name"}
+    if card.codec.get("name") == DiffusersConfig.name:
+        return {**own["config"], "_class_name": own["kind"]}
+    return {"_class_name": f"ddbm_cli.codecs.{card.codec['name']}", **own}
 
 
 def is_theirs(config: ADMConfig) -> bool:

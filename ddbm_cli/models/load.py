@@ -8,13 +8,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ddbm_cli.codecs.diffusers import of_half_precision
 from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
-from ddbm_cli.models.assemble import outline
+from ddbm_cli.models.assemble import CODEC_PREFIX, modules_of, outline, outline_codec
 from ddbm_cli.models.card import AGAIN, ModelCard, read_card
 from ddbm_cli.models.checkpoint import open_tensors
-from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder
+from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
 
@@ -51,10 +52,15 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
     with open_model(path) as (card, tensors):
         if where.type == "cpu" and weights_of(path).stat().st_size >= LARGE:
             return_large_blocks()
-        denoiser = outline(card)
-        _compare(denoiser.network, tensors, name)
-        _fill(denoiser.network, tensors, name, where, number)
-    model = TranslationModel(card, denoiser.eval().requires_grad_(False), digest=digest_of(path))
+        denoiser, codec = outline(card), outline_codec(card)
+        modules = modules_of(denoiser, codec)
+        _compare(modules, tensors, name)
+        for prefix, module in modules.items():
+            of_codec = of_half_precision(number) if prefix == CODEC_PREFIX else number
+            _fill(module, tensors, name, where, of_codec, prefix=prefix)
+    for each in (denoiser, codec):
+        each.eval().requires_grad_(False)
+    model = TranslationModel(card, denoiser, codec, digest=digest_of(path))
     try:
         plan = model.plan()
         times = plan.times
@@ -76,7 +82,7 @@ def checked_card(path: Path) -> ModelCard:
         ModelError: the file is damaged, or weights and card disagree.
     """
     with open_model(path) as (card, tensors):
-        _compare(outline(card).network, tensors, path.name)
+        _compare(modules_of(outline(card), outline_codec(card)), tensors, path.name)
         return card
 
 
@@ -109,7 +115,7 @@ def digest_of(path: Path) -> str:
     """Return the sha256 of a model file; of a folder, one of weights and card."""
     if not path.is_dir():
         return sha256_of_file(path)
-    return sha256("".join(sha256_of_file(path / name) for name in (WEIGHTS, CARD)).encode())
+    return sha256("".join(map(sha256_of_file, (*weight_files(path), path / CARD))).encode())
 
 
 class _Loaded:
@@ -140,9 +146,16 @@ class _Slice:
         return names.get(self._tensor.dtype, str(self._tensor.dtype))
 
 
-def _compare(network: torch.nn.Module, file: Tensors, name: str) -> None:
-    """Raise unless the file has exactly the network's tensors, in floating point; no data are read."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+def _compare(modules: Mapping[str, torch.nn.Module], file: Tensors, name: str) -> None:
+    """Raise unless the file has exactly the tensors of the modules, in floating point; no data are read.
+
+    modules: by the prefix of their tensors' names.
+    """
+    wanted = {
+        f"{prefix}{key}": tuple(tensor.shape)
+        for prefix, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
     found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
     if wanted != found:
         odd = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
@@ -157,18 +170,20 @@ def _compare(network: torch.nn.Module, file: Tensors, name: str) -> None:
             raise ModelError(f"{name}: '{key}' is of type {number}, not floating point", hint=AGAIN)
 
 
-def _fill(network: torch.nn.Module, file: Tensors, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Load weights into a network on the meta device, one tensor at a time, so that there is never a second copy."""
+def _fill(
+    module: torch.nn.Module, file: Tensors, name: str, device: torch.device, dtype: torch.dtype, *, prefix: str = ""
+) -> None:
+    """Load weights into a module on the meta device, one tensor at a time, so that there is never a second copy."""
     weights: dict[str, Tensor] = {}
-    for key in network.state_dict():
-        read = file.get_tensor(key)
+    for key in module.state_dict():
+        read = file.get_tensor(prefix + key)
         tensor = read.to(device, dtype)
         if not is_finite(tensor):
             raise ModelError(
-                f"{name}: '{key}' contains NaN or infinity in {short_name(dtype)}",
+                f"{name}: '{prefix}{key}' contains NaN or infinity in {short_name(dtype)}",
                 hint="use --dtype fp32" if is_finite(read) else AGAIN,
             )
         # The memory layout is part of the network: images go through it with their channels last.
         layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         weights[key] = tensor.contiguous(memory_format=layout)
-    network.load_state_dict(weights, assign=True)
+    module.load_state_dict(weights, assign=True)

@@ -5,8 +5,10 @@ from collections.abc import Generator, Mapping
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ddbm_cli.codecs import Codec, PixelsConfig
 from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
@@ -37,12 +39,14 @@ class TranslationModel:
     Args:
         card: what the model is.
         denoiser: built from the card, with weights.
+        codec: built from the card, with weights; None for states that are images.
         digest: sha256 of the model's file, "" for none.
     """
 
-    def __init__(self, card: ModelCard, denoiser: Denoiser, *, digest: str = "") -> None:
+    def __init__(self, card: ModelCard, denoiser: Denoiser, codec: Codec | None = None, *, digest: str = "") -> None:
         self.card = card
         self.denoiser = denoiser
+        self.codec = codec or PixelsConfig().create()
         self.digest = digest
         self._label: Tensor | None = None
         self._guidance = PLAIN
@@ -160,18 +164,36 @@ class TranslationModel:
         return clipped(denoise) if self.card.clip else denoise
 
     def encode(self, target: Tensor, source: Tensor, plan: Plan) -> Generator[Evaluation, None, Tensor]:
-        """Return the noise from which a batch of targets (B, C, H, W) would be sampled; see `samplers.encoding`."""
-        source = source.to(self.device)
-        return (yield from encode(self._denoise, plan.path, target.to(self.device), source, plan.times))
+        """Return the noise (B, C, h, w), of the shape of the states, from which a batch of targets would be sampled.
+
+        Args:
+            target, source: images (B, 3, H, W), float32 in -1..1.
+            plan: see `samplers.encoding`.
+        """
+        end, begin = (self.codec.encode(each.to(self.device)) for each in (target, source))
+        return (yield from encode(self._denoise, plan.path, end, begin, plan.times))
 
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
     ) -> Generator[Evaluation, None, Tensor]:
-        """Translate a batch (B, C, H, W), float32 in -1..1; yield every network call, return the result on the CPU.
+        """Translate images (B, 3, H, W), float32 in -1..1; yield every network call, return the result on the CPU.
 
         Args:
-            mask: (B, 1, H, W), 1 where the source may change; for priors and inpainting models.
+            mask: (B, 1, H, W), 1 where the source may change; for priors and inpainting models. A latent may change
+                where any of its pixels may; pixels that may not change are those of the source.
         """
+        if self.codec.factor == 1:
+            return (yield from self._sample(source, noise, plan, mask))
+        latents = self.codec.encode(source.to(self.device))
+        coarse = None if mask is None else F.adaptive_max_pool2d(mask, latents.shape[-2:])
+        result = yield from self._sample(latents, noise, plan, coarse)
+        images = self.codec.decode(result.to(self.device)).cpu()
+        return images if mask is None else torch.where(mask > 0, images, source)
+
+    def _sample(
+        self, source: Tensor, noise: Noise, plan: Plan, mask: Tensor | None
+    ) -> Generator[Evaluation, None, Tensor]:
+        """As `translate`, of states (B, C, h, w) instead of images."""
         source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
         if mask is None or plan.path.source_free:
             bridge = Bridge(plan.path, source, noise, mask)

@@ -10,23 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddbm_cli.codecs.diffusers import EXTRA, MOST_LAYERS, DiffusersCodec, of_half_precision, repeats
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
-
-EXTRA = 'pip install "ddbm-cli[diffusers]"'
-REPEATED = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")
-MOST_LAYERS = 128
-"""Settings that repeat layers, and the largest number that is built."""
 
 FOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The modules of a pipeline, named as their folders, and the tokenizer."""
+    """The modules of a pipeline, named as their folders; `codec` is that of vae/."""
 
     unet: Any
-    vae: Any
+    codec: DiffusersCodec
     text_encoder: Any
     tokenizer: Any
 
@@ -42,20 +38,6 @@ class Parts:
         )
         embeddings: Tensor = self.text_encoder(tokens.input_ids.to(self.unet.device))[0]
         return embeddings
-
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """Return the latents (B, C, h, w) of images (B, 3, H, W), -1..1: the mean of the encoder's distribution."""
-        moments = self.vae.encode(images.to(self.vae.dtype), return_dict=False)[0]
-        latents: Tensor = moments.mode().float() * self.vae.config.scaling_factor
-        return latents
-
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return images (B, 3, H, W), about -1..1."""
-        scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
-        images: Tensor = self.vae.decode(scaled, return_dict=False)[0].float()
-        return images
 
 
 def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> Parts:
@@ -74,8 +56,7 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> Parts:
     for each in (diffusers_logging, transformers_logging):
         each.set_verbosity_error()
         each.disable_progress_bar()
-    # The decoder's numbers are too large for half precision.
-    types = {"unet": dtype, "vae": torch.float32 if dtype == torch.float16 else dtype, "text_encoder": dtype}
+    types = {"unet": dtype, "vae": of_half_precision(dtype), "text_encoder": dtype}
     kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     for part, kind in kinds.items():
         _check_size(folder / part, kind)
@@ -93,7 +74,7 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> Parts:
         ) from None
     for part in kinds:
         parts[part].eval().requires_grad_(False)
-    return Parts(**parts)
+    return Parts(codec=DiffusersCodec(parts.pop("vae")), **parts)
 
 
 def _check_size(folder: Path, kind: Any) -> None:
@@ -101,8 +82,7 @@ def _check_size(folder: Path, kind: Any) -> None:
     hint = "download the file again"
     try:
         settings = parse_json((folder / "config.json").read_bytes())
-        repeated = [settings.get(name, 0) for name in REPEATED]
-        if any(number > MOST_LAYERS for each in repeated for number in (each if isinstance(each, list) else [each])):
+        if any(number > MOST_LAYERS for number in repeats(settings)):
             raise ModelError(f"{folder}: its config.json describes more than {MOST_LAYERS} layers", hint=hint)
         with torch.device("meta"):
             if hasattr(kind, "from_config"):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import Conditions
 from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.models.assemble import size_multiple
 from ddbm_cli.models.load import load_file
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.samplers import NoiseSource
@@ -79,6 +80,8 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
     source, target = known_images(_side(model))
     if model.card.inpainting:
         source = _with_a_hole(target)
+    source, target = (model.codec.encode(each.to(model.device)).cpu() for each in (source, target))
+    largest = max(1.0, float(target.abs().max()))
     draws, projections = NoiseSource(0, ["first", "second"])(target.expand(2, -1, -1, -1)), _projections(target)
     figures: dict[str, float] = {}
     marks: list[float] = []
@@ -91,7 +94,7 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
             fatal = f"its estimate at noise {level} contains NaN or infinity"
             break
         found = {
-            "range": (float(estimate.abs().flatten().kthvalue(int(0.999 * estimate.numel())).values), RANGE),
+            "range": (float(estimate.abs().flatten().kthvalue(int(0.999 * estimate.numel())).values), RANGE * largest),
             "noise left": (float((estimate[0] - estimate[1]).square().mean().sqrt()) / level / 2**0.5, noise_left),
             "error": (float((estimate - target).square().mean().sqrt()) / level, error),
         }
@@ -133,7 +136,7 @@ def _with_a_hole(image: Tensor) -> Tensor:
 
 def _side(model: TranslationModel) -> int:
     """Return the side of the known images: the model's, at most about MOST_SIDE."""
-    own, multiple = model.card.preprocess, int(getattr(model.denoiser.network, "size_multiple", 1))
+    own, multiple = model.card.preprocess, size_multiple(model.denoiser, model.codec)
     size = min(own.width, own.height)
     return size if size <= MOST_SIDE else max(multiple, MOST_SIDE - MOST_SIDE % multiple)
 

@@ -34,8 +34,12 @@ def is_pipeline(reference: object) -> bool:
 
 
 def is_pipeline_folder(folder: Path) -> bool:
-    """Return whether a folder holds a text-to-image pipeline, and not one network alone."""
-    return (folder / "unet").is_dir() and ((folder / "vae").is_dir() or (folder / "text_encoder").is_dir())
+    """Return whether a folder holds a text-to-image pipeline, and not one network alone or a model with our card."""
+    return (
+        not (folder / "ddbm.json").is_file()
+        and (folder / "unet").is_dir()
+        and ((folder / "vae").is_dir() or (folder / "text_encoder").is_dir())
+    )
 
 
 def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:

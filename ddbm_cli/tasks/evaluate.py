@@ -206,6 +206,9 @@ def _prior(request: EvaluateRequest) -> Generator[Any, None, dict[str, Any]]:
     model = load_model(file, device=request.device, dtype="fp32")
     if not model.is_prior:
         raise UsageError(f"model '{model.name}' is a bridge, and has no likelihood", hint="pass a prior with -m")
+    if model.codec.factor > 1:
+        hint = "pass a prior of pixels, such as prior-3d-64"
+        raise UsageError(f"model '{model.name}' is a prior of latents: it has no likelihood of images", hint=hint)
     path, preprocess = model.denoiser.path, model.card.preprocess
     return {"denoise": model.denoiser, "path": path, "preprocess": preprocess, "steps": request.steps}
 

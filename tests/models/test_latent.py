@@ -70,7 +70,7 @@ def test_images_are_encoded_and_decoded(folder):
     source = torch.rand(2, 3, 16, 16) * 2 - 1
     plan = model.plan(steps=3, start={"name": "noised", "strength": 0.0})
     result = finish(model.translate(source, NoiseSource(0, list("ab")), plan))
-    vae = model._parts.vae
+    vae = model.codec.vae
     with torch.no_grad():
         wanted = vae.decode(vae.encode(source).latent_dist.mode()).sample
     assert result.shape == source.shape and torch.allclose(result, wanted, atol=1e-4)

@@ -5,6 +5,7 @@ once; `write_model` converts and writes one tensor at a time.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from torch import Tensor
 from ddbm_cli.foundation.devices import DTYPES, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.models.assemble import outline
-from ddbm_cli.models.card import ModelCard, parse_card, read_card
+from ddbm_cli.models.assemble import CODEC_PREFIX, divided, outline, outline_codec
+from ddbm_cli.models.card import AGAIN, ModelCard, parse_card, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
 from ddbm_cli.models.importers import adm, ddbm, i2sb
 from ddbm_cli.models.importers.container import open_checkpoint
@@ -71,7 +72,12 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
     config = build(NETWORKS, card.network, what="network")
     if not isinstance(config, ADMConfig):
         raise ModelError(f"{source}: networks '{config.name}' cannot be imported", hint="see: ddbm weights list")
+    of_codec: dict[str, Tensor] = {}
+    if own_card is card:
+        tensors, of_codec = divided(tensors)
+        _check_codec(card, of_codec, source.name)
     weights, notes = _importer(entry)(tensors, config, shapes, file=source.name)
+    weights |= of_codec
     target = DTYPES[dtype] if dtype else _common(weights)
     _check_range(weights, target, source.name)
     write_model(output, card, weights, dtype=target)
@@ -85,6 +91,15 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
         dtype=short_name(target),
         notes=tuple(notes),
     )
+
+
+def _check_codec(card: ModelCard, weights: Mapping[str, Tensor], file: str) -> None:
+    """Raise unless these are the weights of a card's codec."""
+    wanted = {f"{CODEC_PREFIX}{name}": value.shape for name, value in outline_codec(card).state_dict().items()}
+    found = {name: value.shape for name, value in weights.items() if value.dtype in ddbm.FLOATS}
+    if wanted != found:
+        odd = sorted(name for name in wanted.keys() | weights.keys() if wanted.get(name) != found.get(name))
+        raise ModelError(f"{file}: the codec's weights do not fit its card, first '{odd[0][:80]}'", hint=AGAIN)
 
 
 def card_of(entry: Entry) -> ModelCard:
