@@ -30,11 +30,11 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm train --preset base-64 --show > settings.toml
       ddbm train --resume runs/mine
       ddbm translate sketches/ out/ -m runs/mine
-      ddbm train images/ --kind prior -o runs/prior
+      ddbm train images/ --task prior -o runs/prior
       ddbm train pairs/ --objective pix2pix -o runs/pix2pix
       ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/new
 
-    With --kind prior the model generates images from noise. It takes a folder of images with its sub-folders; of a
+    With --task prior the model generates images from noise. It takes a folder of images with its sub-folders; of a
     folder of pairs it takes B. The path is ve, vp or cosine, or a bridge from noise: ve-bridge, rectified,
     vp-bridge:beta_d=19.9.
     With --classes the folders in A/ and B/ (or of a prior's images) are classes: A/cat/1.png. See --class and

@@ -132,7 +132,7 @@ def builtin_prior(name: str | None) -> str:
     builtin = (entry for entry in read_registry().values() if entry.builtin)
     found = next((entry.name for entry in builtin if entry.facts()["kind"] == "prior"), None)
     if found is None:
-        raise UsageError("no prior is specified", hint="pass one with -m, or train one: ddbm train IMAGES --kind prior")
+        raise UsageError("no prior is specified", hint="pass one with -m, or train one: ddbm train IMAGES --task prior")
     return found
 
 

@@ -179,8 +179,8 @@ class Sampling:
 class TrainRequest:
     """What to train, on which data, and with which settings.
 
-    kind: "prior" trains on targets alone; the network gets no source.
-    task: text for the model card, "sketch -> image".
+    task: what the run makes. "prior" and "autoencoder" train on targets alone; a prior's network gets no source.
+    translates: text for the model card, "sketch -> image".
     network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64".
     sees_source: the network gets the source as an input besides the state.
     """
@@ -215,10 +215,14 @@ class TrainRequest:
             panel=RUN,
         ),
     ] = None
-    kind: Annotated[
-        Literal["bridge", "prior"],
+    task: Annotated[
+        Literal["bridge", "prior", "autoencoder"],
         Field(
-            "A bridge translates sources to targets; a prior generates images from noise.", metavar="KIND", panel=MODEL
+            "What is trained. A bridge translates sources to targets; a prior generates images from noise; an "
+            "autoencoder codes images as latents for bridges and priors.",
+            aliases=("--kind",),
+            metavar="NAME",
+            panel=MODEL,
         ),
     ] = "bridge"
     network: Annotated[
@@ -286,7 +290,9 @@ class TrainRequest:
     name: Annotated[
         str | None, Field("Name of the model.", metavar="TEXT", unset="the name of the run's folder", panel=CARD)
     ] = None
-    task: Annotated[str, Field('Task, such as "sketch -> photo".', metavar="TEXT", panel=CARD)] = "source -> target"
+    translates: Annotated[str, Field('From what to what, such as "sketch -> photo".', metavar="TEXT", panel=CARD)] = (
+        "source -> target"
+    )
     licence: Annotated[str, Field("Licence of the weights.", metavar="TEXT", panel=CARD)] = "not stated"
     data_note: Annotated[str, Field("Description of the training data.", metavar="TEXT", panel=CARD)] = "not stated"
     limits: Annotated[str, Field("Limitations of the model.", metavar="TEXT", panel=CARD)] = "not stated"
@@ -294,7 +300,7 @@ class TrainRequest:
     @property
     def is_prior(self) -> bool:
         """Whether a prior is trained, and not a bridge."""
-        return self.kind == "prior"
+        return self.task == "prior"
 
 
 @settings

@@ -50,7 +50,9 @@ RUNS = {
         "objective": "pix2pix", "learning_rate": 2e-4, "ema": 0.0, "momentum": 0.5, "weight_decay": 0.0,
         "clip_norm": 1e9,
     }),
-    "sketches": Run({"task": "-> sketch", "data_note": "sketches by `ddbm data edges`"}, PRIOR, "A"),
+    "sketches": Run({
+        "task": "prior", "translates": "-> sketch", "data_note": "sketches by `ddbm data edges`",
+    }, PRIOR, "A"),
 }  # fmt: skip
 
 

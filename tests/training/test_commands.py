@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.mark.parametrize("path", ["ve-bridge", "rectified"])
 def test_an_unconditional_bridge_is_trained_and_sampled(root, path):
-    trained = ddbm(root, "train", "pairs/", "--kind", "prior", "--path", path, "-o", "runs/noise", *TINY)
+    trained = ddbm(root, "train", "pairs/", "--task", "prior", "--path", path, "-o", "runs/noise", *TINY)
     assert trained.returncode == 0, trained.stderr
     card = read_card(read_header(root / "runs" / "noise" / "model.safetensors"), file="model")
     assert card.kind == "prior" and card.path["name"] == path and card.defaults["start"]["name"] == "prior"

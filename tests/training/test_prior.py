@@ -48,7 +48,7 @@ def test_defaults_of_priors(root):
     for task in ("prior", "-> cat photo"):
         asked = request({"data": ["x"], "output": "y", "task": task, "times": "uniform"})
         assert (asked.path, asked.times, asked.augment) == ("ve", "uniform", ("flip",))
-    assert asked.task == "-> cat photo"
+    assert (asked.task, asked.translates) == ("prior", "-> cat photo")
     assert request({"data": ["x"], "output": "y", "task": "a -> b"}).path == "vp-bridge"
 
 

@@ -186,7 +186,8 @@ def test_old_names_of_settings_still_load(root):
     recipe = body["recipe"]
     recipe["momentum"], recipe["decay"] = recipe.pop("beta1"), recipe.pop("lr_decay_fraction")
     body["name"], body["prediction"] = "bridge", body["prediction"].replace("c_noise", "clock")
-    del body["kind"], body["images"]
+    body["task"] = body.pop("translates")
+    del body["images"]
     file.write_text(json.dumps(body))
     assert facts_of(request({}, resume=root / "run"))["Resumes"] == "at step 2 of 2"
     (root / "old.toml").write_text("[recipe]\nmomentum = 0.7\ndecay = 0.1\n")

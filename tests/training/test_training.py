@@ -59,7 +59,7 @@ def same(first: dict, second: dict) -> bool:
 
 
 def test_a_run_ends_with_a_model_that_translates(root):
-    events = list(run(tiny_request(root, name="mine", task="grey -> colour", licence="MIT")))
+    events = list(run(tiny_request(root, name="mine", translates="grey -> colour", licence="MIT")))
     assert isinstance(events[0], Planned) and isinstance(events[-1], Trained)
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 13))
     assert [event.step for event in events if isinstance(event, Validated)] == [6, 12]

@@ -89,14 +89,14 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         raise UsageError("the model has no condition to drop", hint="leave out --drop")
     card = ModelCard(
         name=request.name or folder.absolute().name or "model",
-        task=request.task,
+        task=request.translates,
         network=network
         | ({} if sees_source else {"in_channels": network["out_channels"]})
         | ({"classes": len(classes)} if classes else {}),
         path=describe(path),
         prediction=_prediction(request, path, batches),
         preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
-        kind=request.kind,
+        kind="prior" if request.is_prior else "bridge",
         concat_source=sees_source,
         inpainting=is_inpainting(request.source),
         class_names=classes,

@@ -18,7 +18,7 @@ from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.train import Compute, Recipe, Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
-from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_kind
+from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_task
 
 SETTINGS: dict[str, Mapping[str, type]] = {
     "network": NETWORKS,
@@ -47,7 +47,7 @@ FORMERLY: dict[str, Any] = {"fit": "pad"}
 DROP = 0.05
 """InstructPix2Pix's fraction (arXiv:2211.09800)."""
 
-PRIOR_TASK = "-> image"
+PRIOR_TEXT = "-> image"
 
 PRESETS = Path(ddbm_cli.__file__).parent / "presets"
 
@@ -97,11 +97,11 @@ def from_stored(body: Mapping[str, Any], run: Path) -> TrainRequest:
 
 def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     """Fill in the defaults that depend on other settings."""
-    given = body = with_kind(body)
-    if body.get("kind") == "prior":
+    given = body = with_task(body)
+    if body.get("task") == "prior":
         if body.get("source"):
-            raise UsageError("a prior has no sources", hint="leave out --source, or --kind prior")
-        body = {**PRIOR, "task": PRIOR_TASK, **body}
+            raise UsageError("a prior has no sources", hint="leave out --source, or --task prior")
+        body = {**PRIOR, "translates": PRIOR_TEXT, **body}
         if "times" not in given and _path(body).noise_free:
             body["times"] = "uniform"  # without noise there are no noise levels to choose from
     if str(body.get("objective", "")).startswith(Adversarial.name):

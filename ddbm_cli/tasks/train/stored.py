@@ -81,15 +81,17 @@ def current(body: dict[str, Any], file: Path) -> dict[str, Any]:
         if RENAMED.get(name, name) in recipe:
             raise UsageError(f"{file}: '{name}' is set twice", hint=f"keep {RENAMED.get(name, name)} alone")
         recipe[RENAMED.get(name, name)] = value
-    return {**body, "recipe": recipe} if recipe else body
+    return with_task({**body, "recipe": recipe} if recipe else body)
 
 
-def with_kind(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with their kind; before release 0.3 the task stood for it: "prior", or "-> image"."""
-    task = settings.get("task")
-    if "kind" in settings or not isinstance(task, str) or not (task == "prior" or task.startswith("->")):
-        return dict(settings)
-    return {**{name: value for name, value in settings.items() if name != "task" or value != "prior"}, "kind": "prior"}
+def with_task(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with their task; formerly that was the text of `translates`, and stood beside a kind."""
+    body = dict(settings)
+    text, kind = body.get("task"), body.pop("kind", None)
+    if isinstance(text, str) and "->" in text:
+        body = {"translates": body.pop("task"), **body}
+        kind = kind or ("prior" if text.startswith("->") else None)
+    return body | ({"task": kind} if kind else {})
 
 
 def newest(below: Path) -> Path:
