@@ -1,4 +1,4 @@
-"""Gaussian pairs, for which every path has an exact answer.
+"""Gaussian pairs, for which every path has an exact answer; and a mixture, whose estimates are exact.
 
 Target and source are N(mean, std^2) with a covariance, each pixel for itself. Given the source the target is
 N(mu, v), the state at t is N(a x_T + b mu, b^2 v + c^2), the best estimate of the target is linear in the state, and
@@ -49,3 +49,20 @@ class GaussianPairs:
         """Draw sources, float64."""
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
         return self.source_mean + self.source_std * noise
+
+
+@dataclass(frozen=True)
+class MixturePairs:
+    """Each pixel of a target is from one of three Gaussians, whose probabilities depend on the source."""
+
+    path: ProbabilityPath
+    std: float = 0.2
+
+    def denoise(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
+        """The mean of the target for a state and a source."""
+        values = torch.tensor([-0.8, 0.1, 0.8], dtype=torch.float64).view(3, 1, 1, 1, 1)
+        a, b, c = self.path.coefficients(t)
+        spread = b**2 * self.std**2 + c**2
+        left = x - a * source - b * values
+        weights = torch.softmax(-((values - 0.8 * source) ** 2) - left**2 / (2 * spread), 0)
+        return (weights * (values + b * self.std**2 / spread * left)).sum(0)

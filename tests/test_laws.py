@@ -116,8 +116,9 @@ def test_a_prediction_with_a_wrong_skip_is_found():
 def test_every_field_of_a_sampler_changes_the_result(name, field, changed):
     path, results = VPBridge(), []
     source = torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 4, 4)
-    # The second slope is left out only where c / b falls far in one step.
-    times = Uniform(gap=1e-3).times(path, 2) if field == "min_ratio" else Uniform(gap=0.01).times(path, 4)
+    # The second slope is left out only where c / b falls far in one step; `end` is that of a step to 0.
+    grids = {"min_ratio": Uniform(gap=1e-3).times(path, 2), "end": Uniform(gap=0.01, t_min=0.0).times(path, 4)}
+    times = grids.get(field, Uniform(gap=0.01).times(path, 4))
     for sampler in (SAMPLERS[name](), changed):
         bridge = Bridge(path, source, laws.NoiseSource(0, ["x"]))
         events = laws.sample(lambda x, t, s: torch.tanh(x + s), bridge, sampler, STARTS["booted"](), times)

@@ -1,8 +1,11 @@
 """Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
 
 from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
+from ddbm_cli.samplers.booted_heun import BootedHeun
 from ddbm_cli.samplers.corrector import PredictorCorrector
+from ddbm_cli.samplers.dbmsolver import DBMSolver
 from ddbm_cli.samplers.defaults import default_grid, default_start
+from ddbm_cli.samplers.ecsi import ECSI
 from ddbm_cli.samplers.encoding import encode, encoding_evaluations
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
@@ -14,7 +17,18 @@ from ddbm_cli.samplers.starts import Booted, NoisedStart, Pinned, Prior
 from ddbm_cli.samplers.times import Karras, LogSNR, TimeGrid, Timesteps, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
-    sampler.name: sampler for sampler in (HybridHeun, Implicit, Multistep, Euler, EulerMaruyama, PredictorCorrector)
+    sampler.name: sampler
+    for sampler in (
+        HybridHeun,
+        Implicit,
+        Multistep,
+        DBMSolver,
+        ECSI,
+        BootedHeun,
+        Euler,
+        EulerMaruyama,
+        PredictorCorrector,
+    )
 }
 GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Timesteps)}
 STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, NoisedStart)}
@@ -32,11 +46,14 @@ ALIASES = {
 
 __all__ = [
     "ALIASES",
+    "ECSI",
     "GRIDS",
     "SAMPLERS",
     "STARTS",
     "Booted",
+    "BootedHeun",
     "Bridge",
+    "DBMSolver",
     "Euler",
     "EulerMaruyama",
     "Evaluation",

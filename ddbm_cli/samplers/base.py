@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Denoise
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import ProbabilityPath
 
@@ -48,11 +49,15 @@ class Bridge:
 
 @dataclass(frozen=True)
 class Interval:
-    """One step of the grid, from time t to time s < t (0-d float64); `last` if no step follows."""
+    """One step of the grid, from time t to time s < t (0-d float64).
+
+    last: no step follows. second_last: the next step is the last.
+    """
 
     t: Tensor
     s: Tensor
     last: bool
+    second_last: bool = False
 
 
 class Estimate(NamedTuple):
@@ -92,6 +97,18 @@ class Sampler(ABC):
     def stochastic(self) -> bool:
         """Whether the steps draw noise; without it the result depends on the start alone."""
         return False
+
+    def check(self, path: ProbabilityPath) -> None:
+        """Check that the sampler works on a path.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if path.noise_free and self.needs_noise:
+            raise UsageError(
+                f"sampler '{self.name}' needs noise, and path '{path.name}' has none",
+                hint="use --sampler implicit, euler or heun:churn=0",
+            )
 
     def planned(self) -> "Sampler":
         """Return the sampler with the values that a plan sets where the user gives none."""
@@ -143,7 +160,7 @@ def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) ->
         x = first = yield from start.begin(bridge, times[0])
         history: list[Estimate] = []
         for index, (t, s) in enumerate(pairwise(times), start=2):
-            interval = Interval(t, s, last=index == len(times))
+            interval = Interval(t, s, last=index == len(times), second_last=index == len(times) - 1)
             x = yield from sampler.step(bridge, x, interval, history)
             if bridge.mask is not None:
                 x = torch.where(bridge.mask > 0, x, _known(bridge.path, guide, first, times[0], interval))

@@ -56,6 +56,6 @@ class EulerMaruyama(Sampler):
         ode, sde = path.velocity(x, x0, source, t), path.reverse_drift(x, x0, source, t)
         drift = ode + self.noise * (sde - ode) + doob_term(path, x, source, t, self.doob_weight)
         x = x + drift * (s - t)
-        if interval.last:
+        if interval.last or self.noise == 0:
             return x
         return x + bridge.noise(x) * (self.noise * path.diffusion_squared(t) * (t - s)).sqrt()

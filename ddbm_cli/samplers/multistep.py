@@ -8,16 +8,21 @@ and x0 is expanded at the start of the step, with derivatives from the estimates
 of the step in lambda, the moments of e^(lambda - lambda_s) over it are
 
     1 - e^-h,   h - 1 + e^-h,   h^2 / 2 - h + 1 - e^-h                                                           (2)
+
+With `variable=lambda`, x0 is expanded in the lambda of the reference process instead, as DBMSolver does; the moments
+are those of `reference_snr`. On one-dimensional pairs with exact estimates this has the smaller error at 6 to 10
+evaluations. Without a source the two variables are the same.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.samplers import reference_snr
 from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
 
 
@@ -28,41 +33,58 @@ class Multistep(Sampler):
     The last step has order 1, as in the released code: it is the longest in lambda, too long to extrapolate.
 
     order: 2 or 3.
+    variable: what estimates are extrapolated in: "log-snr", log(b / c), or "lambda" of the reference process.
     """
 
     name: ClassVar[str] = "multistep"
     needs_noise: ClassVar[bool] = True
 
     order: Annotated[int, Field(ge=2, le=3)] = 2
+    variable: Annotated[Literal["log-snr", "lambda"], Field()] = "log-snr"
 
     @property
     def convergence_order(self) -> float:
         return 2  # also of order 3, whose first steps have lower orders
 
+    def check(self, path: ProbabilityPath) -> None:
+        super().check(path)
+        if self.variable == "lambda":
+            reference_snr.check_reference(path, "multistep:variable=lambda", "leave out variable=lambda")
+
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, t, s = bridge.path, interval.t, interval.s
         if path.noise_free:
-            raise UsageError(
-                f"sampler 'multistep' needs noise on the path, and '{path.name}' has none",
-                hint="use --sampler implicit or --sampler heun:churn=0",
-            )
+            self.check(path)
         x0 = yield Query(x, t)
         if s == 0:  # the last step ends at the estimate, also on a table, which has noise left at time 0
             return x0
-        level = path.log_snr(t) / 2
+        level = self._level(path, t)
         if history and history[-1].t == level:  # a table's times may share a row: the newer estimate replaces the other
             history.pop()
         history.append(Estimate(level, x0))
         now, then = path.coefficients(t), path.coefficients(s)
-        h = path.log_snr(s) / 2 - level
-        integral = -torch.expm1(-h) * x0
+        moments = self._moments(path, t, s)
+        integral = moments[0] * x0
         slopes = [] if interval.last else _slopes(history[-self.order :])
-        if len(slopes) > 0:
-            integral = integral + (h + torch.expm1(-h)) * slopes[0]
-        if len(slopes) > 1:
-            integral = integral + (h**2 / 2 - h - torch.expm1(-h)) * slopes[1]
+        for moment, slope in zip(moments[1:], slopes, strict=False):
+            integral = integral + moment * slope
         kept = then.c / now.c
         return kept * x + (then.a - kept * now.a) * bridge.source + then.b * integral
+
+    def _level(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        """Return the variable at t."""
+        if self.variable == "lambda":
+            return reference_snr.level(path, reference_snr.root(path, t))
+        return path.log_snr(t) / 2
+
+    def _moments(self, path: ProbabilityPath, t: Tensor, s: Tensor) -> list[Tensor]:
+        """Return the weights of the estimate and of its derivatives, `order` numbers."""
+        h = path.log_snr(s) / 2 - path.log_snr(t) / 2
+        whole = -torch.expm1(-h)
+        if self.variable == "lambda":
+            more = [reference_snr.first_moment, reference_snr.second_moment][: self.order - 1]
+            return [whole, *(moment(path, t, s) for moment in more)]
+        return [whole, h + torch.expm1(-h), h**2 / 2 - h - torch.expm1(-h)][: self.order]
 
 
 def _slopes(estimates: list[Estimate]) -> list[Tensor]:

@@ -38,11 +38,7 @@ class Plan:
         object.__setattr__(self, "path", self.start.path(self.path))
         if not 1 <= self.steps <= MAX_STEPS:
             raise UsageError(f"the number of steps is {self.steps}", hint=f"pass --steps from 1 to {MAX_STEPS}")
-        if self.path.noise_free and self.sampler.needs_noise:
-            raise UsageError(
-                f"sampler '{self.sampler.name}' needs noise, and path '{self.path.name}' has none",
-                hint="use --sampler implicit, euler or heun:churn=0",
-            )
+        self.sampler.check(self.path)
 
     @cached_property
     def times(self) -> Tensor:
