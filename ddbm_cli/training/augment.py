@@ -24,7 +24,14 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def augment(
-    both: Tensor, random: torch.Generator, more: torch.Generator, kinds: Sequence[str], *, paper: float
+    both: Tensor,
+    random: torch.Generator,
+    more: torch.Generator,
+    kinds: Sequence[str],
+    *,
+    paper: float,
+    size: int | None = None,
+    rows: slice = slice(None),
 ) -> Tensor:
     """Return augmented pairs.
 
@@ -34,23 +41,27 @@ def augment(
         more: draws the others.
         kinds: names of augmentations.
         paper: value of what comes in from outside, -1..1.
+        size, rows: `both` are these rows of a batch of `size`, for all of which numbers are drawn; by default all.
     """
-    both = _flip_and_shift(both, random, kinds, paper=paper)
-    draws = torch.rand((8, len(both)), generator=more) * 2 - 1
+    size = len(both) if size is None else size
+    both = _flip_and_shift(both, random, kinds, paper=paper, size=size, rows=rows)
+    draws = (torch.rand((8, size), generator=more) * 2 - 1)[:, rows]
     if {"crop", "scale", "rotate"} & set(kinds):
         both = _placed(both, draws[:5], kinds, paper=paper)
     return _coloured(both, draws[5:]) if "colour" in kinds else both
 
 
-def _flip_and_shift(both: Tensor, random: torch.Generator, kinds: Sequence[str], *, paper: float) -> Tensor:
-    count, (height, width) = len(both), both.shape[-2:]
+def _flip_and_shift(
+    both: Tensor, random: torch.Generator, kinds: Sequence[str], *, paper: float, size: int, rows: slice
+) -> Tensor:
+    height, width = both.shape[-2:]
     reaches = [max(1, side // 16) for side in (height, width)]
-    flips = torch.rand(count, generator=random) < 0.5
+    flips = (torch.rand(size, generator=random) < 0.5)[rows]
     if height == width:
-        shifts = torch.randint(0, 2 * reaches[0] + 1, (count, 2), generator=random).tolist()
+        shifts = torch.randint(0, 2 * reaches[0] + 1, (size, 2), generator=random)[rows].tolist()
     else:
-        columns = [torch.randint(0, 2 * reach + 1, (count,), generator=random) for reach in reaches]
-        shifts = torch.stack(columns, dim=1).tolist()
+        columns = [torch.randint(0, 2 * reach + 1, (size,), generator=random) for reach in reaches]
+        shifts = torch.stack(columns, dim=1)[rows].tolist()
     if "flip" in kinds:
         both = torch.where(flips.view(-1, 1, 1, 1, 1), both.flip(-1), both)
     if "shift" in kinds:

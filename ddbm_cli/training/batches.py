@@ -104,29 +104,26 @@ class Batches:
         Raises:
             DdbmError: most pairs cannot be used.
         """
-        own = range(self._size)[self.rows]
-        drawn = [self._draw(step * self._size + row) for row in own]
-        # Random numbers are drawn for the whole batch, so that they do not depend on the number of processes.
-        other = (-1, torch.zeros_like(drawn[0][1]))
-        drawn = [drawn[row - own.start] if row in own else other for row in range(self._size)]
+        # Random numbers are drawn for the whole batch, so that they do not depend on the number of processes; images
+        # are read and changed for the own rows alone.
+        size, rows = self._size, self.rows
+        drawn = [self._draw(step * size + row) for row in range(size)[rows]]
         random = generator(self._seed, "step", step)
         both = torch.stack([pixels for _, pixels in drawn]).float() / 127.5 - 1
         more = generator(self._seed, "augment", step)
-        both = augment(both, random, more, self._kinds, paper=self._preprocess.paper / 127.5 - 1)
+        paper = self._preprocess.paper / 127.5 - 1
+        both = augment(both, random, more, self._kinds, paper=paper, size=size, rows=rows)
         # Stratified times: one in each of `size` equal parts, which reduces the variance of the loss.
-        u = (torch.rand(1, generator=random) + torch.arange(self._size) / self._size) % 1
-        u = u[torch.randperm(self._size, generator=random)]
+        u = (torch.rand(1, generator=random) + torch.arange(size) / size) % 1
+        u = u[torch.randperm(size, generator=random)][rows]
         target, source = both[:, -1].contiguous(), both[:, 0].contiguous()
         if self._degrade:
-            seeds = (seed_of(repr((self._seed, "degrade", step, place))) for place in range(self._size))
+            seeds = (seed_of(repr((self._seed, "degrade", step, row))) for row in range(size)[rows])
             source = torch.stack([degraded(*each) for each in zip(target, repeat(self._degrade), seeds, strict=False)])
-        eps = torch.randn(target.shape, generator=random)
-        dice = torch.rand(self._size, generator=generator(self._seed, "drop", step))
-        labels = self.labels([index for index, _ in drawn])
-        conditions = dropped(labels, dice, self._drop)
-        label, shown = (None if each is None else each[self.rows] for each in (conditions.label, conditions.use_source))
-        target, source, u, eps = (each[self.rows] for each in (target, source, u, eps))
-        return Batch(target, source, u, eps, Conditions(label, shown))
+        eps = torch.randn((size, *target.shape[1:]), generator=random)[rows]
+        dice = torch.rand(size, generator=generator(self._seed, "drop", step))[rows]
+        conditions = dropped(self.labels([index for index, _ in drawn]), dice, self._drop)
+        return Batch(target, source, u, eps, conditions)
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Yield the batches from `step` on, in order; the next ones are prepared by threads meanwhile."""

@@ -1,13 +1,16 @@
 """Batches where some images cannot be read: the run goes on, and is the same function of its step."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.fields import declared
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.training import Batches, batches
 from tests.tiny import write_pairs
 
@@ -124,3 +127,37 @@ def test_a_set_that_is_not_kept_in_memory_is_decoded_by_several_threads(pairs, m
     next(stream)
     stream.close()
     assert len(names) == 3
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+@pytest.mark.parametrize("degrade", [None, "degrade:inpaint-freeform"])
+def test_the_rows_of_a_process_are_those_of_the_whole_batch(tmp_path, size, degrade):
+    """Several processes together train on the very batch of one, whatever is drawn for it."""
+    pairs = find_pairs([write_pairs(tmp_path, 12)], val_share=0).train
+    pairs = [replace(pair, given_class="ab"[index % 2]) for index, pair in enumerate(pairs)]
+    kinds = declared(TrainRequest)["augment"].choices
+    preprocess = Preprocess(size=size, fit="stretch")
+    options = {"augment": kinds, "classes": ("a", "b"), "drop": 0.2, "degrade": degrade}
+    whole, part = (Batches(pairs, preprocess, size=6, seed=0, **options) for _ in range(2))
+    for step in range(3):
+        expected = whole[step]
+        for rows in (slice(0, 2), slice(2, 4), slice(4, 6)):
+            part.rows = rows
+            found = part[step]
+            for name in ("target", "source", "u", "eps"):
+                assert torch.equal(getattr(found, name), getattr(expected, name)[rows]), name
+            assert torch.equal(found.conditions.label, expected.conditions.label[rows])
+            assert torch.equal(found.conditions.use_source, expected.conditions.use_source[rows])
+    assert not torch.equal(expected.target[:2], expected.target[2:4])
+
+
+def test_a_process_decodes_its_own_rows_only(tmp_path, monkeypatch):
+    pairs = find_pairs([write_pairs(tmp_path, 12)], val_share=0).train
+    some = made(pairs, augment=("flip", "shift"))
+    some.rows = slice(0, 1)
+    sizes = []
+    inner = batches.augment
+    monkeypatch.setattr(
+        batches, "augment", lambda both, *rest, **more: sizes.append(len(both)) or inner(both, *rest, **more)
+    )
+    assert len(some[0].eps) == 1 and sizes == [1]
