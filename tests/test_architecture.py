@@ -39,6 +39,7 @@ RANK = {package: rank for rank, line in enumerate(LAYERS) for package in line}
 ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
+    "textual_image": {"cli"},
     "PIL": {"imaging"},
     "pyarrow": {"imaging"},
     "safetensors": {"models", "training"},

@@ -1,4 +1,4 @@
-"""Bars on a terminal: images and the network evaluations of a batch, steps of a training, bytes of a download.
+"""Bars on a terminal: images and the network evaluations of a batch, bytes of a download; see also `steps`.
 
 Nothing here is imported before there is something to show, so that `--help` starts fast.
 """
@@ -11,13 +11,12 @@ from ddbm_cli.cli import terminal
 from ddbm_cli.foundation.text import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 
-    from ddbm_cli.foundation.events import Pulling, Stepped
+    from ddbm_cli.foundation.events import Pulling
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
-SMOOTHING = 0.98
-"""Weight of earlier steps in the displayed average of the loss."""
 
 
 def human(size: float | None) -> str:
@@ -30,7 +29,7 @@ def human(size: float | None) -> str:
     return f"{size:.0f} {UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.3g} {UNITS[unit]}"
 
 
-def _progress(*columns: "ProgressColumn", transient: bool) -> "Progress":
+def progress_of(*columns: "ProgressColumn", transient: bool) -> "Progress":
     from rich.console import Console
     from rich.progress import Progress
 
@@ -44,7 +43,7 @@ def _progress(*columns: "ProgressColumn", transient: bool) -> "Progress":
     )
 
 
-def _text(template: str) -> "ProgressColumn":
+def text_of(template: str) -> "ProgressColumn":
     from rich.progress import TextColumn
     from rich.table import Column
 
@@ -56,6 +55,11 @@ class Bar:
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
+
+    @property
+    def console(self) -> "Console | None":
+        """What is printed to it appears above the bars; None where there are none."""
+        return self._progress.console if self._progress else None
 
     def say(self, name: str, text: str) -> bool:
         """Write a line above the bars; return False where there are none."""
@@ -94,8 +98,8 @@ class Images(Bar):
         from rich.progress import BarColumn, MofNCompleteColumn
 
         self.close()
-        name, note = _text("  {task.description:<7}"), _text("{task.fields[note]}")
-        self._progress = _progress(name, BarColumn(), MofNCompleteColumn(), note, transient=True)
+        name, note = text_of("  {task.description:<7}"), text_of("{task.fields[note]}")
+        self._progress = progress_of(name, BarColumn(), MofNCompleteColumn(), note, transient=True)
         self._images = self._progress.add_task("Images", total=total, completed=done, note="")
         self._nfe = self._progress.add_task("NFE", total=None, note="", visible=False)
         self._done, self._left = 0, total - done
@@ -140,34 +144,6 @@ class Images(Bar):
         self._progress.update(self._images, note=f"{rate:.1f} img/s  {remaining} left")
 
 
-class Steps(Bar):
-    """One bar: the steps of a training, with its loss and pace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._loss = 0.0
-        self._first: Stepped | None = None
-
-    def start(self, total: int, done: int) -> None:
-        """Show the bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-
-        self.close()
-        columns = _text("  Steps"), BarColumn(), MofNCompleteColumn(), _text("{task.fields[note]}")
-        self._progress = _progress(*columns, TimeRemainingColumn(), transient=True)
-        self._task = self._progress.add_task("steps", total=total, completed=done, note="")
-        self._progress.start()
-
-    def step(self, event: "Stepped") -> None:
-        """Move the bar to a step."""
-        self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * event.loss if self._loss else event.loss
-        self._first = first = self._first or event
-        pace = (event.step - first.step) / max(event.seconds - first.seconds, 1e-9)
-        note = f"loss {self._loss:.3f}  {pace:.1f} steps/s"
-        if self._progress:
-            self._progress.update(self._task, completed=event.step, total=event.total, note=note)
-
-
 class Downloads(Bar):
     """One bar for each file that is downloaded; finished bars stay."""
 
@@ -182,7 +158,7 @@ class Downloads(Bar):
             from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
             columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-            self._progress = _progress(_text("  {task.description}"), *columns, transient=False)
+            self._progress = progress_of(text_of("  {task.description}"), *columns, transient=False)
             self._progress.start()
         if event.file != self._file:
             self._file = event.file

@@ -6,10 +6,13 @@ elsewhere there are plain lines. With `--json`, standard output holds one line f
 
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from ddbm_cli.cli import comparison, terminal
-from ddbm_cli.cli.bars import Downloads, Images, Steps, human
+from ddbm_cli.cli.bars import Downloads, Images, human
+from ddbm_cli.cli.preview import Preview
+from ddbm_cli.cli.steps import Steps
 from ddbm_cli.cli.terminal import emit, error
 from ddbm_cli.foundation.event_lines import TICKS, as_record, event_name
 
@@ -36,6 +39,7 @@ def render(
     progress: bool = True,
     table: Callable[[Any], None] | None = None,
     all_wanted: bool = False,
+    preview: bool = False,
 ) -> int:
     """Show a task's events as they come, and return its exit code.
 
@@ -46,11 +50,14 @@ def render(
         progress: show bars, where standard error is a terminal.
         table: writes the figures of an evaluation to standard output.
         all_wanted: a metric that is not available is a failure, because the user specified it.
+        preview: show the images that are written, and the newest samples of a training; see `cli.preview`.
     """
     # Bars and JSON lines on one terminal would overwrite each other, so no bars are shown with JSON.
     on_terminal = terminal.is_terminal(sys.stderr) and not (json and terminal.is_terminal(sys.stdout))
     renderer = _Renderer(quiet=quiet, json=json, bars=progress and not quiet and on_terminal)
     renderer.table, renderer.all_wanted = table, all_wanted
+    if preview:
+        renderer.show_images()
     return renderer.run(events)
 
 
@@ -72,6 +79,14 @@ class _Renderer:
         self._differing: list[str] = []
         self._failures: dict[tuple[str, str], list[Any]] = {}
         self._code = ALL_DONE
+        self._preview: Preview | None = None
+
+    def show_images(self) -> None:
+        """Show images from now on; say why where the terminal cannot."""
+        preview = Preview()
+        self._preview = None if preview.reason else preview
+        if preview.reason:
+            self._fact("Note", f"--preview shows nothing: {preview.reason}")
 
     def run(self, events: Iterable[Any]) -> int:
         stream = iter(events)
@@ -131,6 +146,11 @@ class _Renderer:
             self._images.advance(images)
         elif text:
             self._line(f"[{self._done}/{self._total}] {text}")
+
+    def _show(self, image: Path, sheet: Any = None) -> None:
+        if self._preview:
+            above = [bar.console for bar in (self._images, self._steps) if bar and bar.console]
+            self._preview.draw(image, *above[:1], sheet=sheet)
 
     # Models
 
@@ -219,8 +239,10 @@ class _Renderer:
 
     def _written(self, event: Any) -> None:
         self._step(f"{event.source} -> {event.output}")
-        if str(event.output) != "-" and not self._is_covered():
-            self._result(event.output)
+        if str(event.output) != "-":
+            self._show(event.output)
+            if not self._is_covered():
+                self._result(event.output)
 
     def _made(self, event: Any) -> None:
         self._step(event.text)
@@ -278,8 +300,13 @@ class _Renderer:
             self._steps.step(event)
 
     def _validated(self, event: Any) -> None:
+        if self._steps:
+            self._steps.validated(event)
         scores = "  ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
         self._line(f"step {event.step}: validation: {scores}{'  (best)' if event.best else ''}")
+
+    def _sampled(self, event: Any) -> None:
+        self._show(event.path, sheet=event)
 
     def _saved(self, event: Any) -> None:
         self._line(f"step {event.step}: saved")

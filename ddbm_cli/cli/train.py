@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, early, signature, terminal, training
+from ddbm_cli.cli import console, early, preview, signature, terminal, training
 from ddbm_cli.options.check import check
 from ddbm_cli.options.groups import PRINTED, Printed
 from ddbm_cli.options.train import PANELS, TrainCommand
@@ -49,6 +49,9 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     check(TrainCommand, given)
     settings = dict(given)
     config, resume, dry_run = (settings.pop(name, None) for name in ("config", "resume", "dry_run"))
+    previewed = settings.pop("preview", False)
+    if previewed:
+        preview.check()
     preset, show = settings.pop("preset", None), settings.pop("show", False)
     if show and not settings.get("data"):
         settings["data"] = (".",)
@@ -66,7 +69,9 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     with training.stop_between_steps() as stop:
         events = task.run(request, stop=stop, dry_run=bool(dry_run))
         if training.is_main():
-            code = console.render(events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress)
+            code = console.render(
+                events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress, preview=bool(previewed)
+            )
         else:
             code = training.quietly(events)
     raise typer.Exit(code)

@@ -1,7 +1,8 @@
 """Events: small records of what happens while a command runs.
 
 A task is a generator of events. Bars, lines and JSON are three ways to show the same events; see `event_lines` for
-their JSON form. `ddbm_cli/manual/events.schema.json` is generated from these classes.
+their JSON form, and `training_events` for those of a training. `ddbm_cli/manual/events.schema.json` is generated from
+these classes.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ddbm_cli.foundation.event_lines import event, key
+from ddbm_cli.foundation.training_events import Sampled as Sampled
+from ddbm_cli.foundation.training_events import Saved as Saved
+from ddbm_cli.foundation.training_events import Stepped as Stepped
+from ddbm_cli.foundation.training_events import Trained as Trained
+from ddbm_cli.foundation.training_events import Validated as Validated
 
 # Models: found, downloaded, converted, checked, removed
 
@@ -242,61 +248,6 @@ class Error:
     message: str = field(metadata=key("error"))
     hint: str
     exit_code: int
-
-
-# Training
-
-
-@event()
-class Stepped:
-    """A step is done; `loss` is its mean over the batch, `rate` the learning rate, `seconds` the run's time so far.
-
-    total: steps of the whole run; with a time budget, how many are expected to fit into it. gradient_norm: before it
-    is clipped. On a GPU some steps pass between two events; `loss` is then the mean over them.
-    """
-
-    step: int
-    total: int
-    loss: float
-    rate: float
-    seconds: float
-    gradient_norm: float = 0.0
-
-
-@event()
-class Validated:
-    """The averaged weights were scored on held-out data after `step` steps. best: the lowest loss so far."""
-
-    step: int
-    scores: dict[str, float]
-    best: bool
-
-
-@event()
-class Saved:
-    """The state of the run is on disk; a resumed run continues after `step`."""
-
-    step: int
-    path: Path
-
-
-@event()
-class Trained:
-    """A session of training ended, or was stopped with its state saved.
-
-    output: the model. reason: all steps are done, the time or the patience is used up, or the user stopped it.
-    next_command: what to run next; resume_command: how to train longer.
-    """
-
-    output: Path
-    run: Path
-    step: int
-    total: int
-    seconds: float = 0.0
-    reason: Literal["steps", "hours", "patience", "stopped"] = "steps"
-    stopped: bool = False
-    next_command: str = ""
-    resume_command: str = ""
 
 
 # Evaluation

@@ -1,13 +1,20 @@
 """Contact sheets: images side by side."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ddbm_cli.imaging.preprocess import to_picture
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.imaging.io import encode_picture, open_picture
+from ddbm_cli.imaging.preprocess import to_picture, to_tensor
 
 Picture = Image.Image
+
+GREY = (200, 200, 200)
+"""Between images, and where a sheet has none."""
 
 
 def contact_sheet(sides: Sequence[Tensor], *, columns: int, gap: int = 2) -> Image.Image:
@@ -21,13 +28,48 @@ def contact_sheet(sides: Sequence[Tensor], *, columns: int, gap: int = 2) -> Ima
     count, _, height, width = sides[0].shape
     group = len(sides) * (width + gap) + gap
     rows = -(-count // columns)
-    sheet = Image.new("RGB", (min(columns, count) * group + gap, rows * (height + gap) + gap), (200, 200, 200))
+    sheet = Image.new("RGB", (min(columns, count) * group + gap, rows * (height + gap) + gap), GREY)
     for index in range(count):
         row, column = divmod(index, columns)
         for place, side in enumerate(sides):
             corner = (gap + column * group + place * (width + gap), gap + row * (height + gap))
             sheet.paste(to_picture(side[index]), corner)
     return sheet
+
+
+def cut_sheet(sheet: Image.Image, *, group: int, width: int, height: int, gap: int = 2) -> list[list[Image.Image]]:
+    """Return the images of a contact sheet again: a list for each group, in order; grey places are left out.
+
+    Args:
+        group: images of a group. width, height: of one image, in pixels. gap: as in `contact_sheet`.
+    """
+    across = max(1, (sheet.width - gap) // (group * (width + gap) + gap))
+    found = []
+    for row in range((sheet.height - gap) // (height + gap)):
+        for column in range(across):
+            left, top = gap + column * (group * (width + gap) + gap), gap + row * (height + gap)
+            places = [left + place * (width + gap) for place in range(group)]
+            images = [sheet.crop((each, top, each + width, top + height)) for each in places]
+            if any(image.getcolors(1) != [(width * height, GREY)] for image in images):
+                found.append(images)
+    return found
+
+
+def part_of_sheet(file: Path, *, group: int, width: int, height: int, across: int, down: int, gap: int = 2) -> bytes:
+    """Return the first groups of a contact sheet in a file as the bytes of a smaller sheet, PNG.
+
+    Args:
+        group, width, height, gap: as in `cut_sheet`. across, down: groups in a row, and rows, at most.
+
+    Raises:
+        ImageError: the file is no image.
+    """
+    groups = cut_sheet(open_picture(file), group=group, width=width, height=height, gap=gap)[: across * down]
+    stacked = [to_tensor(each) for images in groups for each in images]
+    if not stacked:
+        raise ImageError(f"{file}: no sheet of images of {width}x{height} pixels", hint="remove the file")
+    sides = [torch.stack(stacked[place::group]) for place in range(group)]
+    return encode_picture(contact_sheet(sides, columns=min(across, len(groups)), gap=gap), "png")
 
 
 def labelled_sheet(

@@ -252,6 +252,12 @@ class ConditionOptions:
     ] = 1.0
 
 
+Preview = Annotated[
+    bool,
+    Field("Show new images in the terminal: sixels, kitty graphics or half blocks (extra preview).", panel=PRINTED),
+]
+
+
 @settings
 class Records:
     """Whether results are printed as JSON."""

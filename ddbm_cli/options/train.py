@@ -16,6 +16,7 @@ from ddbm_cli.options.groups import (
     Direction,
     Grid,
     ImageSize,
+    Preview,
     Sampler,
     Source,
     TrainFit,
@@ -317,6 +318,7 @@ class TrainCommand(TrainRequest):
         Path | None,
         Field("TOML file of settings. Options on the command line win.", metavar="FILE", unset="none", panel=RUN),
     ] = None
+    preview: Preview = False
     dry_run: Annotated[
         bool, Field("Do some steps, print what the run would need, write nothing, and exit.", panel=RUN)
     ] = False

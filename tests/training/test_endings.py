@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddbm_cli.foundation.errors import DdbmError
-from ddbm_cli.foundation.events import Saved, Stepped, Trained, Validated
+from ddbm_cli.foundation.events import Sampled, Saved, Stepped, Trained, Validated
 from ddbm_cli.models import load_model
 from ddbm_cli.options.train import Recipe
 from ddbm_cli.tasks.train import request, run
@@ -134,7 +134,7 @@ def test_too_little_memory_is_explained(root, monkeypatch):
 def test_a_time_budget_includes_validation_samples_and_checkpoint(root):
     events = list(run(tiny_request(root, hours=1e-9, steps=100_000, val_share=0.3)))
     assert "at most 1e-09 hours" in events[0].facts["Time"] and "learning rate decays to 0" in events[0].facts["Time"]
-    assert [type(event) for event in events[-3:]] == [Validated, Saved, Trained]
+    assert [type(event) for event in events[-4:]] == [Validated, Sampled, Saved, Trained]
     assert events[-1].step == 1 and events[-1].reason == "hours" and not events[-1].stopped
     assert events[-1].next_command == f"ddbm translate INPUT OUTPUT -m {root / 'run' / 'model.safetensors'}"
     assert events[-1].resume_command == f"ddbm train --resume {root / 'run'} --hours 1e-09"

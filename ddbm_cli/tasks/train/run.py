@@ -14,7 +14,7 @@ from torch import Tensor
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.foundation.events import Noticed, Trained
+from ddbm_cli.foundation.events import Noticed, Sampled, Trained
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.degrade import multiple_of
 from ddbm_cli.imaging.preprocess import Preprocess
@@ -39,7 +39,7 @@ from ddbm_cli.tasks.train.validation import Validation
 from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
 from ddbm_cli.training.processes import connected
 
-TrainEvent = Planned | Stepped | Validated | Saved | Noticed | Trained
+TrainEvent = Planned | Stepped | Validated | Sampled | Saved | Noticed | Trained
 
 
 def run(
@@ -135,6 +135,8 @@ def run(
             if isinstance(event, Saved):
                 write_model(folder.model, validation.card(fit), _weights(fit))
             yield event
+            if isinstance(event, Validated):
+                yield validation.sampled(event.step)
             for error in batches.new_failures():
                 yield Noticed(message=f"{error.message}; another pair is used instead", hint=error.hint)
         if fit.losses.skipped:

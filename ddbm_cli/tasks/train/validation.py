@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import Conditions, Denoiser
+from ddbm_cli.foundation.events import Sampled
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.sheet import contact_sheet
@@ -84,6 +85,12 @@ class Validation:
         self._write_sheet(step, results)
         return self.scores
 
+    def sampled(self, step: int) -> Sampled:
+        """Return where the sheet of a step is, and what is in it."""
+        size = self._card.preprocess
+        group = 1 if self._request.is_prior else 3
+        return Sampled(step=step, path=self._sheet(step), group=group, width=size.width, height=size.height)
+
     def card(self, fit: Fit) -> ModelCard:
         """Return the card after the steps done so far."""
         recipe = fit.recipe
@@ -144,6 +151,9 @@ class Validation:
         columns = (
             [results] if self._request.is_prior else [side[shown] for side in (self._source, results, self._target)]
         )
-        sheet = self._samples / f"step_{step:07d}.png"
+        sheet = self._sheet(step)
         sheet.parent.mkdir(parents=True, exist_ok=True)
         save_picture(contact_sheet(columns, columns=12 // len(columns)), sheet)
+
+    def _sheet(self, step: int) -> Path:
+        return self._samples / f"step_{step:07d}.png"
