@@ -30,6 +30,7 @@ def human(size: float | None) -> str:
 
 
 def progress_of(*columns: "ProgressColumn", transient: bool) -> "Progress":
+    """Return bars on standard error; transient ones are removed when they stop."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -44,6 +45,7 @@ def progress_of(*columns: "ProgressColumn", transient: bool) -> "Progress":
 
 
 def text_of(template: str) -> "ProgressColumn":
+    """Return a column of text in one line, with the fields of a task in braces."""
     from rich.progress import TextColumn
     from rich.table import Column
 
