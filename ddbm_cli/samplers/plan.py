@@ -12,10 +12,14 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import describe
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers.base import Bridge, Sampler, Start, count_evaluations, finish, sample
+from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.starts import Pinned
-from ddbm_cli.samplers.times import TimeGrid
+from ddbm_cli.samplers.times import TimeGrid, Uniform
 
 MAX_STEPS = 10_000
+
+AT_THE_SOURCE = Uniform(gap=0.0, t_min=0.0)
+"""The grid of one step from the source to the estimate there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +87,15 @@ class Plan:
                 f"sampler '{self.sampler.name}' cannot take exactly {self.budget} network evaluations; it takes"
                 f" {self.nfe}, in {self.steps} step{'s' if self.steps > 1 else ''}"
             )
+        if self.budget == 1 and self.grid == AT_THE_SOURCE:
+            found.append("with 1 network evaluation, the result is the estimate at the source: a mean of images")
         poor = self.sampler.warning(self.path, self.times)
         return found if poor is None else [*found, poor]
 
     def within(self, nfe: int) -> "Plan":
         """Return this plan with the number of steps whose evaluations are closest to `nfe`; of two, the fewer.
+
+        With one evaluation, which is too few for a drawn start, the result is the estimate at the source.
 
         Raises:
             UsageError: `nfe` is less than one step needs.
@@ -95,6 +103,8 @@ class Plan:
         least = self._steps(1)
         if nfe < least.nfe and self.path.noise_free and self.start.evaluations:
             return replace(self, start=Pinned()).within(nfe)  # without noise a start needs no estimate
+        if nfe == 1 < least.nfe and not self.path.source_free:
+            return replace(self, sampler=Implicit(), grid=AT_THE_SOURCE, start=Pinned(), steps=1, budget=1)
         if nfe < least.nfe:
             raise UsageError(
                 f"{nfe} network evaluations are too few for sampler '{self.sampler.name}'",

@@ -123,6 +123,31 @@ def test_a_budget_is_met_as_closely_as_possible_and_said(path, sampler):
         plan.within(0)
 
 
+@pytest.mark.parametrize("path", [kind() for kind in PATHS.values() if not kind.source_free], ids=spell)
+def test_one_evaluation_is_the_estimate_at_the_source(path):
+    """Also of samplers whose drawn start takes one evaluation more, and whose steps take two."""
+    source, asked = torch.full((1, 3, 2, 2), 0.3), []
+
+    def denoise(x, t, source):
+        asked.append((x, float(t)))
+        return torch.full_like(x, 0.7)
+
+    for kind in SAMPLERS.values():
+        sampler = kind()
+        if path.noise_free and sampler.needs_noise:
+            continue
+        least = plan_of(path, sampler)
+        plan = least.within(1)
+        assert (plan.nfe == 1 and [line for line in plan.warnings() if "1 network evaluation" in line] != []) or (
+            least.nfe == 1
+        )
+        if least.nfe > 1:
+            bridge = laws.Bridge(path, source, laws.no_noise)
+            result = laws.finish(laws.sample(denoise, bridge, plan.sampler, plan.start, plan.times))
+            assert torch.allclose(result, torch.full_like(source, 0.7))
+            assert asked[-1][0] is source and asked[-1][1] == pytest.approx(path.t_last)
+
+
 def test_ten_evaluations_of_the_hybrid_are_eleven():
     plan = dataclasses.replace(plan_of(VPBridge(), HybridHeun()), grid=Karras()).within(10)
     assert plan.nfe == 11 and plan.steps == 4

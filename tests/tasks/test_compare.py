@@ -126,7 +126,7 @@ def test_the_same_again_is_the_same_page(folder):
 
 def test_the_grid_has_a_column_for_each(folder):
     """Source, two methods and truth, enlarged to be seen; a method that failed leaves its column white."""
-    compare(folder, "dbim", "heun:1", outputs=(folder / "cmp.png",), targets=folder / "truth")
+    compare(folder, "dbim", "heun:class=cat", outputs=(folder / "cmp.png",), targets=folder / "truth")
     sheet = Image.open(folder / "cmp.png")
     side, gap = 128, 4
     assert sheet.width == 4 * (side + gap) + gap
@@ -162,12 +162,12 @@ def test_it_resumes_where_it_was_stopped(folder):
 
 
 def test_a_method_that_fails_leaves_its_column_empty(folder):
-    events = compare(folder, "dbim", "heun:1", outputs=(folder / "cmp.json", folder / "cmp.html"))
+    events = compare(folder, "dbim", "heun:class=cat", outputs=(folder / "cmp.json", folder / "cmp.html"))
     (failed,) = kinds(events, Failed)
-    assert failed.message.startswith("heun: ") and "too few for sampler 'heun'" in failed.message
+    assert failed.message.startswith("heun class cat: ") and "has no classes" in failed.message
     first, broken = told(folder)["methods"]
     assert first["nfe"] == 5 and broken["error"] and events[-1].failed == 1
-    assert "too few for sampler" in (folder / "cmp.html").read_text()
+    assert "has no classes" in (folder / "cmp.html").read_text()
 
 
 def test_an_image_that_fails_leaves_its_cell_empty(folder):

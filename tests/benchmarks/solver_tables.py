@@ -1,0 +1,110 @@
+"""The tables, the plot and the choices that `tests.benchmarks.solvers` makes from its cells."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddbm_cli.foundation.files import write_text
+
+BUDGETS = (1, 2, 4, 6, 10, 20, 50, 119)
+FEW = BUDGETS[:6]
+
+Cell = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: label, sampler and grid as on the command line (None: the default for the path), and its budgets."""
+
+    label: str
+    sampler: str | None
+    grid: str | None = None
+    budgets: tuple[int, ...] = FEW
+
+
+SAMPLERS = {
+    "hybrid": Entry("hybrid Heun, churn 0.33", "heun:churn=0.33", None, BUDGETS),
+    "ode": Entry("Heun's ODE", "heun:churn=0"),
+    "card": Entry("DBIM eta 1, grid of the card", None, None, BUDGETS),
+    "card-eta-0": Entry("DBIM eta 0, grid of the card", "dbim:eta=0", "timesteps"),
+    "dbim": Entry("DBIM eta 0", "dbim", None, BUDGETS),
+    "dbim-eta-1": Entry("DBIM eta 1", "dbim:eta=1", "uniform"),
+    "dbim-2": Entry("DBIM-2", "dbim-2", None, BUDGETS),
+    "dbim-3": Entry("DBIM-3", "dbim-3"),
+    "lambda": Entry("multistep in lambda", "multistep:variable=lambda"),
+    "lambda-uniform": Entry("multistep in lambda, uniform grid", "multistep:variable=lambda", "uniform"),
+    "lambda-card": Entry("multistep in lambda, grid of the card", "multistep:variable=lambda", "timesteps"),
+    "dbmsolver": Entry("DBMSolver, Karras rho 3", "dbmsolver", "karras:rho=3", BUDGETS),
+    "dbmsolver-7": Entry("DBMSolver, Karras rho 7", "dbmsolver", "karras:rho=7"),
+    "dbmsolver-uniform": Entry("DBMSolver, uniform grid", "dbmsolver:middle=time", "uniform"),
+    "ecsi": Entry("ECSI, eta 1", "ecsi:eta=1"),
+    "ecsi-0.3": Entry("ECSI, eta 0.3", "ecsi:eta=0.3"),
+    "booted-heun": Entry("booted Heun", "booted-heun"),
+}  # fmt: skip
+
+MEASURES = (
+    ("distance", "Distance to the solution of 500 evaluations with the same noise", 3),
+    ("error", "Mean squared error to the truth", 4),
+    ("swd", "Sliced Wasserstein distance of the set of results to the set of truths", 3),
+    ("diversity", "Difference of two draws of a source", 3),
+)
+
+
+def read_cells(out: Path) -> dict[str, dict[int, Cell]]:
+    """Return the cells that are measured: row -> budget -> cell."""
+    found: dict[str, dict[int, Cell]] = {}
+    for name, entry in SAMPLERS.items():
+        for nfe in entry.budgets:
+            file = out / "cells" / f"{name}-{nfe}.json"
+            if file.exists():
+                found.setdefault(name, {})[nfe] = json.loads(file.read_text())
+    return found
+
+
+def tables(cells: dict[str, dict[int, Cell]]) -> Iterator[str]:
+    """Yield the lines of all tables, as Markdown; the smallest value of a column is bold."""
+    for measure, title, digits in MEASURES:
+        rows = {name: row for name, row in cells.items() if any(measure in cell for cell in row.values())}
+        yield from (f"## {title}", "")
+        yield f"| sampler | {' | '.join(map(str, BUDGETS))} |"
+        yield f"|---|{'--:|' * len(BUDGETS)}"
+        best = {nfe: min((row[nfe][measure][0] for row in rows.values() if measure in row.get(nfe, {})), default=None)
+                for nfe in BUDGETS}  # fmt: skip
+        for name, row in rows.items():
+            shown = []
+            for nfe in BUDGETS:
+                value = row.get(nfe, {}).get(measure)
+                if value is None:
+                    shown.append("")
+                    continue
+                half = (value[2] - value[1]) / 2
+                text = f"{value[0]:.{digits}f}"
+                bold = value[0] == best[nfe] and measure != "diversity"
+                shown.append(f"{'**' if bold else ''}{text}{'**' if bold else ''} ±{half:.{digits}f}")
+            yield f"| {SAMPLERS[name].label} | {' | '.join(shown)} |"
+        yield ""
+
+
+def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, str]]:
+    """Return for each budget the sampler and grid whose set of results is closest to the set of truths.
+
+    Of those whose sliced Wasserstein distance is within 2 % of the smallest, the one with the smallest error.
+    """
+    made = {}
+    for nfe in BUDGETS[1:]:
+        column = {name: row[nfe] for name, row in cells.items() if nfe in row and row[nfe]["nfe"] <= nfe}
+        if column:
+            least = min(cell["swd"][0] for cell in column.values())
+            near = {name: cell for name, cell in column.items() if cell["swd"][0] <= 1.02 * least}
+            cell = min(near.values(), key=lambda each: each["error"][0])
+            made[str(nfe)] = {"sampler": cell["sampler"], "grid": cell["grid"]}
+    return made
+
+
+def write_tables(out: Path, path: str) -> None:
+    """Write what OUT's cells give: tables, plot and choices."""
+    cells = read_cells(out)
+    write_text(out / "solvers.md", "\n".join(tables(cells)))
+    write_text(out / "auto.json", json.dumps({path: choices(cells)}, indent=1) + "\n")
