@@ -1,49 +1,137 @@
-"""Training from the weights of another model, whose network may lack classes or the source's channels."""
+"""Training from the weights of another model, whose network may differ in some layers.
 
+Weights are found by their names. A layer of the same shape is copied. A layer of another shape is adapted: the channels
+that both have are copied, and further input channels are initialised to zero, as in InstructPix2Pix (arXiv:2211.09800),
+so that the network begins with the same output. Classes are found by their names in the card. All else is new.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.models.checkpoint import open_tensors
+from ddbm_cli.models.assemble import CODEC_PREFIX
+from ddbm_cli.models.load import open_model
 
 FIRST = "input_blocks.0.0.weight"
-"""Weights of the layer that takes state and source. New channels are initialised to zero, as in InstructPix2Pix
-(arXiv:2211.09800), so that the network begins with the same output."""
+"""Weights of ADM's layer that takes state and source."""
 
 CLASSES = "label_emb.weight"
 
+BY_PATCH = ("input_blocks.0.0.", "out.2.")
+"""Layers of ADM whose channels are pixels of a patch: between two sizes of patches they mean different things."""
 
-def start_from(network: nn.Module, file: Path) -> list[str]:
-    """Load the weights of a model file into a network; return notes on the weights that are not from the file.
+PARTS = {".qkv.": 3, ".emb_layers.1.": 2}
+"""Layers of ADM whose output channels are several parts, each adapted on its own (queries, keys, values; scale, shift)."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a network got from a model.
+
+    same: how many tensors were copied. adapted: name -> how, for those of another shape. new: names of those that the
+    model has not. unused: names of the model that the network has not. notes: in words, for the header of a run.
+    """
+
+    same: int = 0
+    adapted: dict[str, str] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def start_from(network: nn.Module, file: Path, classes: Sequence[str] = ()) -> Started:
+    """Load the weights of a model into a network, as far as they fit.
+
+    Args:
+        network: what is trained, with fresh weights.
+        file: a model file, or a folder in diffusers' layout.
+        classes: the names of the network's classes, if it has any.
 
     Raises:
         ModelError: the file cannot be read.
-        UsageError: it holds a different network.
+        UsageError: no weights fit.
     """
-    own, notes = network.state_dict(), []
-    weights: dict[str, Tensor] = {}
-    with open_tensors(file) as tensors:
-        names = set(tensors.keys())
+    own, weights = network.state_dict(), dict[str, Tensor]()
+    same, adapted, new = 0, dict[str, str](), list[str]()
+    with open_model(file) as (card, tensors):
+        names = {name for name in tensors.keys() if not name.startswith(CODEC_PREFIX)}  # noqa: SIM118 - not a dict
+        patches = (getattr(getattr(network, "config", None), "patch", 1), card.network.get("patch", 1))
         for name, fresh in own.items():
-            given = tensors.get_tensor(name).to(fresh.dtype) if name in names else None
-            if given is not None and given.shape == fresh.shape:
+            given = tensors.get_tensor(name).to(fresh) if name in names else None
+            by_patch = name.startswith(BY_PATCH) and patches[0] != patches[1]
+            if given is not None and name == CLASSES and card.class_names:
+                weights[name], adapted[name] = _classes(given, fresh, card.class_names, classes)
+            elif given is not None and given.shape == fresh.shape and not by_patch:
                 weights[name] = given
-            elif name == CLASSES:
-                notes.append("the weights of classes are new")
-            elif name == FIRST and given is not None and _has_fewer_channels(given, fresh):
-                weights[name] = torch.cat([given, torch.zeros_like(fresh[:, given.shape[1] :])], dim=1)
-                notes.append("the weights of the source's channels are new")
+                same += fresh.ndim > 1
+            elif given is not None and not by_patch and _is_adaptable(name, given, fresh):
+                weights[name] = _adapted(name, given, fresh)
+                adapted[name] = f"{_shape(given)} -> {_shape(fresh)}"
             else:
-                shape = "none" if given is None else tuple(given.shape)
-                raise UsageError(
-                    f"{file.name}: a different network ('{name}' is {shape}, expected {tuple(fresh.shape)})",
-                    hint="leave out --network, --size and --blind: they come from the model",
-                )
+                new.append(name)
+    if not same:
+        raise UsageError(
+            f"{file.name}: no weights of this model fit the network",
+            hint="leave out --network: the network of the model is used",
+        )
     network.load_state_dict(own | weights)
-    return notes
+    return Started(same, adapted, tuple(new), tuple(sorted(names - own.keys())), _notes(own, weights, adapted))
 
 
-def _has_fewer_channels(given: Tensor, fresh: Tensor) -> bool:
-    return given.shape[1] < fresh.shape[1] and (given.shape[0], *given.shape[2:]) == (fresh.shape[0], *fresh.shape[2:])
+def _notes(own: dict[str, Tensor], weights: dict[str, Tensor], adapted: dict[str, str]) -> tuple[str, ...]:
+    notes = []
+    if FIRST in adapted and not bool(weights[FIRST][:, -1].any()):
+        notes.append("the weights of the source's channels are new")
+    if CLASSES in own and CLASSES not in weights:
+        notes.append("the weights of classes are new")
+    if CLASSES in adapted:
+        notes.append(f"of the classes {adapted[CLASSES]}")
+    return tuple(notes)
+
+
+def _classes(given: Tensor, fresh: Tensor, before: Sequence[str], now: Sequence[str]) -> tuple[Tensor, str]:
+    """Return the embeddings of classes, those of known names copied, and what was done in words."""
+    made, known = fresh.clone(), [name for name in now if name in before]
+    if given.shape[1] != fresh.shape[1]:
+        return made, "all are new"
+    for name in known:
+        made[now.index(name)] = given[list(before).index(name)]
+    return made, f"{len(known)} of {len(now)} are those of the model"
+
+
+def _is_adaptable(name: str, given: Tensor, fresh: Tensor) -> bool:
+    """Return whether channels of two layers of different shapes mean the same."""
+    if name == CLASSES or given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
+        return False
+    # The inputs of these layers are two lists of channels in a row, whose lengths the shapes do not give.
+    joined = name.startswith("output_blocks.") and (".in_layers." in name or ".skip_connection." in name)
+    inputs = 0 if ".in_layers.0." in name else 1
+    return not (joined and given.ndim > inputs and given.shape[inputs] != fresh.shape[inputs])
+
+
+def _adapted(name: str, given: Tensor, fresh: Tensor) -> Tensor:
+    """Return a layer with the channels that both have, and zeros for further inputs of these."""
+    count = next((count for part, count in PARTS.items() if part in name), 1)
+    parts = zip(given.chunk(count), fresh.chunk(count), strict=True)
+    return torch.cat([_overlaid(old, new) for old, new in parts])
+
+
+def _overlaid(given: Tensor, fresh: Tensor) -> Tensor:
+    made = fresh.clone()
+    rows = min(len(given), len(fresh))
+    if fresh.ndim == 1:
+        made[:rows] = given[:rows]
+        return made
+    columns = min(given.shape[1], fresh.shape[1])
+    made[:rows] = 0
+    made[:rows, :columns] = given[:rows, :columns]
+    return made
+
+
+def _shape(tensor: Any) -> str:
+    return "x".join(map(str, tensor.shape))

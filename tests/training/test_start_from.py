@@ -1,5 +1,6 @@
 """Runs that begin with the weights of another model."""
 
+import dataclasses
 import json
 from itertools import islice
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.events import Noticed
 from ddbm_cli.models import assemble, load_model
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.tasks.train import request, run
@@ -46,7 +48,10 @@ def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
     file = write_tiny(root / "prior.safetensors", network=prior.network, kind="prior", concat_source=False)
     bridge, before = (assemble(card).network.eval() for card in (tiny_card(), prior))
     before.load_state_dict(tiny_weights(prior))
-    assert start_from(bridge, file) == ["the weights of the source's channels are new"]
+    started = start_from(bridge, file)
+    assert started.notes == ("the weights of the source's channels are new",)
+    assert started.adapted == {"input_blocks.0.0.weight": "16x12x3x3 -> 16x24x3x3"}
+    assert started.new == started.unused == ()
     x, source, time = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16), torch.tensor([100.0])
     assert torch.allclose(bridge(torch.cat([x, source], 1), time), before(x, time), atol=1e-4)
 
@@ -54,12 +59,67 @@ def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
 def test_classes_are_learnt_from_scratch(model):
     network = assemble(tiny_card(network=NETWORK | {"classes": 4})).network
     fresh = network.label_emb.weight.clone()
-    assert start_from(network, model) == ["the weights of classes are new"]
+    started = start_from(network, model)
+    assert started.notes == ("the weights of classes are new",) and started.new == ("label_emb.weight",)
     assert torch.equal(network.label_emb.weight, fresh)
 
 
+def test_known_classes_keep_their_embeddings(root):
+    base = NETWORK | {"classes": 3}
+    file = write_tiny(root / "classes.safetensors", network=base, class_names=("cat", "dog", "hat"))
+    network = assemble(tiny_card(network=NETWORK | {"classes": 2})).network
+    fresh = network.label_emb.weight.clone()
+    started = start_from(network, file, ("bag", "dog"))
+    before = tiny_weights(tiny_card(network=base))["label_emb.weight"]
+    assert started.notes == ("of the classes 1 of 2 are those of the model",)
+    assert torch.equal(network.label_emb.weight[0], fresh[0])
+    assert torch.equal(network.label_emb.weight[1], before[1])
+
+
+def test_classes_that_are_no_longer_used_are_named(root):
+    file = write_tiny(root / "classes.safetensors", network=NETWORK | {"classes": 3})
+    assert start_from(assemble(tiny_card()).network, file).unused == ("label_emb.weight",)
+
+
+def test_layers_of_another_width_are_adapted_and_named(root, model):
+    """The last level is wider: the channels that both have are copied, further inputs are zero."""
+    network = assemble(tiny_card(network=NETWORK | {"multipliers": [1, 3]})).network
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    started, old = start_from(network, model), tiny_weights(tiny_card())
+    now = network.state_dict()
+    same = "input_blocks.1.0.in_layers.2.weight"
+    assert torch.equal(now[same], old[same]) and same not in started.adapted
+    wide = "input_blocks.3.0.out_layers.3.weight"
+    assert started.adapted[wide] == "32x32x3x3 -> 48x48x3x3"
+    assert torch.equal(now[wide][:32, :32], old[wide]) and not now[wide][:32, 32:].any()
+    qkv = "input_blocks.3.1.qkv.weight"
+    assert torch.equal(now[qkv][48:80, :32], old[qkv][32:64])  # keys stay keys
+    assert torch.equal(now[qkv][80:96], fresh[qkv][80:96])
+    joined = "output_blocks.0.0.in_layers.2.weight"
+    assert joined in started.new and torch.equal(now[joined], fresh[joined])
+
+
+def test_another_patch_keeps_the_inner_layers(model):
+    network = assemble(tiny_card(network=NETWORK | {"patch": 1, "in_channels": 6})).network
+    started = start_from(network, model)
+    assert set(started.new) == {"input_blocks.0.0.weight", "input_blocks.0.0.bias", "out.2.weight", "out.2.bias"}
+    assert not started.adapted and started.same > 10
+
+
+def test_what_differs_is_a_notice(root, model):
+    asked = begin(root, model)
+    asked = dataclasses.replace(
+        asked, network="adm:channels=16,multipliers=1-3,blocks=1,attention=2,head_channels=16,patch=2"
+    )
+    found = [event for event in run(asked) if isinstance(event, Noticed)]
+    assert "layers were adapted" in found[0].message and any(
+        "32x32x3x3 -> 48x48x3x3" in name for name in found[0].names
+    )
+    assert "are new" in found[1].message
+
+
 def test_another_network_is_refused(root, model):
-    with pytest.raises(UsageError, match="a different network"):
+    with pytest.raises(UsageError, match="no weights of this model fit"):
         start_from(assemble(tiny_card(network=NETWORK | {"channels": 32})).network, model)
     with pytest.raises(ModelError, match="no such model file"):
         begin(root, root / "nothing.safetensors")

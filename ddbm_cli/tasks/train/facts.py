@@ -1,15 +1,16 @@
 """What a run reports: the header before it, and its end."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import torch
 
 from ddbm_cli.denoisers import Denoiser
-from ddbm_cli.foundation.events import Trained
+from ddbm_cli.foundation.events import Noticed, Trained
 from ddbm_cli.models import ModelCard
+from ddbm_cli.models.start_from import Started
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.data import Data
 from ddbm_cli.tasks.train.folder import RunFolder
@@ -37,6 +38,18 @@ def trained(request: TrainRequest, folder: RunFolder, fit: Fit) -> Trained:
         next_command=resume if reason == "stopped" else use,
         resume_command=resume + longer.get(reason, ""),
     )
+
+
+def differences(started: Started, request: TrainRequest) -> Iterator[Noticed]:
+    """Yield which layers are not those of the model that a run begins with."""
+    adapted = [f"{name} {how}" for name, how in started.adapted.items()]
+    for what, names in (
+        ("layers were adapted to this network", adapted),
+        ("layers are not in it and are new", started.new),
+        ("of its layers are not used", started.unused),
+    ):
+        if names:
+            yield Noticed(message=f"--from {request.start_from}: {len(names)} {what}", names=list(names))
 
 
 def facts_of(

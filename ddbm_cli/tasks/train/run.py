@@ -23,14 +23,14 @@ from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.seen import joined, remember
-from ddbm_cli.models.start_from import start_from
+from ddbm_cli.models.start_from import Started, start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.data import files_of, load_data
 from ddbm_cli.tasks.train.estimate import estimate
-from ddbm_cli.tasks.train.facts import facts_of, trained
+from ddbm_cli.tasks.train.facts import differences, facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
 from ddbm_cli.tasks.train.report import write_report
@@ -77,9 +77,9 @@ def run(
         held.enter_context(explained(request, folder))
         torch.manual_seed(request.recipe.seed)
         denoiser = assemble(card).to(device)
-        notes: list[str] = []
+        started = Started()
         if request.start_from is not None and not folder.state.exists():
-            notes = start_from(denoiser.network, locate(request.start_from))
+            started = start_from(denoiser.network, locate(request.start_from), data.classes)
         held.callback(processes.end)
         if not dry_run and processes.is_main:
             folder = held.enter_context(claimed(request, images))
@@ -104,13 +104,14 @@ def run(
             folder=folder,
             fit=fit,
             budget=budget,
-            notes=notes,
+            notes=started.notes,
             changes=differs,
             elsewhere=elsewhere,
         )
         if dry_run:
             facts |= estimate(fit, folder)
             yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
+            yield from differences(started, request)
             return
         fit.notes["seen"] = joined(_seen(fit, folder), splits)
         card = dataclasses.replace(card, seen=fit.notes["seen"])
@@ -127,6 +128,7 @@ def run(
             fit.validate, fit.validation_size = validation, validation.size
         write_config(folder, request, images)
         yield planned
+        yield from differences(started, request)
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
                 write_model(folder.best, validation.card(fit), _weights(fit))
