@@ -26,7 +26,7 @@ BY_PATCH = ("input_blocks.0.0.", "out.2.")
 """Layers of ADM whose channels are pixels of a patch: between two sizes of patches they mean different things."""
 
 PARTS = {".qkv.": 3, ".emb_layers.1.": 2}
-"""Layers of ADM whose output channels are several parts, each adapted on its own (queries, keys, values; scale, shift)."""
+"""Layers of ADM whose output channels are several parts (queries, keys, values; scale, shift), each adapted alone."""
 
 
 @dataclass(frozen=True)
