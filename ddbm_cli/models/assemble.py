@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.codecs import CODECS, AutoencoderConfig, Codec, CodecConfig
+from ddbm_cli.codecs import CODECS, AutoencoderCodecConfig, Codec, CodecConfig
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
@@ -139,7 +139,7 @@ def _contradiction(card: ModelCard, path: ProbabilityPath) -> str:
 
 def _codec_fault(config: CodecConfig) -> str:
     """Return what is wrong with the size of a codec, "" for nothing."""
-    if isinstance(config, AutoencoderConfig) and len(config.multipliers) * config.blocks > MOST_BLOCKS:
+    if isinstance(config, AutoencoderCodecConfig) and len(config.multipliers) * config.blocks > MOST_BLOCKS:
         return f"codec.blocks is {config.blocks} on {len(config.multipliers)} levels; at most {MOST_BLOCKS} in all"
     return ""
 

@@ -30,6 +30,8 @@ class ADMConfig:
     """
 
     name: ClassVar[str] = "adm"
+    at_once: ClassVar[bool] = False
+    """Whether the network uses the source alone, so that one evaluation gives the result."""
 
     in_channels: Width = 6
     out_channels: Width = 3

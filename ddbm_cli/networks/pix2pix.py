@@ -28,6 +28,7 @@ class Pix2PixConfig:
     """
 
     name: ClassVar[str] = "pix2pix"
+    at_once: ClassVar[bool] = True
 
     in_channels: Annotated[int, Field(ge=2, multiple_of=2)] = 6
     out_channels: Annotated[int, Field(ge=1)] = 3

@@ -299,6 +299,11 @@ class TrainRequest:
     limits: Annotated[str, Field("Limitations of the model.", metavar="TEXT", panel=CARD)] = "not stated"
 
     @property
+    def needs_pairs(self) -> bool:
+        """Whether each target has a source of its own."""
+        return self.task not in ("prior", "autoencoder")
+
+    @property
     def is_prior(self) -> bool:
         """Whether a prior is trained, and not a bridge."""
         return self.task == "prior"

@@ -4,7 +4,7 @@ import diffusers
 import pytest
 import torch
 
-from ddbm_cli.codecs import CODECS, AutoencoderConfig, DiffusersConfig, PixelsConfig
+from ddbm_cli.codecs import CODECS, AutoencoderCodecConfig, DiffusersConfig, PixelsConfig
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.models import load_model, write_model
@@ -95,7 +95,7 @@ def test_pixels_are_their_own_latents():
 
 
 def test_calibrated_latents_have_the_spread_of_images():
-    codec = AutoencoderConfig(latent_channels=4, channels=8, multipliers=(1, 2), blocks=1).create()
+    codec = AutoencoderCodecConfig(latent_channels=4, channels=8, multipliers=(1, 2), blocks=1).create()
     with torch.no_grad():
         raw = codec.raw(images(8))
     before = codec.decode(codec.encode(images()))
@@ -108,7 +108,7 @@ def test_calibrated_latents_have_the_spread_of_images():
 
 def test_a_far_pixel_changes_nothing():
     """No normalisation: what is farther away than the receptive field has no effect, so tiles are exact."""
-    codec = AutoencoderConfig(latent_channels=4, channels=8, multipliers=(1, 2), blocks=1).create()
+    codec = AutoencoderCodecConfig(latent_channels=4, channels=8, multipliers=(1, 2), blocks=1).create()
     for parameter in codec.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)

@@ -78,9 +78,10 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
     path = build(PATHS, request.path, what="path")
     if request.is_prior:
         _check_prior(path)
-    network = describe(build(NETWORKS, request.network, what="network"))
+    config = build(NETWORKS, request.network, what="network")
+    network = describe(config)
     sees_source = request.sees_source and not request.is_prior
-    at_once = network["name"] == "pix2pix"
+    at_once = config.at_once
     if not sees_source and not request.is_prior and (path.source_free or at_once):
         raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
     if classes and "classes" not in network:

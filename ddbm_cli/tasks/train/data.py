@@ -39,9 +39,9 @@ class Data:
     def facts(self) -> dict[str, str]:
         """Return the header's line about it; "" for none."""
         request, pairs = self.request, self.pairs
-        what = "images" if request.is_prior else "pairs"
+        what = "pairs" if request.needs_pairs else "images"
         kinds = f" of {len(self.classes)} classes" if self.classes else ""
-        unpaired = f", {len(pairs.unpaired)} unpaired" if not request.is_prior and not request.source else ""
+        unpaired = f", {len(pairs.unpaired)} unpaired" if request.needs_pairs and not request.source else ""
         unusable = f", {len(self.failures)} unusable" if self.failures else ""
         size = Preprocess(size=request.size)
         shape = "are not square" if size.width == size.height else f"do not have the proportions of {size.words}"
@@ -85,7 +85,7 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
     pairs = find_pairs(
         request.data,
         val_share=request.val_share,
-        targets_only=request.is_prior or request.source is not None,
+        targets_only=not request.needs_pairs or request.source is not None,
         exclude=exclude,
         swap=request.direction == "BtoA",
     )

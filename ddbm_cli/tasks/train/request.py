@@ -41,6 +41,17 @@ PIX2PIX = {
 }
 """Defaults of pix2pix where they differ from those of `TrainRequest`: the paper's settings."""
 
+AUTOENCODER = {
+    "network": "autoencoder",
+    "objective": "reconstruction",
+    "path": "rectified",
+    "prediction": "x0",
+    "times": "uniform",
+    "translates": "image -> image",
+    "augment": ["flip"],
+}
+"""Defaults of an autoencoder where they differ from those of `TrainRequest`."""
+
 FORMERLY: dict[str, Any] = {"fit": "pad"}
 """Settings of runs that are older than these settings, where they differ from the defaults."""
 
@@ -104,6 +115,10 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = {**PRIOR, "translates": PRIOR_TEXT, **body}
         if "times" not in given and _path(body).noise_free:
             body["times"] = "uniform"  # without noise there are no noise levels to choose from
+    if body.get("task") == "autoencoder":
+        if body.get("source"):
+            raise UsageError("an autoencoder has no sources", hint="leave out --source, or --task autoencoder")
+        body = {**AUTOENCODER, **body}
     if str(body.get("objective", "")).startswith(Adversarial.name):
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
