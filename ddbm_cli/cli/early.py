@@ -66,7 +66,8 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     from ddbm_cli.foundation.fields import declared
     from ddbm_cli.options.check import check, from_options
     from ddbm_cli.options.names import suggest
-    from ddbm_cli.options.train import Recipe, TrainRequest
+    from ddbm_cli.options.recipe import Recipe
+    from ddbm_cli.options.train import TrainRequest
 
     body: dict[str, Any] = {}
     if resume is not None and resume != Path("latest"):

@@ -22,12 +22,13 @@ from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.devices import is_finite
 from ddbm_cli.foundation.events import Saved, Stepped, Validated
 from ddbm_cli.objectives import Loss, TimeDistribution
-from ddbm_cli.options.train import Compute
-from ddbm_cli.options.train import Recipe as Recipe
+from ddbm_cli.options.recipe import Compute
+from ddbm_cli.options.recipe import Recipe as Recipe
 from ddbm_cli.training.batches import Batches
 from ddbm_cli.training.budget import Budget
 from ddbm_cli.training.losses import Diverged, Losses
 from ddbm_cli.training.optimization import Optimization
+from ddbm_cli.training.pace import Pace
 from ddbm_cli.training.processes import Processes
 from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state, save_state
 
@@ -52,7 +53,6 @@ class Fit:
         validate: given the averaged denoiser and the step, returns scores with a "loss"; lower is better. It may raise
             `Interrupted`.
         from_noise: train on sources that are noise (see `objectives.source`), not on those of the batches.
-        validation_size: images that a validation passes through the network, to estimate its time.
         compute: how a step is computed.
         processes: those that train together; batches are divided among them.
 
@@ -71,7 +71,6 @@ class Fit:
         state: Path,
         validate: Callable[[Denoiser, int], dict[str, float]] | None = None,
         from_noise: bool = False,
-        validation_size: int = 0,
         compute: Compute | None = None,
         processes: Processes | None = None,
     ) -> None:
@@ -96,7 +95,6 @@ class Fit:
         self.best = math.inf
         self.validated = 0
         self.notes: dict[str, Any] = {}
-        self.validation_size = validation_size
         self.spent = False
         """Whether the time budget ended the run."""
         self.processes = processes or Processes()
@@ -107,7 +105,7 @@ class Fit:
         self.since_best = 0
         """Validations since the one with the lowest loss."""
         self._share_left = 1.0
-        self._step_seconds = self._validation_seconds = self._save_seconds = 0.0
+        self.pace = Pace(recipe.batch_size)
         # Changes blocks of the denoiser in place, so the average is copied before.
         self.optimization = Optimization(
             denoiser,
@@ -183,12 +181,12 @@ class Fit:
             self.average.update_parameters(self.denoiser)
             self.step += 1
             self.seconds = time.monotonic() - began
-            self._pace(time.monotonic() - started)
+            self.pace.stepped(time.monotonic() - started)
             if read is not None:
                 loss, norm = read
                 yield Stepped(
                     step=self.step,
-                    total=self._total(budget),
+                    total=self.pace.total(self.step, self.recipe.steps, budget),
                     loss=loss,
                     rate=rate,
                     seconds=self.seconds,
@@ -207,7 +205,7 @@ class Fit:
         """Update what is left of the time, by the main process's clock."""
         if self.step % self._read_every and not is_first:
             return
-        reserve = self._reserve()
+        reserve = self.pace.reserve
         left = self.processes.from_main(lambda: (budget.training_left(reserve), budget.share_left(reserve)))
         self.spent, self._share_left = left[0] <= 0 and not is_first, left[1]
 
@@ -244,7 +242,7 @@ class Fit:
         if not math.isfinite(scores["loss"]):
             raise Diverged(self.step, "the validation loss contains NaN or infinity")
         self.validated = self.step
-        self._validation_seconds = time.monotonic() - started
+        self.pace.validation = time.monotonic() - started
         best = scores["loss"] < self.best
         self.best = min(self.best, scores["loss"])
         self.since_best = 0 if best else self.since_best + 1
@@ -276,27 +274,12 @@ class Fit:
             }
         if self.processes.is_main:
             save_state(self.state, *state)
-        self._save_seconds = time.monotonic() - started
+        self.pace.save = time.monotonic() - started
 
     def parts(self) -> tuple[Modules, Optimizers]:
         """Return the modules and optimizers that a resumed run needs."""
         modules = {"network": self.denoiser, "average": self.average, **self.loss.modules}
         return modules, {"optimizer": self.optimizer, **self.loss.optimizers}
-
-    def _pace(self, seconds: float) -> None:
-        self._step_seconds = 0.9 * self._step_seconds + 0.1 * seconds if self._step_seconds else seconds
-
-    def _reserve(self) -> float:
-        """Return the seconds that the last step, validation and checkpoint are expected to take."""
-        # A step passes each image forward and backward, which costs about three evaluations.
-        guess = self._step_seconds * self.validation_size / (3 * self.recipe.batch_size)
-        return (self._validation_seconds or guess) + 2 * self._save_seconds + 2 * self._step_seconds
-
-    def _total(self, budget: Budget | None) -> int:
-        if budget is None or not self._step_seconds:
-            return self.recipe.steps
-        more = max(0, int(budget.training_left(self._reserve()) / self._step_seconds))
-        return min(self.recipe.steps, self.step + more)
 
     @torch.no_grad()
     def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:

@@ -16,7 +16,7 @@ from ddbm_cli.foundation.devices import DTYPES
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.hashing import seed_of
 from ddbm_cli.objectives import Loss, TimeDistribution, noise_source
-from ddbm_cli.options.train import Compute, Recipe
+from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.processes import Processes
 

@@ -12,7 +12,7 @@ import torch
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.events import Sampled, Saved, Stepped, Trained, Validated
 from ddbm_cli.models import load_model
-from ddbm_cli.options.train import Recipe
+from ddbm_cli.options.recipe import Recipe
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Budget, loop
 from tests.tiny import write_pairs

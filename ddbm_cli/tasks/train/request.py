@@ -16,7 +16,8 @@ from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
-from ddbm_cli.options.train import Compute, Recipe, Sampling, TrainRequest
+from ddbm_cli.options.recipe import Compute, Recipe
+from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_task
 

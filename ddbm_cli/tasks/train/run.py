@@ -125,7 +125,7 @@ def run(
         results = Results(folder.results, step=fit.step)
         validation = Validation(request, card, data.held_out, results=results, samples=folder.samples, stop=stop)
         if len(data.held_out):
-            fit.validate, fit.validation_size = validation, validation.size
+            fit.validate, fit.pace.validation_size = validation, validation.size
         write_config(folder, request, images)
         yield planned
         yield from differences(started, request)
