@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.coding import Codec
 from ddbm_cli.options.groups import (
     DATA,
     MODEL,
@@ -143,6 +144,7 @@ class TrainRequest:
         ),
     ] = 0.0
     start_from: StartFrom = None
+    codec: Codec = None
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     compute: Compute = dataclasses.field(default_factory=Compute)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)

@@ -26,6 +26,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.training.augment import augment
 from ddbm_cli.training.cache import DecodedCache
+from ddbm_cli.training.encoding import Encoder
 
 CACHE_BYTES = 2**31
 """Decoded pairs to keep in memory by default."""
@@ -40,6 +41,7 @@ THREADS = max(2, min(8, os.cpu_count() or 2))
 class Batch:
     """One step's data: target and source (B, 3, H, W) in -1..1, u (B,) in 0..1 for the times, eps like the target.
 
+    Of models of latents, target and source are latents (B, C, h, w).
     Where images have no source, it is the target, which a source-free path does not use. conditions: the inputs of the
     network besides the images.
     """
@@ -64,6 +66,7 @@ class Batches:
         drop: see `denoisers.conditions.dropped`.
         degrade: the degradation that makes sources of targets, see `imaging.degrade`; None where pairs have sources.
         memory, disk: bytes of decoded pairs to keep for the next epochs, see `training.cache`.
+        encoder: makes latents of images, which the batches then hold; None for batches of images.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Batches:
         degrade: str | None = None,
         memory: int | None = None,
         disk: int = 0,
+        encoder: Encoder | None = None,
     ) -> None:
         self._pairs = pairs
         self._preprocess = preprocess
@@ -88,6 +92,7 @@ class Batches:
         self._labels = torch.tensor([classes.index(pair.class_name) for pair in pairs]) if classes else None
         self._drop = drop
         self._degrade = degrade
+        self._encoder = encoder
         self.rows = slice(0, size)
         """The part of each batch that is returned, for one of several processes."""
         self.failures: dict[int, ImageError] = {}
@@ -120,6 +125,10 @@ class Batches:
         if self._degrade:
             seeds = (seed_of(repr((self._seed, "degrade", step, row))) for row in range(size)[rows])
             source = torch.stack([degraded(*each) for each in zip(target, repeat(self._degrade), seeds, strict=False)])
+        if self._encoder:
+            same = source is target or torch.equal(source, target)
+            target = self._encoder(target)
+            source = target if same else self._encoder(source)
         eps = torch.randn((size, *target.shape[1:]), generator=random)[rows]
         dice = torch.rand(size, generator=generator(self._seed, "drop", step))[rows]
         conditions = dropped(self.labels([index for index, _ in drawn]), dice, self._drop)
@@ -154,6 +163,13 @@ class Batches:
         if self._degrade:
             return both[-1], degraded(both[-1], self._degrade, seed_of(repr(("degrade", index))))
         return both[-1], both[0]
+
+    def states(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return target and source of one pair as a batch holds them: `pair`, or its latents (C, h, w)."""
+        target, source = self.pair(index)
+        if self._encoder is None:
+            return target, source
+        return self._encoder(target[None])[0], self._encoder(source[None])[0]
 
     def check(self, *, decode: bool) -> None:
         """Look for pairs that cannot be used, by threads, and keep them in `failures`.

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 
+from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
@@ -63,13 +64,22 @@ def classes_of(pairs: PairSplit) -> tuple[str, ...]:
     return tuple(names)
 
 
-def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *, folder: Path) -> ModelCard:
+def card_of(
+    request: TrainRequest,
+    batches: Batches,
+    classes: tuple[str, ...],
+    *,
+    folder: Path,
+    codec: Codec | None = None,
+    codec_setting: dict[str, Any] | None = None,
+) -> ModelCard:
     """Return the card of a model to be trained.
 
     Args:
         request: what to train.
         batches: the training data, which sigmas are measured on.
         classes: names of the classes, none for a model without.
+        codec, codec_setting: what makes states of images, and as the card states it; None for pixels.
         folder: the run's folder, which the model is named after where no name is given.
 
     Raises:
@@ -80,6 +90,8 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         _check_prior(path)
     config = build(NETWORKS, request.network, what="network")
     network = describe(config)
+    if codec is not None and codec.factor > 1:
+        network |= {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
     sees_source = request.sees_source and not request.is_prior
     at_once = config.at_once
     if not sees_source and not request.is_prior and (path.source_free or at_once):
@@ -98,6 +110,8 @@ def card_of(request: TrainRequest, batches: Batches, classes: tuple[str, ...], *
         prediction=_prediction(request, path, batches),
         preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
         kind="prior" if request.is_prior else "bridge",
+        codec=codec_setting or {"name": "pixels"},
+        clip=codec is None or codec.factor == 1,  # latents have no bounds
         concat_source=sees_source,
         inpainting=is_inpainting(request.source),
         class_names=classes,
@@ -179,7 +193,7 @@ def _prediction(request: TrainRequest, path: ProbabilityPath, batches: Batches) 
 
 def _measure(batches: Batches) -> dict[str, float]:
     """Return root mean squares of target and source, and the mean of their product."""
-    chosen = [batches.pair(index) for index in spread(len(batches), MEASURED_PAIRS)]
+    chosen = [batches.states(index) for index in spread(len(batches), MEASURED_PAIRS)]
     target, source = (torch.stack(side) for side in zip(*chosen, strict=True))
     target, source = target.double(), source.double()
     sigma_data, sigma_source = (max(float(side.square().mean().sqrt()), MIN_SIGMA) for side in (target, source))

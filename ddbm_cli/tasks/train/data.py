@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.codecs import Codec, PixelsConfig
+from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.prepare import fit_of
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.stored import ImageFile, Stored, length_of
+from ddbm_cli.models.codecs import load_codec
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.card import classes_of
 from ddbm_cli.training import Batches
+from ddbm_cli.training.encoding import Encoder
 
 DECODED_BYTES = 2**28
 """Size of all files up to which every image is decoded before the first step; of more only the headers are read."""
@@ -27,6 +31,7 @@ class Data:
     """What a run is trained and validated on.
 
     request: with the fit that was chosen. failures: pairs that cannot be used.
+    codec, codec_setting: what makes states of images, with its weights, and as the card states it.
     """
 
     request: TrainRequest
@@ -34,6 +39,8 @@ class Data:
     batches: Batches
     held_out: Batches
     classes: tuple[str, ...]
+    codec: Codec
+    codec_setting: dict[str, Any]
     failures: list[ImageError]
 
     def facts(self) -> dict[str, str]:
@@ -53,6 +60,7 @@ class Data:
             "Sources": f"made from the targets by {request.source}" if request.source else "",
             "Images": f"{size.words} pixels, fit {request.fit}: {FITS[request.fit or 'pad'].format(shape)}",
             "Cache": "" if self.batches.cache.is_whole else self.batches.cache.words,
+            "Codec": self.codec_setting["name"] if self.codec.factor > 1 else "",
             "Left out": "; ".join(left_out),
             "Unusable": "; ".join(named([error.message for error in self.failures])),
         }
@@ -95,6 +103,15 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
     preprocess = Preprocess(size=request.size, fit=request.fit)
     decode = request.check or is_ordered(pairs) or _bytes([*pairs.train, *pairs.val]) <= DECODED_BYTES
     classes = classes_of(pairs) if request.classes else ()
+    setting, codec = load_codec(request.codec) if request.codec else ({"name": "pixels"}, PixelsConfig().create())
+    memory, disk = (int(size * 2**30) for size in (request.cache_memory, request.cache_disk))
+    encoder = None
+    if codec.factor > 1:
+        _check_codec(preprocess, codec)
+        memory, disk = memory // 2, disk // 2  # the other halves are for latents
+        count = 2 * 2 * len(pairs.train)  # of both sides of each pair, flipped and not
+        size = (preprocess.height, preprocess.width)
+        encoder = Encoder(codec, size, count=count, memory=memory, disk=disk)
     batches = Batches(
         pairs.train,
         preprocess,
@@ -104,8 +121,9 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         classes=classes,
         drop=request.drop,
         degrade=request.source,
-        memory=int(request.cache_memory * 2**30),
-        disk=int(request.cache_disk * 2**30),
+        memory=memory,
+        disk=disk,
+        encoder=encoder,
     )
 
     def validated_on(pairs: Sequence[Pair]) -> Batches:
@@ -121,7 +139,14 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         good = [pair for index, pair in enumerate(pairs.val) if index not in held_out.failures]
         pairs = dataclasses.replace(pairs, val=good)
         held_out = validated_on(good)
-    return Data(request, pairs, batches, held_out, classes, failures)
+    return Data(request, pairs, batches, held_out, classes, codec, setting, failures)
+
+
+def _check_codec(preprocess: Preprocess, codec: Codec) -> None:
+    if preprocess.width % codec.factor or preprocess.height % codec.factor:
+        raise UsageError(
+            f"--size {preprocess.words} does not fit this autoencoder", hint=f"choose a multiple of {codec.factor}"
+        )
 
 
 def files_of(pairs: Sequence[Pair]) -> list[ImageFile]:

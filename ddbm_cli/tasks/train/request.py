@@ -127,6 +127,8 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = {"drop": DROP} | body
     if body.get("start_from") and begins:
         body = _settings_of(locate(str(body["start_from"]))) | body
+    if body.get("codec"):
+        body = _with_codec(body)
     if not body.get("data"):
         raise UsageError("nothing to train on", hint="pass a folder of pairs: ddbm train DATA")
     if body.get("prediction") is None:
@@ -134,6 +136,15 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         # Without noise the signal-to-noise ratio is infinite at all times, and would be a constant time embedding.
         body = {**body, "prediction": f"preconditioned:c_noise={'log-time' if path.noise_free else 'log-snr'}"}
     return body
+
+
+def _with_codec(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a request whose codec is found from any folder."""
+    for name in ("objective", "network"):
+        if str(body.get(name, "")).startswith((Adversarial.name, "autoencoder", "reconstruction")):
+            raise UsageError(f"{name} '{body[name]}' is for pixels, not for latents", hint="leave out --codec")
+    file = Path(str(body["codec"]))
+    return {**body, "codec": str(file.absolute())} if file.exists() else body
 
 
 def _path(body: Mapping[str, Any]) -> ProbabilityPath:
@@ -214,6 +225,7 @@ def _settings_of(file: Path) -> dict[str, Any]:
         "prediction": spell(build(PREDICTIONS, card.prediction, what="prediction")),
         "size": card.preprocess.size,
         "fit": card.preprocess.fit,
+        **({"codec": str(file)} if card.codec["name"] != "pixels" else {}),
     }
 
 

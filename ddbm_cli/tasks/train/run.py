@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
@@ -19,9 +20,10 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.degrade import multiple_of
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import assemble, locate, write_model
-from ddbm_cli.models.assemble import outline
+from ddbm_cli.models.assemble import outline, size_multiple, weights_of
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
+from ddbm_cli.models.codecs import digest_of_codec
 from ddbm_cli.models.seen import joined, remember
 from ddbm_cli.models.start_from import Started, start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
@@ -69,9 +71,10 @@ def run(
     images = images_of(pairs, splits)
     folder, elsewhere = place(request, images)
     differs = changes(folder, request, images) if request.resume else []
-    card = card_of(request, batches, data.classes, folder=folder.path)
+    codec = data.codec.to(device)
+    card = card_of(request, batches, data.classes, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
     with torch.device("meta"):
-        _check_size(request, cast(int, assemble(card).network.size_multiple))
+        _check_size(request, size_multiple(assemble(card), codec))
     check_memory(outline(card), device)
     with ExitStack() as held:
         held.enter_context(explained(request, folder))
@@ -94,6 +97,7 @@ def run(
             compute=request.compute,
             processes=processes,
         )
+        _same_codec(fit, codec, request)
         budget = _budget(request, fit, began)
         facts = facts_of(
             request,
@@ -123,7 +127,9 @@ def run(
             yield trained(request, folder, fit)
             return
         results = Results(folder.results, step=fit.step)
-        validation = Validation(request, card, data.held_out, results=results, samples=folder.samples, stop=stop)
+        validation = Validation(
+            request, card, data.held_out, codec=codec, results=results, samples=folder.samples, stop=stop
+        )
         if len(data.held_out):
             fit.validate, fit.pace.validation_size = validation, validation.size
         write_config(folder, request, images)
@@ -131,11 +137,11 @@ def run(
         yield from differences(started, request)
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
-                write_model(folder.best, validation.card(fit), _weights(fit))
+                write_model(folder.best, validation.card(fit), _weights(fit, codec))
             if isinstance(event, Validated):
                 write_report(folder, request, facts, results.rows)
             if isinstance(event, Saved):
-                write_model(folder.model, validation.card(fit), _weights(fit))
+                write_model(folder.model, validation.card(fit), _weights(fit, codec))
             yield event
             if isinstance(event, Validated):
                 yield validation.sampled(event.step)
@@ -159,10 +165,21 @@ def _check_size(request: TrainRequest, multiple: int) -> None:
             raise UsageError(f"--size {shown} does not fit {what}", hint=f"choose a multiple of {factor}")
 
 
-def _weights(fit: Fit) -> dict[str, Tensor]:
-    """Return the averaged weights in half precision, where that can hold them."""
-    halves = {name: tensor.half() for name, tensor in fit.averaged.network.state_dict().items()}
-    return halves if all(map(is_finite, halves.values())) else dict(fit.averaged.network.state_dict())
+def _weights(fit: Fit, codec: Codec) -> dict[str, Tensor]:
+    """Return the averaged weights, and those of the codec, in half precision, where that can hold them."""
+    weights = weights_of(fit.averaged, codec)
+    halves = {name: tensor.half() for name, tensor in weights.items()}
+    return halves if all(map(is_finite, halves.values())) else weights
+
+
+def _same_codec(fit: Fit, codec: Codec, request: TrainRequest) -> None:
+    """Raise if the run was begun with another autoencoder, whose latents mean something else."""
+    digest = digest_of_codec(codec)
+    if request.codec and fit.notes.setdefault("codec", digest) != digest:
+        raise UsageError(
+            f"--codec {request.codec}: not the autoencoder that the run was begun with",
+            hint="restore the file, or begin another run",
+        )
 
 
 def _budget(request: TrainRequest, fit: Fit, began: float) -> Budget | None:

@@ -23,21 +23,23 @@ LEAST_DISTINCT = TIMES // 4
 class _Constant(nn.Module):
     """A network of one pixel whose output does not depend on its input."""
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: float, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.value = nn.Parameter(torch.tensor(value))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.value.expand(len(x), 3, *x.shape[2:])
+        return self.value.expand(len(x), self.channels, *x.shape[2:])
 
 
 def can_sample(card: ModelCard) -> bool:
     """Return whether the default sampling of a card stays finite for any output of the network."""
     path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
+    channels = int(card.network.get("out_channels", 3))
     for value in (0.0, 1.0):
-        denoiser = Denoiser(_Constant(value), path, prediction, sees_source=card.concat_source)
+        denoiser = Denoiser(_Constant(value, channels), path, prediction, sees_source=card.concat_source)
         plan = TranslationModel(card, denoiser).plan()
-        source = torch.full((1, 3, 1, 1), 0.5)
+        source = torch.full((1, channels, 1, 1), 0.5)
         bridge = Bridge(path, source, NoiseSource(0, ["pixel"]))
         if not finish(sample(denoiser, bridge, plan.sampler, plan.start, plan.times)).isfinite().all():
             return False

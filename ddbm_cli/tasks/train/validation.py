@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.events import Sampled
 from ddbm_cli.foundation.settings import build
@@ -30,7 +31,7 @@ class Validation:
     """Validates the averaged weights on held-out images: the loss at fixed times and noise, and sampled images.
 
     Args:
-        request, card: what is trained.
+        request, card: what is trained. codec: makes states of images.
         held_out: held-out pairs; up to `VALIDATION_PAIRS` of them are used.
         results: the table to add rows to.
         samples: the folder for sample sheets.
@@ -43,12 +44,14 @@ class Validation:
         card: ModelCard,
         held_out: Batches,
         *,
+        codec: Codec,
         results: Results,
         samples: Path,
         stop: Callable[[], bool],
     ) -> None:
         self._request = request
         self._card = card
+        self._codec = codec
         self._results = results
         self._samples = samples
         self._stop = stop
@@ -116,10 +119,11 @@ class Validation:
         distribution = build(TIME_DISTRIBUTIONS, self._request.times, what="time distribution")
         times = distribution.times(path, (torch.arange(count) + 0.5) / count)
         names = [f"validation {index}" for index in range(count)]
-        eps, source = NoiseSource(0, names)(self._target), self._source
+        target, source = (self._codec.encode(each.to(device)).cpu() for each in (self._target, self._source))
+        eps = NoiseSource(0, names)(target)
         if self._request.is_prior:
-            source = noise_source(path, self._target, NoiseSource(0, [f"{name} source" for name in names])(source))
-        columns = [tensor.to(device) for tensor in (self._target, source, times, eps)]
+            source = noise_source(path, target, NoiseSource(0, [f"{name} source" for name in names])(source))
+        columns = [tensor.to(device) for tensor in (target, source, times, eps)]
         losses = []
         for first in range(0, count, AT_ONCE):
             self._check()
@@ -130,7 +134,7 @@ class Validation:
         return float(torch.cat(losses).mean())
 
     def _translate(self, denoiser: Denoiser) -> Tensor:
-        model = TranslationModel(self._card, denoiser)
+        model = TranslationModel(self._card, denoiser, self._codec)
         plan = model.plan()
         results = []
         sources = self._source[:SHEET_SAMPLES] if self._request.is_prior else self._source
