@@ -1,8 +1,10 @@
 """Decoded pairs at the model's size, kept for the next epochs: in memory, then in a temporary file, within limits.
 
-The file has no name where the system allows that, so that it disappears with the process, however that ends. It is
-read by place, not mapped, so that its pages do not count as memory of the process. Pairs beyond both limits, and all
-that a full disk does not take, are decoded again in every epoch: nothing depends on the cache but the speed.
+What is kept in memory lies in one block, which is reserved once: single tensors of this size, among those that a batch
+needs for a moment, would take more than twice their own bytes. The file has no name where the system allows that, so
+that it disappears with the process, however that ends. It is read by place, not mapped, so that its pages do not count
+as memory of the process. Pairs beyond both limits, and all that a full disk does not take, are decoded again in every
+epoch: nothing depends on the cache but the speed.
 """
 
 import os
@@ -12,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -41,7 +43,8 @@ class DecodedCache:
         self._folder = folder
         beyond = len(shapes) - self._in_memory
         self._on_disk = min(beyond, min(disk, self._free() if beyond and disk else 0) // self._slot)
-        self._kept: dict[int, Tensor] = {}
+        self._block: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+        self._kept: dict[int, int] = {}
         self._places: dict[int, int] = {}
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -71,7 +74,7 @@ class DecodedCache:
             ImageError: as `decode`.
         """
         if index in self._kept:
-            return self._kept[index]
+            return self._in_block(index, self._kept[index])
         place = self._places.get(index)
         found = None if place is None else self._read(index, place)
         if found is None:
@@ -84,7 +87,11 @@ class DecodedCache:
             if index in self._kept or index in self._places:
                 return
             if len(self._kept) < self._in_memory:
-                self._kept[index] = pixels
+                if self._block is None:  # its pages are used when they are written
+                    self._block = np.empty((self._in_memory, self._slot), dtype=np.uint8)
+                place = len(self._kept)
+                self._in_block(index, place).copy_(pixels)
+                self._kept[index] = place
                 return
             place = len(self._places)
             if place >= self._on_disk:
@@ -95,6 +102,12 @@ class DecodedCache:
                 self._on_disk = place  # the disk is full
                 return
             self._places[index] = place
+
+    def _in_block(self, index: int, place: int) -> Tensor:
+        """Return the part of the block for a pair, which shares its memory."""
+        assert self._block is not None
+        shape = self._shapes[index]
+        return torch.from_numpy(self._block[place, : int(np.prod(shape))].reshape(shape))
 
     def _write(self, offset: int, pixels: Tensor) -> None:
         if self._file is None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,3 +144,12 @@ def test_the_second_epoch_decodes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "prepared", lambda *given: pytest.fail("decoded again"))
     for step in range(3, 9):
         some[step]
+
+
+def test_what_is_kept_in_memory_takes_its_own_bytes_only(tmp_path):
+    """Small tensors among the large ones of a batch would take several times their bytes of the process's memory."""
+    kept = made(tmp_path, memory=10)
+    epochs(kept, times=1)
+    block = kept._block
+    assert block.nbytes == 10 * SLOT
+    assert all(np.shares_memory(block, kept.get(index, pixels).numpy()) for index in range(10))
