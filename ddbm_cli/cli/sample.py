@@ -5,13 +5,13 @@ from typing import Any
 
 import typer
 
-from ddbm_cli.cli import console, early, signature
+from ddbm_cli.cli import console, early, preview, signature
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
-from ddbm_cli.options.sample import SampleRequest
+from ddbm_cli.options.sample import SampleCommand, SampleRequest
 
 
-@signature.takes(SampleRequest, Printed, panels=PANELS)
+@signature.takes(SampleCommand, Printed, panels=PANELS)
 def sample(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     """Sample images from noise with a prior, or many draws of each source with a bridge.
 
@@ -25,12 +25,15 @@ def sample(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm sample sketch.png -n 2 --interpolate 6 -o between/
     """
     shown, shard = Printed(**printed), signature.shard()
-    request = from_options(SampleRequest, {**given, "shard": shard}, command="sample")
+    previewed = bool(given.get("preview"))
+    if previewed:
+        preview.check()
+    options = {name: value for name, value in given.items() if name != "preview"}
+    request = from_options(SampleRequest, {**options, "shard": shard}, command="sample")
     early.sample(request)
 
     from ddbm_cli.tasks.sample import run
 
-    code = console.render(
-        run(request), quiet=shown.quiet or shard[0] > 0, json=shown.json, progress=not shown.no_progress
-    )
+    quiet = shown.quiet or shard[0] > 0
+    code = console.render(run(request), quiet=quiet, json=shown.json, progress=not shown.no_progress, preview=previewed)
     raise typer.Exit(code)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from ddbm_cli.cli import console, early, signature, terminal
+from ddbm_cli.cli import console, early, preview, signature, terminal
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
@@ -51,6 +51,8 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
         raise UsageError("standard output is closed", hint="pass a file for the image")
     if piped and not asked.dry_run and terminal.is_terminal(sys.stdout):
         raise UsageError("an image would go to the terminal", hint="add > picture.png, or pass a file for it")
+    if asked.preview:
+        preview.check()
     shard = signature.shard()
     common = {field.name: getattr(asked, field.name) for field in dataclasses.fields(TranslateRequest)}
     strengths = common.pop("strength")
@@ -66,7 +68,8 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
         events = sweep(request, strengths)
     else:
         events = run(request, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)
-    code = console.render(events, quiet=shown.quiet or shard[0] > 0, json=shown.json, progress=not shown.no_progress)
+    quiet = shown.quiet or shard[0] > 0
+    code = console.render(events, quiet=quiet, json=shown.json, progress=not shown.no_progress, preview=asked.preview)
     raise typer.Exit(code)
 
 

@@ -10,6 +10,13 @@ PAPER = 12
 """Difference from the paper's grey level, in each channel, up to which a place of a result counts as background."""
 
 
+def on_paper(image: Image.Image, paper: int = 255) -> Image.Image:
+    """Return an image (RGB or RGBA) as RGB, on a grey level of 0..255."""
+    flat = Image.new("RGB", image.size, (paper,) * 3)
+    flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
+    return flat
+
+
 def silhouette(alpha: Image.Image) -> Image.Image:
     """Return an input's alpha channel (L) with what its lines enclose made opaque.
 

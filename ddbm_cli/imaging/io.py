@@ -1,4 +1,4 @@
-"""Opening and saving images: any file of a folder is read safely, and outputs are written completely or not at all.
+"""Opening images: any file of a folder is read safely.
 
 Nothing is believed before it is checked: a file must be a regular one (a pipe would block), its size and the size that
 its header declares have limits, and the bytes of decoded images are counted (`imaging.memory`).
@@ -6,24 +6,29 @@ its header declares have limits, and the bytes of decoded images are counted (`i
 
 import contextlib
 import io
-import json
 import math
 import os
 import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ddbm_cli.foundation.documents import parse_json
-from ddbm_cli.foundation.errors import ImageError, UsageError
-from ddbm_cli.foundation.files import write_bytes, write_new
+from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.colours import to_srgb
 from ddbm_cli.imaging.memory import DECODED
+from ddbm_cli.imaging.writing import COMMENT_PREFIX
+from ddbm_cli.imaging.writing import FORMATS as FORMATS
+from ddbm_cli.imaging.writing import LOSSY as LOSSY
+from ddbm_cli.imaging.writing import encode_picture as encode_picture
+from ddbm_cli.imaging.writing import format_of as format_of
+from ddbm_cli.imaging.writing import save_picture as save_picture
+from ddbm_cli.imaging.writing import write_atomically as write_atomically
 
 with contextlib.suppress(ImportError):  # HEIC, where its plug-in is installed
     from pillow_heif import register_heif_opener
@@ -31,14 +36,6 @@ with contextlib.suppress(ImportError):  # HEIC, where its plug-in is installed
     register_heif_opener()
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files it warns; what matters is an error here
-
-FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF"}
-"""What can be written: the name users give, and Pillow's."""
-
-LOSSY = frozenset({"jpg", "webp", "avif"})
-"""The formats that have a quality."""
-
-_FORMAT_OF_EXTENSION = {"jpeg": "jpg", "jfif": "jpg", "jpe": "jpg", "tif": "tiff"}
 
 # Formats with a magic number of their own. Pillow reads more, some of which take any text for an image, or start
 # other programs.
@@ -89,8 +86,6 @@ _TURNS = {
 
 _QUARTERS = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 """Turns that exchange width and height."""
-
-_COMMENT_PREFIX = b"ASCII\0\0\0"
 
 
 class _TooLarge(Exception):
@@ -202,115 +197,22 @@ def image_size(path: Path) -> tuple[int, int]:
         raise ImageError(f"{path}: damaged image ({reason})", hint="save or download it again") from None
 
 
-def encode_picture(
-    image: Image.Image, format: str, *, quality: int = 95, text: Mapping[str, str] | None = None
-) -> bytes:
-    """Return an image as the bytes of a file.
-
-    Args:
-        image: RGB, or RGBA, whose transparency jpg leaves out.
-        format: one of FORMATS.
-        quality: 1..100, for the formats that have one.
-        text: facts to keep in the file: PNG text chunks, or JSON in the EXIF comment of the others.
-
-    Raises:
-        ImageError: the format cannot hold the image, such as one of too many pixels.
-    """
-    options: dict[str, object] = {}
-    if text and format == "png":
-        information = PngImagePlugin.PngInfo()
-        for key, value in text.items():
-            information.add_itxt(key, value)
-        options["pnginfo"] = information
-    elif text:
-        exif = Image.Exif()
-        comment = json.dumps(dict(text))
-        if format == "tiff":  # libtiff cannot nest the directory that holds comments
-            exif[ExifTags.Base.ImageDescription] = comment
-        else:
-            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _COMMENT_PREFIX + comment.encode()
-        options["exif"] = exif.tobytes()
-    if format in LOSSY:
-        options["quality"] = quality
-    if format == "jpg" and quality >= 90:
-        options["subsampling"] = 0  # chroma subsampling is visible in small images
-    if format == "tiff":
-        options["compression"] = "tiff_lzw"
-    stream = io.BytesIO()
-    try:
-        (image.convert("RGB") if format == "jpg" else image).save(stream, FORMATS[format], **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise ImageError(
-            f"{image.width}x{image.height} pixels cannot be written as {format} ({error})", hint="use --format png"
-        ) from None
-    return stream.getvalue()
-
-
 def read_text(path: Path) -> dict[str, str]:
     """Return the facts that `encode_picture` put into a file; {} for a file without any, or that is not an image."""
     try:
         with _open_regular(path) as file, Image.open(file, formats=READABLE) as found:
             if found.format == "PNG":
                 return {str(key): str(value) for key, value in found.info.items() if isinstance(value, str)}
+            if found.format == "GIF":
+                facts = parse_json(found.info.get("comment", b""))
+                return {str(key): str(value) for key, value in facts.items()}
             exif = found.getexif()
             comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
             described = exif.get(ExifTags.Base.ImageDescription, "")
-            facts = parse_json(comment.removeprefix(_COMMENT_PREFIX) or described)
+            facts = parse_json(comment.removeprefix(COMMENT_PREFIX) or described)
             return {str(key): str(value) for key, value in facts.items()}
     except _UNREADABLE:
         return {}
-
-
-def format_of(path: Path) -> str | None:
-    """Return the format of a file's extension, None for one that cannot be written."""
-    extension = path.suffix.lower().removeprefix(".")
-    extension = _FORMAT_OF_EXTENSION.get(extension, extension)
-    return extension if extension in FORMATS else None
-
-
-def save_picture(
-    image: Image.Image,
-    path: Path,
-    *,
-    format: str | None = None,
-    quality: int = 95,
-    text: Mapping[str, str] | None = None,
-) -> None:
-    """Write an image atomically: a file that exists is complete.
-
-    Args:
-        image, quality, text: see `encode_picture`.
-        path: its folder must exist.
-        format: one of FORMATS; by default that of the path's extension.
-
-    Raises:
-        UsageError: the extension's format cannot be written.
-        ImageError: the file cannot be written: no permission, or no space.
-    """
-    format = format or format_of(path)
-    if format is None:
-        raise UsageError(f"{path}: cannot write this format", hint=f"choose one of: {', '.join(FORMATS)}")
-    write_atomically(path, encode_picture(image, format, quality=quality, text=text))
-
-
-def write_atomically(path: Path, body: bytes, *, replace: bool = True) -> bool:
-    """Write a file so that it is either the old one or the complete new one, and return whether it was written.
-
-    Args:
-        replace: False to leave a file that exists.
-
-    Raises:
-        ImageError: it cannot be written.
-    """
-    try:
-        if not replace:
-            return write_new(path, body)
-        write_bytes(path, body)
-        return True
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be written ({error.strerror or error})", hint="free some space, or choose another output"
-        ) from None
 
 
 def _decode(body: bytes, held: contextlib.ExitStack) -> Image.Image:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.imaging.alpha import on_paper
 
 LARGEST = 4096
 """Pixels of a side of a network's images, at most: memory is allocated in proportion to its square."""
@@ -106,8 +107,7 @@ class Preprocess:
     def shown(self, image: Image.Image) -> Image.Image:
         """Return the part of an image (RGB or RGBA) that `forward` takes, as RGB in its own size."""
         part = self._place(image.size)[0]
-        flat = Image.new("RGB", image.size, (self.paper,) * 3)
-        flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
+        flat = on_paper(image, self.paper)
         return flat if part == (0, 0, *image.size) else flat.crop(part)
 
     def fits_with(self, size: Size, other: Size) -> bool:
@@ -152,9 +152,7 @@ def to_pixels(image: Image.Image, *, size: Size | None = None, paper: int = 255)
     """
     if size and size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS)
-    flat = Image.new("RGB", image.size, (paper,) * 3)
-    flat.paste(image.convert("RGB"), mask=image if image.mode == "RGBA" else None)
-    return torch.from_numpy(np.array(flat).transpose(2, 0, 1).copy())
+    return torch.from_numpy(np.array(on_paper(image, paper)).transpose(2, 0, 1).copy())
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -40,16 +40,19 @@ class Selection:
         """Return what is processed, and count the others. Several jobs of one name count as one for the limit."""
         chosen: list[T] = []
         names: set[str] = set()
+        left: dict[str, str] = {}
         for job in jobs:
             if self.include and not _matches(job.name, self.include):
-                skipped.add(NOT_INCLUDED, job.name)
+                left[job.name] = NOT_INCLUDED
             elif _matches(job.name, self.exclude):
-                skipped.add(EXCLUDED, job.name)
+                left[job.name] = EXCLUDED
             elif self.limit is not None and job.name not in names and len(names) >= self.limit:
-                skipped.add(BEYOND, job.name)
+                left[job.name] = BEYOND
             else:
                 names.add(job.name)
                 chosen.append(job)
+        for name, reason in left.items():
+            skipped.add(reason, name)
         return chosen
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.extras import ExtraOptions
 from ddbm_cli.options.groups import (
     FILES,
     OUTPUT_FLAGS,
@@ -17,13 +18,14 @@ from ddbm_cli.options.groups import (
     NoiseName,
     Overwrite,
     Prepare,
+    Preview,
     Recursive,
     SamplingOptions,
 )
 
 
 @settings
-class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
+class SampleRequest(ExtraOptions, ConditionOptions, SamplingOptions, ModelOptions):
     """How many images to sample, and how; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to sample every n-th image from the i-th on, as one of n processes; the last one to find all images
@@ -78,13 +80,6 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
     noise_name: NoiseName = None
     prepare: Prepare = "auto"
     fit: Fit = None
-    spread: Annotated[
-        bool,
-        Field("Write NAME-spread.png: the standard deviation of the draws per pixel, white at 64 of 255.", panel=FILES),
-    ] = False
-    sheet: Annotated[Path | None, Field("Write a contact sheet (png).", metavar="FILE", unset="none", panel=FILES)] = (
-        None
-    )
     npz: Annotated[
         Path | None,
         Field("Write all images as one NumPy array, for evaluators.", metavar="FILE", unset="none", panel=FILES),
@@ -94,3 +89,10 @@ class SampleRequest(ConditionOptions, SamplingOptions, ModelOptions):
     dry_run: DryRun = False
     batch_size: BatchSize = None
     shard: tuple[int, int] = (0, 1)
+
+
+@settings
+class SampleCommand(SampleRequest):
+    """What the command line gives."""
+
+    preview: Preview = False

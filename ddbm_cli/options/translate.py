@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.extras import ExtraOptions
 from ddbm_cli.options.folder import FolderOptions
 from ddbm_cli.options.groups import (
     FILES,
@@ -18,6 +19,7 @@ from ddbm_cli.options.groups import (
     ModelOptions,
     NoiseName,
     Prepare,
+    Preview,
     Recursive,
     SamplingOptions,
 )
@@ -31,7 +33,7 @@ LEVELS = "0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25."
 
 
 @settings
-class TranslateOptions(FolderOptions, ConditionOptions, SamplingOptions, ModelOptions):
+class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOptions, ModelOptions):
     """How to translate; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
@@ -155,6 +157,7 @@ class TranslateCommand(TranslateOptions):
             panel=SAMPLING,
         ),
     ] = ()
+    preview: Preview = False
     source_option: Annotated[
         str | None, Field("Same as INPUT.", flags=("-i", "--input"), hidden=True, unset="none")
     ] = None

@@ -44,6 +44,7 @@ from ddbm_cli.tasks.events import (
     Planned,
     Written,
 )
+from ddbm_cli.tasks.recorder import spaced
 from ddbm_cli.tasks.recreate import command
 from ddbm_cli.tasks.request import in_words
 from ddbm_cli.tasks.scores import score
@@ -283,8 +284,7 @@ class Bench:
 
     def _strips(self, model: TranslationModel, plan: Plan, jobs: Sequence[Job]) -> dict[str, Strip]:
         """Return the trajectories of some inputs; equal noise gives the same images as before."""
-        count = min(COLUMNS, nfe := plan.nfe)
-        wanted = {1 + round(index * (nfe - 1) / max(count - 1, 1)) for index in range(count)}
+        wanted = spaced(plan.nfe, COLUMNS)
         batch = min(self._common["batch_size"] or BATCH, len(jobs))
         strips = {}
         for first in range(0, len(jobs), batch or 1):
@@ -295,7 +295,7 @@ class Bench:
             for index, job in enumerate(part):
                 frames = torch.stack([call.x[index] for call in kept] + [call.x0[index] for call in kept]).float().cpu()
                 strips[job.name] = Strip(
-                    image=encode_picture(contact_sheet([frames], columns=count, gap=0), "webp", quality=90),
+                    image=encode_picture(contact_sheet([frames], columns=len(wanted), gap=0), "webp", quality=90),
                     times=tuple(call.t for call in kept),
                     calls=tuple(call.nfe for call in kept),
                 )

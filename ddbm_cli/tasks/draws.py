@@ -4,7 +4,6 @@ Draw 0 is the image that `translate` makes; or, where ground truths are given, t
 Images between two draws start from noise on the arc between theirs.
 """
 
-import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +16,15 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import STANDARD, Job, Jobs, plan_jobs
 from ddbm_cli.imaging.guides import Companions
-from ddbm_cli.imaging.io import encode_picture, format_of, open_picture, write_atomically
-from ddbm_cli.imaging.preprocess import Preprocess, to_tensor
-from ddbm_cli.imaging.sheet import Picture, contact_sheet
+from ddbm_cli.imaging.io import format_of
+from ddbm_cli.imaging.preprocess import to_tensor
+from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Booted, Evaluation, Noise, NoiseSource, Plan, Slerp, encode
 from ddbm_cli.tasks.making import Loaded, Maker, Results
-from ddbm_cli.tasks.records import TEXT_KEY
+from ddbm_cli.tasks.overview import SPREAD
 from ddbm_cli.tasks.request import TranslateRequest
-
-WHITE = 0.5
-"""Standard deviation of values in -1..1 that is white in a map: 64 levels of 255."""
-
-SHEET_SOURCES = 50
-SHEET_DRAWS = 16
 
 
 @dataclass(frozen=True)
@@ -100,6 +93,8 @@ class DrawMaker(Maker):
                 f"sampler '{spell(plan.sampler)}' is not determined by its first noise, which --encode needs",
                 hint="pass --sampler dbim:eta=0 or dbim-3 with --encode",
             )
+        if truths and request.follows:
+            raise UsageError("--gif, --strip and --steps-dir do not go with --encode", hint="leave out one of them")
         pixel = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
         self._encoding = len(list(encode(lambda x, t, source: x, plan.path, pixel, pixel, plan.times))) if truths else 0
 
@@ -126,7 +121,7 @@ class DrawMaker(Maker):
         if any(job.step for job in draws):
             second = NoiseSource(self.request.seed, names, [number + 1 for number in numbers])
             noise = Slerp(noise, second, [job.step / job.steps for job in draws])
-        return [*(yield from self.method.run(model, source, noise, self.plan))]
+        return [*(yield from self.recorded(draws, self.method.run(model, source, noise, self.plan)))]
 
     def own(self, job: Job) -> dict[str, Any]:
         draw = _draw(job)
@@ -156,49 +151,14 @@ def _replaced(noise: Noise, places: list[int], latents: Tensor) -> Noise:
     return draw
 
 
-def gather(groups: Sequence[Sequence[Draw]], preprocess: Preprocess, *, spread: bool, sheet: Path | None) -> None:
-    """Write OUTPUT/NAME-spread.png for each source, and one sheet, in which a row is source, draws, map.
-
-    The brightness of a pixel in a map is the standard deviation of the draws there, averaged over the three channels.
-    """
-    rows = []
-    for group in groups:
-        files = [job.output for job in group if job.output.exists()]
-        if not files:
-            continue
-        placed = [preprocess.forward(open_picture(file)) for file in files]
-        images = torch.stack([image for image, _ in placed])
-        draws = images[[not job.step for job in group if job.output.exists()]]
-        row = [preprocess.forward(open_picture(group[0].source))[0], *images[:SHEET_DRAWS]]
-        if spread:
-            deviation = spread_map(draws)
-            folder = files[0].parent
-            text = {TEXT_KEY: json.dumps({"spread": True})}
-            body = encode_picture(preprocess.inverse(deviation, placed[0][1]), "png", text=text)
-            write_atomically(spread_file(folder), body)
-            row.append(deviation)
-        rows.append(row)
-    shown = [row for row in rows if len(row) == len(rows[0])][:SHEET_SOURCES]
-    if sheet and shown:
-        sides = [torch.stack(side) for side in zip(*shown, strict=True)]
-        write_sheet(sheet, contact_sheet(sides, columns=1))
-
-
 def spread_file(folder: Path) -> Path:
     """Return the file of the map of the draws in a folder."""
-    return folder.with_name(f"{folder.name}-spread.png")
+    return folder.with_name(f"{folder.name}{SPREAD}")
 
 
-def write_sheet(file: Path, sheet: Picture) -> None:
-    """Write a contact sheet, marked as made by this program."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, encode_picture(sheet, "png", text={TEXT_KEY: json.dumps({"sheet": True})}))
-
-
-def spread_map(draws: Tensor) -> Tensor:
-    """Return the standard deviation of draws (N, 3, H, W) at each pixel, as a grey image (3, H, W); see `WHITE`."""
-    deviation = draws.std(dim=0, correction=0).mean(dim=0)
-    return (2 * deviation / WHITE - 1).clamp(-1, 1).expand(3, -1, -1)
+def is_between(job: Job) -> bool:
+    """Return whether an image lies between two draws."""
+    return isinstance(job, Draw) and job.step > 0
 
 
 def flat(groups: Sequence[Sequence[Draw]], folder: Path) -> Jobs:

@@ -26,6 +26,7 @@ from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.preparing import Preparation
+from ddbm_cli.tasks.recorder import Recorder
 from ddbm_cli.tasks.request import TranslateRequest
 
 Results = Sequence[Tensor]
@@ -85,6 +86,7 @@ class Maker:
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
         self.edit = Edit(request.guide, request.mask)
         self.preparation = Preparation(request, model.card)
+        self.recorder = Recorder(plan.nfe, model.codec.decode) if request.follows else None
         self._guidance = guidance_of(request, model, in_turn=self.from_noise)
         self._class = class_of(request, model, in_turn=self.from_noise)
 
@@ -166,10 +168,17 @@ class Maker:
             masks = [loaded.mask for loaded in there if loaded.mask is not None]
             mask = torch.stack(masks) if masks else None
             noise = NoiseSource(self.request.seed, names, [loaded.job.draw for loaded in there])
-            made = yield from self.method.run(self.conditioned(there), source, noise, self.plan, mask)
+            calls = self.method.run(self.conditioned(there), source, noise, self.plan, mask)
+            made = yield from self.recorded([loaded.job for loaded in there], calls, first=number == 0)
             for row, result in zip(rows, made, strict=True):
                 results[row].append(result)
         return [each[0] if len(each) == 1 else torch.stack(each) for each in results]
+
+    def recorded(
+        self, jobs: Sequence[Job], calls: Generator[Evaluation, None, Tensor], *, first: bool = True
+    ) -> Generator[Evaluation, None, Tensor]:
+        """Return the results of calls, and keep their trajectory where it is to be written; see `Recorder.follow`."""
+        return (yield from self.recorder.follow(jobs, calls, first=first) if self.recorder else calls)
 
     def conditioned(self, batch: Sequence[Loaded]) -> TranslationModel:
         """Return the model with the classes of a batch."""
@@ -200,16 +209,21 @@ class Maker:
     def _composed(self, loaded: Loaded, result: Tensor) -> Picture:
         """Return the image (RGB) of a result, in its size and with what must not change."""
         keep_size = self.request.keep_size
+        image = self.shaped(loaded, result if result.ndim == 4 else [result])
         if loaded.layout:
-            each = result if result.ndim == 4 else result[None]
-            return loaded.layout.compose(
-                [self.preprocess.inverse(one, loaded.placement) for one in each], keep_size=keep_size
-            )
-        image = self.preprocess.inverse(result, loaded.placement, keep_size=keep_size)
+            return image
         if keep_size and loaded.mask is not None and loaded.original and self.request.guide is None:
             original = self.preprocess.shown(loaded.original())
             image = self.edit.composite(loaded.job.name, image, original, self.preprocess)
         return image
+
+    def shaped(self, loaded: Loaded, results: Sequence[Tensor] | Tensor) -> Picture:
+        """Return the image (RGB) of the results (3, H, W) of an image's objects, in its size."""
+        keep_size = self.request.keep_size
+        if loaded.layout:
+            each = [self.preprocess.inverse(one, loaded.placement) for one in results]
+            return loaded.layout.compose(each, keep_size=keep_size)
+        return self.preprocess.inverse(results[0], loaded.placement, keep_size=keep_size)
 
     def _alpha(self, loaded: Loaded, image: Picture) -> Picture | None:
         """Return the transparency (L) of a result, None for none; of prepared drawings, that of the result itself."""

@@ -1,7 +1,7 @@
 """Reading ahead of the network: images are opened in threads, in the order of the jobs, a bounded number of them."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import BinaryIO
@@ -34,12 +34,16 @@ class Reader:
         maker: prepares them for its model.
         piped: the bytes of standard input.
         overwrite: read an input even if its output exists.
+        incomplete: whether a file next to an output is missing, so that the input is read even if the output exists.
     """
 
-    def __init__(self, maker: Maker, piped: bytes, *, overwrite: bool) -> None:
+    def __init__(
+        self, maker: Maker, piped: bytes, *, overwrite: bool, incomplete: Callable[[Job], bool] = lambda job: False
+    ) -> None:
         self._maker = maker
         self._piped = piped
         self._overwrite = overwrite
+        self._incomplete = incomplete
 
     def read(self, job: Job) -> bytes:
         """Return the bytes of the input of a job.
@@ -60,6 +64,7 @@ class Reader:
             yield waiting.popleft()
 
     def _load(self, job: Job) -> Loaded | None:
-        if not self._overwrite and not is_pipe(job.output) and job.output.exists():
+        kept = not self._overwrite and not is_pipe(job.output) and job.output.exists()
+        if kept and not self._incomplete(job):
             return None  # another run on the same folder has made it
         return self._maker.load(job, partial(self.read, job))

@@ -6,7 +6,7 @@ and batches, and each image stays the same. Draws of a source are seeded by the 
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ import torch
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.guides import Companions
-from ddbm_cli.imaging.io import open_picture, read_text, write_atomically
+from ddbm_cli.imaging.io import open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Placement, Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.methods import DEFAULT_METHOD, METHODS
@@ -25,11 +25,12 @@ from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.sample import SampleRequest
 from ddbm_cli.tasks import translate
-from ddbm_cli.tasks.draws import Draw, DrawMaker, draw_jobs, flat, gather, spread_file, write_sheet
+from ddbm_cli.tasks.draws import Draw, DrawMaker, draw_jobs, flat, is_between, spread_file
 from ddbm_cli.tasks.events import Event, Intended, Noticed, Planned
 from ddbm_cli.tasks.making import Loaded, Maker
-from ddbm_cli.tasks.records import TEXT_KEY
+from ddbm_cli.tasks.overview import gather, write_sheet
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, loader
+from ddbm_cli.tasks.trajectory import check_replaceable, not_ours, trajectory_files
 from ddbm_cli.tasks.work import Tally, Work
 
 SHEET_IMAGES = 100
@@ -64,7 +65,9 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     groups = _draws(request)
     jobs = flat(groups, request.output) if groups else numbered(request)
     translate.check_writable(jobs, create=False)
-    _check_extras(request, groups)
+    maps = [spread_file(group[0].output.parent) for group in groups] if request.spread else []
+    trajectories = trajectory_files(request, jobs)
+    _check_extras(request, maps, trajectories.of_all(jobs.jobs) if trajectories else ())
     if model is None:
         model = yield from loader(asked)(request.model if groups else builtin_prior(request.model))
     _check_model(request, model)
@@ -75,7 +78,7 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     truths = Companions(request.encode, what="truth") if request.encode else None
     method = METHODS[DEFAULT_METHOD]
     maker = DrawMaker(asked, method, model, plan, truths) if groups else NoiseMaker(asked, method, model, plan)
-    work = Work(maker, tally)
+    work = Work(maker, tally, trajectories=trajectories)
     kept, todo = work.sort(jobs.share(request.shard))
     source = f"{len(groups)} sources, {request.number} draws of each" if groups else "noise"
     facts = translate.facts(maker, jobs) | {"Input": source, "Output": f"{request.output}"}
@@ -93,7 +96,7 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
         yield tally.finished(request.output)
         return
     if groups:
-        gather(groups, maker.preprocess, spread=request.spread, sheet=request.sheet)
+        gather(groups, maker.preprocess, maps=maps, sheet=request.sheet, between=is_between)
     elif request.sheet and files:
         _write_sheet(request.sheet, files, maker.preprocess)
     if request.npz and files:
@@ -113,19 +116,12 @@ def _check(request: SampleRequest) -> None:
         raise UsageError("--interpolate needs at least two draws", hint="pass -n 2 or more")
 
 
-def _check_extras(request: SampleRequest, groups: list[list[Draw]]) -> None:
+def _check_extras(request: SampleRequest, maps: Sequence[Path], trajectories: Iterable[Path]) -> None:
     """Check that no file is replaced that this program did not write."""
-    if request.overwrite:
-        return
-    files = [request.sheet] if request.sheet else []
-    files += [spread_file(group[0].output.parent) for group in groups] if request.spread else []
-    foreign = [file for file in files if file.exists() and TEXT_KEY not in read_text(file)]
-    if request.npz and request.npz.exists() and not _is_archive(request.npz):
-        foreign.append(request.npz)
-    if foreign:
-        raise UsageError(
-            f"{foreign[0]}: exists, and was not written by ddbm sample", hint="choose another name, or add --overwrite"
-        )
+    files = [*([request.sheet] if request.sheet else []), *maps, *trajectories]
+    check_replaceable(files, overwrite=request.overwrite)
+    if request.npz and request.npz.exists() and not request.overwrite and not _is_archive(request.npz):
+        raise not_ours(request.npz)
 
 
 def _is_archive(file: Path) -> bool:

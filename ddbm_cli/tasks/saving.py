@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from torch import Tensor
@@ -13,7 +14,9 @@ from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
 from ddbm_cli.imaging.memory import DECODED
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
+from ddbm_cli.tasks.recorder import Frames
 from ddbm_cli.tasks.records import Records
+from ddbm_cli.tasks.trajectory import TrajectoryFiles
 
 BYTES_PER_PIXEL = 16
 """Memory to enlarge, compose and encode an image, measured for PNG with --keep-size."""
@@ -39,6 +42,7 @@ class Saver:
         threads: where it happens.
         stdout: the stream that "-" stands for.
         overwrite: replace outputs that appeared during the run.
+        trajectories: the files of trajectories; None for none.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Saver:
         stdout: BinaryIO | None,
         quality: int,
         overwrite: bool,
+        trajectories: TrajectoryFiles | None = None,
     ) -> None:
         self._maker = maker
         self._records = records
@@ -57,11 +62,14 @@ class Saver:
         self._stdout = stdout
         self._quality = quality
         self._overwrite = overwrite
+        self._trajectories = trajectories
         self._waiting: deque[tuple[Job, Saving]] = deque()
 
     def submit(self, loaded: Loaded, result: Tensor, milliseconds: float) -> None:
         """Save a result (3, H, W), which took the network this long, in the background."""
-        self._waiting.append((loaded.job, self._threads.submit(self._save, loaded, result, milliseconds)))
+        recorder = self._maker.recorder
+        frames = recorder.take(loaded.job) if recorder else ()
+        self._waiting.append((loaded.job, self._threads.submit(self._save, loaded, result, milliseconds, frames)))
 
     def finished(self, *, leave: int | None = None) -> Iterator[tuple[Job, Saving]]:
         """Yield what is saved, in order; wait until at most `leave` outputs are not, None for no waiting."""
@@ -71,7 +79,7 @@ class Saver:
             saving.exception()  # waits
             yield job, saving
 
-    def _save(self, loaded: Loaded, result: Tensor, milliseconds: float) -> Saved | None:
+    def _save(self, loaded: Loaded, result: Tensor, milliseconds: float, frames: Frames) -> Saved | None:
         job = loaded.job
         width, height = loaded.size(keep_size=self._maker.request.keep_size)
         with DECODED.hold(width * height * BYTES_PER_PIXEL):
@@ -91,5 +99,7 @@ class Saver:
             raise ImageError(
                 f"{job.output.parent}: cannot create this folder ({error.strerror})", hint="check the path"
             ) from None
+        if self._trajectories:
+            self._trajectories.write(job.output, frames, partial(self._maker.shaped, loaded), image)
         # What another run on the same folder has made meanwhile, perhaps with other settings, is kept.
         return saved if write_atomically(job.output, body, replace=self._overwrite) else None

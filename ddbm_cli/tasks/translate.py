@@ -24,8 +24,10 @@ from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks.events import Event, Failed, Intended, Noticed, Planned
 from ddbm_cli.tasks.making import Maker, is_pipe, text_of
 from ddbm_cli.tasks.manifest import Manifest
+from ddbm_cli.tasks.overview import by_source, gather, maps_of
 from ddbm_cli.tasks.reading import read_piped
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, in_words, loader, request
+from ddbm_cli.tasks.trajectory import check_replaceable, trajectory_files
 from ddbm_cli.tasks.work import Tally, Work
 
 __all__ = ["TranslateRequest", "check_noise_name", "check_writable", "facts", "request", "run", "sweep"]
@@ -58,6 +60,8 @@ def run(
     jobs = _plan_jobs(request, exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
     check_writable(jobs, create=False)
+    if request.spread and request.number < 2:
+        raise UsageError("--spread needs several draws", hint="pass -n 4 or more")
     piped = read_piped(stdin) if stdin and request.source == STANDARD else b""
     if model is None:
         model = yield from load(request)
@@ -69,8 +73,15 @@ def run(
         jobs = _plan_jobs(request, exclude, suffix=name, values=values)
     tally = Tally()
     maker = Maker(request, method, model, plan)
+    trajectories = trajectory_files(request, jobs)
+    groups = by_source(jobs.jobs)
+    maps = maps_of(groups, [job.output for job in jobs.jobs]) if request.spread else []
+    shown = [*maps, *([request.sheet] if request.sheet else ())]
+    extras = [*shown, *(trajectories.of_all(jobs.jobs) if trajectories else ())]
+    check_replaceable(extras, overwrite=request.overwrite)
     listed = jobs.several and (request.manifest or request.retry)
-    work = Work(maker, tally, piped=piped, stdout=stdout, folder=jobs.folder if listed else None)
+    folder = jobs.folder if listed else None
+    work = Work(maker, tally, piped=piped, stdout=stdout, folder=folder, trajectories=trajectories)
     share = jobs.share(request.shard)
     if request.retry:
         failed = Manifest(jobs.folder).failed()
@@ -89,6 +100,8 @@ def run(
     if todo:
         check_writable(jobs, create=True)
         yield from work.run(todo)
+    if shown and (request.shard == (0, 1) or all(job.output.exists() for job in jobs.jobs)):
+        gather(groups, maker.preprocess, maps=maps, sheet=request.sheet)
     yield tally.finished(_where(jobs))
 
 
@@ -162,11 +175,13 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     skipped = f", {_count(jobs.links, 'linked folder')} followed" if jobs.links else ""
     skipped += f"; left out: {jobs.skipped}" if jobs.skipped else ""
     side = f"{own.width} pixels on the longer side" if own.width == own.height else f"at most {own.words} pixels"
+    draws = maker.request.number
+    each = f", {draws} draws of each" if draws > 1 else ""
     size = "size of the input" if maker.request.keep_size else side
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
-        "Input": f"{_count(len(jobs.jobs), 'image')}{skipped}",
+        "Input": f"{_count(len(jobs.jobs) // draws, 'image')}{each}{skipped}",
         **maker.edit.facts(),
         **({"Prepare": maker.preparation.fact()} if maker.preparation.fact() else {}),
         "Output": f"{_where(jobs)}, {size}",

@@ -27,6 +27,7 @@ from ddbm_cli.tasks.notices import Notices
 from ddbm_cli.tasks.reading import Reader
 from ddbm_cli.tasks.records import Records
 from ddbm_cli.tasks.saving import Saver
+from ddbm_cli.tasks.trajectory import TrajectoryFiles
 
 BATCH_SIZES = {"cuda": 32}
 BATCH_SIZE = 8
@@ -62,6 +63,7 @@ class Work:
         tally: counts what becomes of them.
         piped: the bytes of standard input. stdout: the stream that "-" stands for.
         folder: the folder that gets a manifest; None for none.
+        trajectories: the files of trajectories; None for none.
     """
 
     def __init__(
@@ -72,11 +74,14 @@ class Work:
         piped: bytes = b"",
         stdout: BinaryIO | None = None,
         folder: Path | None = None,
+        trajectories: TrajectoryFiles | None = None,
     ) -> None:
         self._maker = maker
         self._request = maker.request
         self._records = Records(maker, self._request.format)
-        self._reader = Reader(maker, piped, overwrite=self._request.overwrite)
+        self._trajectories = trajectories
+        overwrite = self._request.overwrite
+        self._reader = Reader(maker, piped, overwrite=overwrite, incomplete=self._incomplete)
         self._batch_size = self._request.batch_size or auto_batch_size(maker.model)
         self._notices = Notices()
         self._tally = tally
@@ -97,6 +102,9 @@ class Work:
                 if not exists:
                     todo.append(job)
                     continue
+            if self._incomplete(job) and not self._difference(job):
+                todo.append(job)
+                continue
             existing.append(self._exists(job))
         return existing, todo
 
@@ -110,6 +118,7 @@ class Work:
                 stdout=self._stdout,
                 quality=self._request.quality,
                 overwrite=self._request.overwrite,
+                trajectories=self._trajectories,
             )
             try:
                 yield from self._journal.notes()
@@ -198,6 +207,10 @@ class Work:
             self._journal.written(job, saved)
             yield Written(source=job.source, output=job.output, record=saved.record)
             yield from self._journal.notes()
+
+    def _incomplete(self, job: Job) -> bool:
+        """Return whether a file of an output's trajectory is missing."""
+        return self._trajectories is not None and self._trajectories.missing(job)
 
     def _difference(self, job: Job) -> str:
         return self._records.difference(job, lambda: self._reader.read(job))

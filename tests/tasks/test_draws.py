@@ -10,8 +10,8 @@ from PIL import Image, ImageFilter
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.tasks import recreate, translate
-from ddbm_cli.tasks.draws import WHITE, spread_map
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Failed, Kept, Planned, Written
+from ddbm_cli.tasks.overview import WHITE, spread_map
 from ddbm_cli.tasks.sample import request, run
 from tests.tasks.test_sample import PRIOR
 from tests.tasks.test_translate import close, kinds

@@ -1,0 +1,118 @@
+"""Writing images: outputs are written completely or not at all, with text about how they were made."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import ExifTags, Image, PngImagePlugin
+
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.files import write_bytes, write_new
+
+FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF"}
+"""What can be written: the name users give, and Pillow's."""
+
+LOSSY = frozenset({"jpg", "webp", "avif"})
+"""The formats that have a quality."""
+
+_FORMAT_OF_EXTENSION = {"jpeg": "jpg", "jfif": "jpg", "jpe": "jpg", "tif": "tiff"}
+
+COMMENT_PREFIX = b"ASCII\0\0\0"
+"""How a comment in EXIF begins."""
+
+
+def encode_picture(
+    image: Image.Image, format: str, *, quality: int = 95, text: Mapping[str, str] | None = None
+) -> bytes:
+    """Return an image as the bytes of a file.
+
+    Args:
+        image: RGB, or RGBA, whose transparency jpg leaves out.
+        format: one of FORMATS.
+        quality: 1..100, for the formats that have one.
+        text: facts to keep in the file: PNG text chunks, or JSON in the EXIF comment of the others.
+
+    Raises:
+        ImageError: the format cannot hold the image, such as one of too many pixels.
+    """
+    options: dict[str, object] = {}
+    if text and format == "png":
+        information = PngImagePlugin.PngInfo()
+        for key, value in text.items():
+            information.add_itxt(key, value)
+        options["pnginfo"] = information
+    elif text:
+        exif = Image.Exif()
+        comment = json.dumps(dict(text))
+        if format == "tiff":  # libtiff cannot nest the directory that holds comments
+            exif[ExifTags.Base.ImageDescription] = comment
+        else:
+            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = COMMENT_PREFIX + comment.encode()
+        options["exif"] = exif.tobytes()
+    if format in LOSSY:
+        options["quality"] = quality
+    if format == "jpg" and quality >= 90:
+        options["subsampling"] = 0  # chroma subsampling is visible in small images
+    if format == "tiff":
+        options["compression"] = "tiff_lzw"
+    stream = io.BytesIO()
+    try:
+        (image.convert("RGB") if format == "jpg" else image).save(stream, FORMATS[format], **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise ImageError(
+            f"{image.width}x{image.height} pixels cannot be written as {format} ({error})", hint="use --format png"
+        ) from None
+    return stream.getvalue()
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format of a file's extension, None for one that cannot be written."""
+    extension = path.suffix.lower().removeprefix(".")
+    extension = _FORMAT_OF_EXTENSION.get(extension, extension)
+    return extension if extension in FORMATS else None
+
+
+def save_picture(
+    image: Image.Image,
+    path: Path,
+    *,
+    format: str | None = None,
+    quality: int = 95,
+    text: Mapping[str, str] | None = None,
+) -> None:
+    """Write an image atomically: a file that exists is complete.
+
+    Args:
+        image, quality, text: see `encode_picture`.
+        path: its folder must exist.
+        format: one of FORMATS; by default that of the path's extension.
+
+    Raises:
+        UsageError: the extension's format cannot be written.
+        ImageError: the file cannot be written: no permission, or no space.
+    """
+    format = format or format_of(path)
+    if format is None:
+        raise UsageError(f"{path}: cannot write this format", hint=f"choose one of: {', '.join(FORMATS)}")
+    write_atomically(path, encode_picture(image, format, quality=quality, text=text))
+
+
+def write_atomically(path: Path, body: bytes, *, replace: bool = True) -> bool:
+    """Write a file so that it is either the old one or the complete new one, and return whether it was written.
+
+    Args:
+        replace: False to leave a file that exists.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    try:
+        if not replace:
+            return write_new(path, body)
+        write_bytes(path, body)
+        return True
+    except OSError as error:
+        raise ImageError(
+            f"{path}: cannot be written ({error.strerror or error})", hint="free some space, or choose another output"
+        ) from None
