@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 
 from ddbm_cli import __version__
 from ddbm_cli.foundation.errors import DdbmError, UsageError
-from ddbm_cli.imaging import io as io_module
+from ddbm_cli.imaging import writing
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.tasks import making, reading, records, work
@@ -319,14 +319,14 @@ def test_numbers_out_of_range_are_a_failure_and_no_image(folder, model, monkeypa
 
 
 def test_on_a_full_disk_images_that_do_not_fit_are_skipped_and_reported(folder, model, monkeypatch):
-    real = io_module.write_new
+    real = writing.write_new
 
     def full(path, body):
         if path.name in ("1.png", "4.png"):
             raise OSError(28, "No space left on device")
         return real(path, body)
 
-    monkeypatch.setattr(io_module, "write_new", full)
+    monkeypatch.setattr(writing, "write_new", full)
     events = translate(folder, model)
     assert [event.source.name for event in kinds(events, Failed)] == ["1.png", "4.png"]
     assert sorted(path.name for path in (folder / "out").glob("*.png")) == ["0.png", "2.png", "3.png", "5.png", "6.png"]
