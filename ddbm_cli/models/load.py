@@ -1,7 +1,7 @@
 """Load a model file, or a folder in diffusers' layout. References are resolved in `resolve`."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from ddbm_cli.codecs.diffusers import of_half_precision
 from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
+from ddbm_cli.models.adapters import Merged, base_of, find_base
 from ddbm_cli.models.assemble import CODEC_PREFIX, modules_of, outline, outline_codec
 from ddbm_cli.models.card import AGAIN, ModelCard, read_card
 from ddbm_cli.models.checkpoint import open_tensors
@@ -88,7 +89,7 @@ def checked_card(path: Path) -> ModelCard:
 
 @contextmanager
 def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
-    """Open a model file or folder; yield its card and its tensors under our names.
+    """Open a model file or folder; yield its card and its tensors under our names, those of an adapter merged.
 
     Raises:
         ModelError: it is missing, damaged, or has no card.
@@ -102,8 +103,18 @@ def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
             )
         yield card, _Loaded(weights)
         return
-    with open_tensors(path) as file:
-        yield read_card(file.metadata() or {}, file=path.name), file
+    with ExitStack() as held:
+        file = held.enter_context(open_tensors(path))
+        header = file.metadata() or {}
+        card = read_card(header, file=path.name)
+        base = base_of(header, file=path.name)
+        if base is None:
+            yield card, file
+            return
+        below = held.enter_context(open_tensors(find_base(base, path)))
+        modules = modules_of(outline(card), outline_codec(card))
+        wanted = {f"{prefix}{key}" for prefix, module in modules.items() for key in module.state_dict()}
+        yield card, Merged(file, below, scale=base["scale"], wanted=wanted, file=path.name)
 
 
 def weights_of(path: Path) -> Path:

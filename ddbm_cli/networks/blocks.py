@@ -80,10 +80,27 @@ def time_features(time: Tensor, channels: int) -> Tensor:
 
 
 class Conv(nn.Conv2d):
-    """A convolution that keeps the size: 3x3, or 1x1 as a product over channels."""
+    """A convolution that keeps the size: 3x3, or 1x1 as a product over channels.
 
-    def __init__(self, channels: int, out_channels: int, side: int = 3) -> None:
-        super().__init__(channels, out_channels, side, padding=side // 2)
+    The arguments are in the order of `nn.Conv2d`, because peft builds the layers of an adapter by the class of the
+    layer that it adapts.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        side: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: object = None,
+        *,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        height, width = (side, side) if isinstance(side, int) else side
+        super().__init__(
+            channels, out_channels, (height, width), stride, (height // 2, width // 2), groups=groups, bias=bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size == (1, 1):
@@ -177,7 +194,7 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
-            x = layer(x) if isinstance(layer, nn.Conv2d) else layer(x, embedding)
+            x = layer(x, embedding) if isinstance(layer, ResBlock | Attention) else layer(x)
         return x
 
 

@@ -10,9 +10,10 @@ from ddbm_cli.foundation.events import Exported
 from ddbm_cli.foundation.files import replacing
 from ddbm_cli.models import locating, write_model
 from ddbm_cli.models.card import read_card
-from ddbm_cli.models.checkpoint import read_header, read_model
+from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.importers import ImportReport, import_file
 from ddbm_cli.models.layout import README, write_folder
+from ddbm_cli.models.load import open_model
 from ddbm_cli.models.readme import model_readme
 from ddbm_cli.models.selfcheck import SelfCheck, check_file
 from ddbm_cli.registry import Entry, read_registry
@@ -77,7 +78,8 @@ def export_model(
         raise UsageError(f"unknown dtype '{dtype}'", hint=f"choose one of: {', '.join(DTYPES)}")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already", hint="choose another output, or pass --overwrite")
-    card, weights = read_model((yield from locating(reference)))
+    with open_model((yield from locating(reference))) as (card, tensors):
+        weights = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - not a dict
     target = DTYPES[dtype] if dtype else None
     for name, value in weights.items():
         if target and not is_finite(value.to(target)):
