@@ -51,6 +51,7 @@ ONLY_IN = {
     "torch_fidelity": {"metrics"},
     "torchvision": {"metrics"},
     "accelerate": {"training"},
+    "peft": {"training"},
 }
 
 

@@ -65,6 +65,7 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     from ddbm_cli.foundation.documents import read_json, read_toml
     from ddbm_cli.foundation.fields import declared
     from ddbm_cli.options.check import check, from_options
+    from ddbm_cli.options.lora import check_lora
     from ddbm_cli.options.names import suggest
     from ddbm_cli.options.recipe import Recipe
     from ddbm_cli.options.train import TrainRequest
@@ -94,6 +95,7 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
         exists(Path(folder), what="data")
     device(str(given.get("device", "auto")))
     model(given.get("start_from"))
+    check_lora(body | given, begins=resume is None)
 
 
 def compare(request: Any) -> None:

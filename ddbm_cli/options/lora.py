@@ -1,6 +1,8 @@
 """The options of fine-tuning with LoRA (arXiv:2106.09685)."""
 
-from typing import Annotated, ClassVar, Literal
+import importlib.util
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import Field
@@ -60,3 +62,23 @@ def read_lora(spec: str) -> Lora:
         message = error.message.replace("adapter 'lora'", "--lora").replace(f"lora:{spec}", spec)
         hint = "write rank=N,alpha=NUMBER,targets=NAME-NAME" if "cannot read" in message else error.hint
         raise UsageError(message, hint=hint) from None
+
+
+def check_lora(given: Mapping[str, Any], *, begins: bool) -> None:
+    """Check what is given of an adapter.
+
+    Args:
+        given: settings of a training by name.
+        begins: a new run begins, which needs a model to adapt.
+
+    Raises:
+        UsageError: it is not readable, there is nothing to adapt, or peft is not installed.
+    """
+    if given.get("lora"):
+        read_lora(str(given["lora"]))
+        if begins and not given.get("start_from"):
+            raise UsageError("--lora needs a model to adapt", hint="pass its name: --from NAME")
+        if importlib.util.find_spec("peft") is None:
+            raise UsageError("--lora needs peft", hint="pip install 'ddbm-cli[lora]'")
+    elif given.get("separate") and begins:
+        raise UsageError("--separate is for adapters", hint="pass --lora rank=8, or leave out --separate")

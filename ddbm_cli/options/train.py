@@ -23,6 +23,7 @@ from ddbm_cli.options.groups import (
     TrainFit,
     ValShare,
 )
+from ddbm_cli.options.lora import LoraSpec, Separate
 from ddbm_cli.options.recipe import OPTIMISER, RUN, Compute, Recipe
 
 CARD = "Model card"
@@ -145,6 +146,8 @@ class TrainRequest:
     ] = 0.0
     start_from: StartFrom = None
     codec: Codec = None
+    lora: LoraSpec = None
+    separate: Separate = False
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     compute: Compute = dataclasses.field(default_factory=Compute)
     sampling: Sampling = dataclasses.field(default_factory=Sampling)

@@ -22,18 +22,6 @@ NAME = "default"
 """peft's name of an adapter."""
 
 
-def check() -> None:
-    """Check that peft is installed.
-
-    Raises:
-        UsageError: it is not.
-    """
-    import importlib.util
-
-    if importlib.util.find_spec("peft") is None:
-        raise UsageError("--lora needs peft", hint="pip install 'ddbm-cli[lora]'")
-
-
 def inject(network: nn.Module, lora: Lora, *, whole: Sequence[str] = ()) -> int:
     """Give layers of a network adapters that change nothing yet, and freeze all other weights.
 
@@ -49,7 +37,6 @@ def inject(network: nn.Module, lora: Lora, *, whole: Sequence[str] = ()) -> int:
     """
     if not isinstance(network, ADM):
         raise UsageError("--lora is for networks of type adm", hint="leave out --lora")
-    check()
     from peft import LoraConfig, inject_adapter_in_model
 
     layers = [name for name, module in network.named_modules() if _kind(name, module) in lora.targets]

@@ -64,6 +64,16 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> None:
     write_tensors(path, tensors, {"format": "pt", HEADER_KEY: json.dumps(facts)})
 
 
+def read_facts(path: Path) -> Facts:
+    """Return the facts of a state file, without its tensors.
+
+    Raises:
+        DdbmError: the file is damaged.
+    """
+    with _opened(path) as file:
+        return _facts(path, file.metadata() or {})
+
+
 def load_state(path: Path, modules: Modules, optimizers: Optimizers) -> Facts:
     """Fill modules and optimizers from a state file and return its facts.
 

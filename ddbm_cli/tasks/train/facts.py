@@ -63,6 +63,7 @@ def facts_of(
     fit: Fit,
     budget: Budget | None,
     notes: Sequence[str],
+    trained: str,
     changes: Sequence[str],
     elsewhere: str,
 ) -> dict[str, str]:
@@ -71,6 +72,7 @@ def facts_of(
     Args:
         fit: with the state that is resumed.
         notes: what the network did not get from the model that it begins with.
+        trained: what is trained, "" for all weights.
         changes: what differs from the run that is resumed.
         elsewhere: why the run is not in the usual folder, "" where it is.
     """
@@ -81,6 +83,7 @@ def facts_of(
         **data.facts(),
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {card.preprocess.words}",
         "Begins": ", but ".join([f"with {request.start_from}", *notes]) if request.start_from else "",
+        "Adapter": trained,
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
         "Time": _time(request, budget),

@@ -24,7 +24,7 @@ from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
 
 DEFAULT = Path("runs/train")
 LOOSE = (
-    *("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device"),
+    *("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device", "separate"),
     *("recipe", "data", "sampling", "compute"),
 )
 """Fields that a resumed run may change, and with them"""

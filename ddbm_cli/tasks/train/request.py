@@ -16,6 +16,7 @@ from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
+from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
@@ -125,6 +126,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
     if body.get("classes"):
         body = {"drop": DROP} | body
+    check_lora(body, begins=begins)
     if body.get("start_from") and begins:
         body = _settings_of(locate(str(body["start_from"]))) | body
     if body.get("codec"):

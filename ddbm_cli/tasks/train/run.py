@@ -9,26 +9,25 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Denoiser
-from ddbm_cli.foundation.devices import choose_device, is_finite
+from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed, Sampled, Trained
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.degrade import multiple_of
 from ddbm_cli.imaging.preprocess import Preprocess
-from ddbm_cli.models import assemble, locate, write_model
-from ddbm_cli.models.assemble import outline, size_multiple, weights_of
+from ddbm_cli.models import assemble
+from ddbm_cli.models.assemble import outline, size_multiple
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.codecs import digest_of_codec
 from ddbm_cli.models.seen import joined, remember
-from ddbm_cli.models.start_from import Started, start_from
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
+from ddbm_cli.tasks.train.beginning import NOTES, begin
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.data import files_of, load_data
 from ddbm_cli.tasks.train.estimate import estimate
@@ -80,9 +79,7 @@ def run(
         held.enter_context(explained(request, folder))
         torch.manual_seed(request.recipe.seed)
         denoiser = assemble(card).to(device)
-        started = Started()
-        if request.start_from is not None and not folder.state.exists():
-            started = start_from(denoiser.network, locate(request.start_from), data.classes)
+        beginning = begin(request, denoiser, folder, data.classes)
         held.callback(processes.end)
         if not dry_run and processes.is_main:
             folder = held.enter_context(claimed(request, images))
@@ -108,16 +105,19 @@ def run(
             folder=folder,
             fit=fit,
             budget=budget,
-            notes=started.notes,
+            notes=beginning.started.notes,
+            trained=beginning.words,
             changes=differs,
             elsewhere=elsewhere,
         )
         if dry_run:
             facts |= estimate(fit, folder)
             yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
-            yield from differences(started, request)
+            yield from differences(beginning.started, request)
             return
         fit.notes["seen"] = joined(_seen(fit, folder), splits)
+        if beginning.notes:
+            fit.notes[NOTES] = beginning.notes
         card = dataclasses.replace(card, seen=fit.notes["seen"])
         planned = Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
         if not processes.is_main:
@@ -134,14 +134,14 @@ def run(
             fit.validate, fit.pace.validation_size = validation, validation.size
         write_config(folder, request, images)
         yield planned
-        yield from differences(started, request)
+        yield from differences(beginning.started, request)
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
-                write_model(folder.best, validation.card(fit), _weights(fit, codec))
+                beginning.write(folder.best, validation.card(fit), fit, codec, separate=request.separate)
             if isinstance(event, Validated):
                 write_report(folder, request, facts, results.rows)
             if isinstance(event, Saved):
-                write_model(folder.model, validation.card(fit), _weights(fit, codec))
+                beginning.write(folder.model, validation.card(fit), fit, codec, separate=request.separate)
             yield event
             if isinstance(event, Validated):
                 yield validation.sampled(event.step)
@@ -163,13 +163,6 @@ def _check_size(request: TrainRequest, multiple: int) -> None:
         if size.width % factor or size.height % factor:
             shown = size.width if size.width == size.height else size.words
             raise UsageError(f"--size {shown} does not fit {what}", hint=f"choose a multiple of {factor}")
-
-
-def _weights(fit: Fit, codec: Codec) -> dict[str, Tensor]:
-    """Return the averaged weights, and those of the codec, in half precision, where that can hold them."""
-    weights = weights_of(fit.averaged, codec)
-    halves = {name: tensor.half() for name, tensor in weights.items()}
-    return halves if all(map(is_finite, halves.values())) else weights
 
 
 def _same_codec(fit: Fit, codec: Codec, request: TrainRequest) -> None:
