@@ -49,7 +49,7 @@ def tiled(denoise: Denoise, size: tuple[int, int], overlap: int, *, at_once: int
             part = windows[first : first + step]
             states, sources = (torch.cat([each[..., down, across] for down, across in part]) for each in (x, source))
             estimates = denoise(states, t, sources)
-            for (down, across), tile in zip(part, estimates.split(len(x)), strict=True):
+            for (down, across), tile in zip(part, torch.split(estimates, len(x)), strict=True):
                 total[..., down, across] += weight * tile
                 share[down, across] += weight
         return total / share

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.imaging.hands import Strokes
 
 Style = Literal["ink", "pencil"]
 Floats = NDArray[np.floating[Any]]
@@ -52,7 +53,15 @@ def on_white(picture: Image.Image, size: int) -> Image.Image:
     return _square(picture, size).convert("RGB")
 
 
-def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Generator) -> Image.Image:
+def draw(
+    picture: Image.Image,
+    *,
+    size: int,
+    style: Style,
+    rng: np.random.Generator,
+    hand: Strokes | None = None,
+    unsteady: np.random.Generator | None = None,
+) -> Image.Image:
     """Return a sketch of the image, RGB (size, size), in the place where `on_white` puts it.
 
     Args:
@@ -60,6 +69,7 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
         size: side of the sketch, in pixels.
         style: "ink" for black lines, "pencil" for lines in the colour of what they outline.
         rng: varies the pen's width and the amount of detail a little from image to image.
+        hand, unsteady: what the hand does to the lines, and where; None for nothing.
 
     Raises:
         UsageError: an unknown style.
@@ -71,9 +81,12 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
     square = _square(picture, size * zoom)
     strokes = _strokes(square, zoom)
     lines = _lines(square, zoom, threshold=0.020 * detail, avoid=_grow(strokes, 0.6 * zoom) > 0.5)
+    hand, unsteady = hand or Strokes(), unsteady or np.random.default_rng(0)
+    # The colours are those at the right place, wherever the hand draws.
+    inked_at = _with_hand(lines, strokes, hand, unsteady)
     # The pen of larger sketches is wider, but not in proportion.
-    radius = width * (size / 64) ** 0.35 * zoom / 2
-    coverage = _pen(lines, strokes, radius - 0.5, zoom)
+    radius = hand.width * width * (size / 64) ** 0.35 * zoom / 2
+    coverage = _pen(*inked_at, max(radius - 0.5, 0.0), zoom)
     if style == "ink":
         colour = np.full((size, size, 3), 0.06, dtype=np.float32)
     else:
@@ -81,6 +94,25 @@ def draw(picture: Image.Image, *, size: int, style: Style, rng: np.random.Genera
         coverage = coverage * pressure
     sketch = 1 - coverage[..., None] * (1 - colour)
     return Image.fromarray(np.rint(sketch * 255).astype(np.uint8))
+
+
+def _with_hand(lines: Lines, strokes: Mask, hand: Strokes, unsteady: np.random.Generator) -> tuple[Lines, Mask]:
+    """Return lines and strokes as a hand draws them."""
+    side, state = len(strokes), unsteady.integers(2**62)
+    if not hand.gaps and not hand.sway:
+        return lines, strokes
+
+    def drawn(rows: Integers, columns: Integers) -> tuple[Mask, Integers, Integers]:
+        # The same fields for both, so that a stroke stays beside its line.
+        kept = hand.drawn(rows, columns, side, np.random.default_rng(state))
+        return kept, *hand.moved(rows, columns, side, np.random.default_rng(state + 1))
+
+    kept, rows, columns = drawn(lines.rows, lines.columns)
+    moved = Lines(rows, columns, lines.normals).where(kept)
+    kept, rows, columns = drawn(*np.nonzero(strokes))
+    inked = np.zeros_like(strokes)
+    inked[rows[kept], columns[kept]] = True
+    return moved, inked
 
 
 def _square(picture: Image.Image, size: int) -> Image.Image:

@@ -41,6 +41,17 @@ class EdgesRequest:
     pencil_share: Annotated[
         float, Field("Fraction of pencil sketches with --style mixed.", ge=0, le=1, panel=SKETCH)
     ] = 0.6
+    hand: Annotated[
+        Literal["plain", "thin", "thick", "broken", "wavy", "varied"],
+        Field(
+            "Lines as they are found, thin, thick, with gaps, or of an unsteady hand; varied for some of each.",
+            metavar="NAME",
+            panel=SKETCH,
+        ),
+    ] = "plain"
+    hand_strength: Annotated[
+        float, Field("How much --hand changes: 1 as usual, 0 for nothing.", ge=0, le=2, panel=SKETCH)
+    ] = 1.0
     seed: Annotated[int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=SKETCH)] = 0
     recursive: Recursive = False
     split_by: Annotated[

@@ -10,6 +10,7 @@ import numpy as np
 from ddbm_cli.foundation.documents import read_table
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.hashing import number_of
+from ddbm_cli.imaging.hands import strokes_of
 from ddbm_cli.imaging.io import opened, reduced, save_picture
 from ddbm_cli.imaging.sketch import Style, draw, on_white
 from ddbm_cli.imaging.walk import Listing, Skipped, list_images
@@ -120,10 +121,11 @@ def _read_splits(table: Path) -> dict[str, str]:
 
 def _facts(request: EdgesRequest, count: int, skipped: Skipped) -> dict[str, str]:
     share = f", {request.pencil_share:.0%} pencil" if request.style == "mixed" else ""
+    hand = "" if request.hand == "plain" else f", {request.hand} lines"
     return {
         "Images": f"{count} of {request.pictures}" + (f"; left out: {skipped}" if skipped else ""),
         "Pairs": f"{request.output}, {request.size}x{request.size}",
-        "Style": f"{request.style}{share}, seed {request.seed}",
+        "Style": f"{request.style}{share}{hand}, seed {request.seed}",
     }
 
 
@@ -131,7 +133,10 @@ def _make(request: EdgesRequest, pair: _Pair) -> None:
     style: Style = request.style if request.style != "mixed" else _style(request, pair.name)
     with opened(pair.picture) as found:
         picture = reduced(found)
-        sketch = draw(picture, size=request.size, style=style, rng=_random(request.seed, pair.name, "pen"))
+        unsteady = _random(request.seed, pair.name, "hand")
+        hand = strokes_of(request.hand, request.hand_strength, unsteady)
+        pen = _random(request.seed, pair.name, "pen")
+        sketch = draw(picture, size=request.size, style=style, rng=pen, hand=hand, unsteady=unsteady)
         target = on_white(picture, request.size)
     for image, path in ((sketch, pair.sketch), (target, pair.target)):
         try:

@@ -37,6 +37,17 @@ def edges(pictures, *, output="out", **options):
     }
 
 
+@pytest.mark.parametrize("hand", ["thin", "thick", "broken", "wavy", "varied"])
+def test_a_hand_changes_sketches_and_not_targets(pictures, hand):
+    edges(pictures, output="plain", style="ink", size=32)
+    events = edges(pictures, output="other", style="ink", size=32, hand=hand, hand_strength=2.0)
+    assert f"{hand} lines" in events[Planned][0].facts["Style"]
+    first, second = (files(pictures.parent / output) for output in ("plain", "other"))
+    assert first.keys() == second.keys()
+    changed = {name for name in first if first[name] != second[name]}
+    assert changed and all(name.startswith("A/") for name in changed)
+
+
 def files(folder):
     """The files below a folder, with their bytes."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
