@@ -244,6 +244,7 @@ def test_no_setting_is_left_out_of_its_registry(package):
         ["sample", "--help"],
         ["train", "--help"],
         ["compare", "--help"],
+        ["tune", "--help"],
         ["data", "edges", "--help"],
         ["evaluate", "--help"],
         ["weights", "list"],

@@ -30,6 +30,7 @@ TOPICS = (
         "data",
         "own-data",
         "samplers",
+        "tune",
     ),
     *(
         "priors-and-sdedit",

@@ -214,6 +214,14 @@ class _Renderer:
             self._result(f"{'':15}Hint: {event.hint}")
             self._code = NOTHING_DONE if event.severity == "error" else self._code
 
+    def _tuned(self, event: Any) -> None:
+        self._fact("Tuned", f"{event.nfe} evaluations: {event.sampler}, grid {event.grid}")
+        gain = f"{event.before:.4f} -> {event.after:.4f}"
+        error = "" if event.error_after is None else f"; error {event.error_before:.4f} -> {event.error_after:.4f}"
+        self._fact(
+            "", f"distance {gain}{error}, {event.images} other images; {event.trials} trials, {event.seconds:.0f} s"
+        )
+
     # Images
 
     def _planned(self, event: Any) -> None:

@@ -115,6 +115,26 @@ def evaluate(request: Any) -> None:
     model(request.prior)
 
 
+def tune(request: Any) -> None:
+    """Check budgets, data, model, output and device of a tuning."""
+    from ddbm_cli.options.tune import MOST_BUDGETS
+
+    device(request.device)
+    if not request.nfe:
+        raise UsageError("no budget is given", hint="pass --nfe 4,6,10")
+    for nfe in request.nfe:
+        if not 2 <= nfe <= 10_000:
+            raise UsageError(f"--nfe {nfe}: a budget must be from 2 to 10000", hint="pass --nfe 4,6,10")
+    if len(set(request.nfe)) > MOST_BUDGETS:
+        raise UsageError(f"{len(set(request.nfe))} budgets are too many", hint=f"pass at most {MOST_BUDGETS}")
+    for folder in request.data:
+        exists(folder, what="data")
+    model(request.model)
+    if request.output is not None and request.output.suffix != ".safetensors":
+        name = request.output.with_suffix(".safetensors")
+        raise UsageError(f"-o {request.output}: the name must end in .safetensors", hint=f"pass -o {name}")
+
+
 def model(reference: str | None) -> None:
     """Check that a model reference names a registry entry, a local file or folder, or a possible repository.
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "translate": "Translate images with a diffusion bridge.",
     "sample": "Sample images from noise with a prior, or many draws of each source with a bridge.",
     "train": "Train a bridge on pairs of images, or a prior on images alone.",
+    "tune": "Search sampler and times for small budgets, and store them in the model's card.",
     "compare": "Compare methods on the same images: one page with images, a table and trajectories.",
     "evaluate": "Measure outputs against targets, sketches or a prior, or how much draws of one source differ.",
     "show": "Print a model's card, or the settings that an image was made with.",

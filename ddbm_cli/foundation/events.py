@@ -149,6 +149,25 @@ class Diagnosed:
     severity: Literal["error", "warning"] = "error"
 
 
+@event()
+class Tuned:
+    """The search of one budget is done. before, after: distance to the solution of many evaluations, other images.
+
+    error_before, error_after: mean squared error to the targets of these images, None without targets.
+    """
+
+    nfe: int
+    sampler: str
+    grid: str
+    before: float
+    after: float
+    error_before: float | None
+    error_after: float | None
+    images: int
+    trials: int
+    seconds: float
+
+
 # Images: planned, computed, written
 
 

@@ -16,13 +16,17 @@ from typing_extensions import TypedDict  # of typing, but pydantic requires this
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.foundation.text import one_line
 from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.options.tune import MOST_BUDGETS
 from ddbm_cli.registry.card_format import FORMAT, OLDEST, upgrade
 from ddbm_cli.registry.header import HEADER_KEY
 
 Setting = dict[str, Any]
 """A setting as {"name": ..., field: value}."""
+
+Budget = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")]
 
 AGAIN = "download the file again"
 
@@ -34,6 +38,16 @@ class Defaults(TypedDict):
     grid: Setting
     start: Setting
     steps: int
+
+
+class Tuned(Defaults):
+    """How to sample with one budget, found by `ddbm tune`.
+
+    distance, distance_before: to the solution of many evaluations, with these settings and with those before.
+    """
+
+    distance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    distance_before: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @settings
@@ -53,6 +67,7 @@ class ModelCard:
     preprocess: how an image file becomes an image of the model's size and back.
     expects: what the sources of the training look like, so that others can be prepared; None: not stated.
     defaults: how to sample by default: sampler, grid, start, steps.
+    tuned: how to sample with a budget of network evaluations, by the budget as text; see `ddbm tune`.
     clip: limit estimates of x_0 to -1..1 while sampling.
     licence, data, limits: words for the user. training, scores: facts and held-out results.
     seen: which images were used for training and which were held out; see `models.seen`.
@@ -66,6 +81,7 @@ class ModelCard:
     prediction: Setting
     preprocess: Preprocess
     defaults: Defaults
+    tuned: Annotated[dict[Budget, Tuned], Field(max_length=MOST_BUDGETS)] = field(default_factory=dict)
     codec: Setting = field(default_factory=lambda: {"name": "pixels"})
     expects: Expects | None = None
     kind: Literal["bridge", "prior"] = "bridge"
@@ -147,7 +163,7 @@ def parse_card(body: Mapping[str, Any], *, where: str, hint: str) -> ModelCard:
         card = pydantic.TypeAdapter(ModelCard).validate_python(upgraded)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part)[:80] for part in first["loc"])
+        place = one_line(".".join(str(part)[:80] for part in first["loc"]))
         raise ModelError(f"{where}: {place}: {first['msg'][:200]}", hint=hint) from None
     except RecursionError:
         raise ModelError(f"{where}: nested too deeply", hint=hint) from None
@@ -166,6 +182,7 @@ def _contradiction(card: ModelCard) -> str:
         return f"{len(card.class_names)} class_names, but the network has {card.num_classes} classes"
     if card.kind == "prior" and (card.concat_source or card.inpainting):
         return f"a prior with {'concat_source' if card.concat_source else 'inpainting'}"
-    if card.defaults["steps"] < 1:
-        return "defaults.steps: must be at least 1"
+    for place, sampling in (("defaults", card.defaults), *((f"tuned.{nfe}", each) for nfe, each in card.tuned.items())):
+        if sampling["steps"] < 1:
+            return f"{place}.steps: must be at least 1"
     return ""

@@ -19,6 +19,7 @@ from ddbm_cli.models.checkpoint import open_tensors
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
+from ddbm_cli.samplers import Plan
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Number formats of weights."""
@@ -63,15 +64,18 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
         each.eval().requires_grad_(False)
     model = TranslationModel(card, denoiser, codec, digest=digest_of(path))
     try:
-        plan = model.plan()
-        times = plan.times
-        usable = all(bool(each.isfinite().all()) for each in (times, *plan.path.coefficients(times)))
+        usable = all(map(_is_finite, (model.plan(), *map(model.tuned_plan, card.tuned))))
     except (UsageError, ArithmeticError, RuntimeError) as error:
         reason = error.message if isinstance(error, UsageError) else " ".join(str(error).split())[:120]
         raise ModelError(f"{name}: model card: {reason[:300]}", hint=AGAIN) from None
     if not usable:
         raise ModelError(f"{name}: model card: its path or grid contains NaN or infinity", hint=AGAIN)
     return model
+
+
+def _is_finite(plan: Plan) -> bool:
+    """Return whether the times of a plan, and the path there, have no NaN or infinity."""
+    return all(bool(each.isfinite().all()) for each in (plan.times, *plan.path.coefficients(plan.times)))
 
 
 def checked_card(path: Path) -> ModelCard:

@@ -136,6 +136,8 @@ class TranslationModel:
             raise UsageError("--steps and --nfe are mutually exclusive", hint="pass one of them")
         if nfe is not None and nfe < 1:
             raise UsageError("--nfe must be at least 1", hint="pass --nfe 1 or more")
+        if sampler is None and grid is None and not start and str(nfe) in self.card.tuned:
+            return self.tuned_plan(str(nfe))
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
@@ -157,6 +159,22 @@ class TranslationModel:
         if nfe is None and steps is None and not own:
             nfe = self.plan().nfe
         return plan if nfe is None else plan.within(nfe)
+
+    def tuned_plan(self, budget: str) -> Plan:
+        """Return the plan that the card holds for a budget, a key of `card.tuned`.
+
+        Raises:
+            UsageError: an unknown name, or a value out of range.
+        """
+        found = self.card.tuned[budget]
+        return Plan(
+            path=self.denoiser.path,
+            sampler=build(SAMPLERS, found["sampler"], what="sampler"),
+            grid=build(GRIDS, found["grid"], what="grid"),
+            start=build(STARTS, found["start"], what="start"),
+            steps=found["steps"],
+            budget=int(budget),
+        )
 
     @property
     def _denoise(self) -> Denoise:
