@@ -9,10 +9,10 @@ from PIL import Image
 
 from ddbm_cli.imaging.preparing import Expects, Prepared, Steps, arrays, lines, prepare
 from ddbm_cli.imaging.preparing.page import find_page
-from tests.imaging import drawings
+from tests.imaging import drawings, papers
 
 SIZE = 64
-EXPECTS = Expects(kind="line-art")
+EXPECTS = Expects(kind="line-art", margin=0.06)
 KINDS = ("even", "shadow", "dim", "inverted", "thin", "corner", "wide", "transparent", "faint")
 
 
@@ -46,6 +46,27 @@ def test_a_drawing_of_any_kind_becomes_like_its_clean_sketch(kind, which):
         assert alike(image, sketch) > alike(drawing, sketch) + 0.2
     strength = lines.strength(arrays.pixels(image.convert("RGB")), SIZE) if image.mode == "RGB" else 0.36
     assert 0.15 < strength < 0.6
+
+
+@pytest.mark.parametrize("kind", papers.KINDS)
+def test_a_drawing_on_any_paper_becomes_like_its_clean_sketch(kind):
+    sketch = drawings.clean(0)
+    found = made(papers.KINDS[kind](sketch, np.random.default_rng(3)))
+    assert not found.findings
+    assert len(found.parts) == 1
+    assert alike(found.parts[0].image, sketch) > 0.7
+    if kind in ("ruled", "grid", "grid_scan"):
+        assert "rules removed" in found.notes
+    if kind in ("holes", "text"):
+        assert "marks next to the drawing left out" in found.notes
+    if kind == "ballpoint":
+        assert lines.saturation(arrays.pixels(found.parts[0].image)) < 0.02
+
+
+@pytest.mark.parametrize("colours", [("#1030d0",) * 3, ("#40a0f0",) * 3])
+def test_a_blue_pencil_is_no_ballpoint_pen(colours):
+    found = made(drawings.photo(0, 5, colours=colours))
+    assert lines.saturation(arrays.pixels(found.parts[0].image)) > 0.3
 
 
 @pytest.mark.parametrize("side", [64, 128, 256, 700])

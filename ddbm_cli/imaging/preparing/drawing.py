@@ -3,8 +3,8 @@
     1. light     divide by the brightness of the paper                       light.py
     2. page      find the sheet's sides in a photograph, and straighten it   page.py, frame.py
     3. polarity  exchange light and dark of white lines on black             polarity.py
-    4. grain     make the paper white                                        lines.py
-    5. objects   find what is drawn, and what of it belongs together         objects.py
+    4. grain     make the paper white, without folds, rules and grids        lines.py, marks.py
+    5. objects   find what is drawn, and what of it belongs together         objects.py, marks.py
     6. crop      to each object, with the margin of the training images
     7. lines     strengthen what is faint or thin; ink becomes grey          lines.py
 
@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ddbm_cli.imaging.preparing import lines
-from ddbm_cli.imaging.preparing.arrays import Floats, lowest, picture, pixels, spread
+from ddbm_cli.imaging.preparing import lines, marks
+from ddbm_cli.imaging.preparing.arrays import Floats, Mask, lowest, picture, pixels, spread
 from ddbm_cli.imaging.preparing.expects import Expects
 from ddbm_cli.imaging.preparing.findings import EMPTY, INVERTED, PHOTOGRAPH, Finding, several, thin_lines
 from ddbm_cli.imaging.preparing.frame import EDGE, Box, Frame
@@ -46,10 +46,10 @@ FILLING = 0.8
 SMALL = 0.35
 """The same for a drawing that needs nothing else: small objects were trained on as well."""
 
-FAINT = 0.45
+FAINT = 0.42
 """Strength of lines that need no mending, as a fraction of that of the training images."""
 
-CROWDED = 0.75
+CROWDED = 0.63
 """Strength of lines, as a fraction of that of the training images, below which a drawing may be of several objects."""
 
 MODEST = 1.5
@@ -60,6 +60,9 @@ PAPER = 0.5
 
 COARSEST = 0.1
 """Standard deviation of the paper's darkness, at most."""
+
+RULED = 0.35
+"""Darkness over which rules are removed, as a multiple of the threshold; the grain of paper needs 1."""
 
 SOLID = 0.3
 """Fraction of a drawing's box that is filled, from which it is no line art."""
@@ -138,17 +141,31 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     if corners is not None:
         page = Frame(copy, corners * np.array(copy.size))
         seen = page.cut((0, 0, *page.size), LOOKED_AT, paper)
+    seen = seen if paper is None else lines.without_shade(seen)
     dark = lines.darkness(seen)
     threshold = lines.floor(dark)
-    found = regions(dark, threshold, edge=0 if corners is None else 2 + round(EDGE * max(dark.shape)))
+    edge = 0 if corners is None else 2 + round(EDGE * max(dark.shape))
+    found, dropped = regions(dark, threshold, edge)
+    ruled = 0 if paper is None else marks.ruled(dark, threshold)
+    if ruled:
+        above = max(threshold, marks.level(dark, ruled))
+        drawn_on, border = regions(dark, above, edge)
+        ruled = ruled if drawn_on else 0
+        found, dropped, threshold = (drawn_on, border, above) if ruled else (found, dropped, threshold)
+        notes += ["rules removed"] if ruled else []
     if not found:
         return Prepared(findings=(EMPTY,))
     if not steps.drawing and _is_photograph(dark, threshold, found, size):
         return Prepared(findings=(PHOTOGRAPH,))
+    others = marks.others(found, dark, threshold, is_ruled=ruled > 0, on_paper=paper is not None)
+    found = [region for region in found if region not in others]
+    notes += ["marks next to the drawing left out"] if others else []
+    veil = marks.veil([*dropped, *others], found, dark.shape)
     zoom = max(width, height) / max(dark.shape)
     around = whole(found)
     groups = [around]
-    drawn = lines.without_grain(seen, threshold)
+    drawn = lines.without_grain(seen, threshold, soft=RULED if ruled else 1.0)
+    drawn = drawn if veil is None else np.where(veil[..., None], np.float32(1), drawn)
     inked = drawn[around.top : around.bottom, around.left : around.right]
     target = _target(inked, expects)
     if steps.split and lines.strength(inked, size) < CROWDED * target:
@@ -169,7 +186,10 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     for group in groups:
         crop = steps.crop and (len(groups) > 1 or _to_crop(group, dark.shape, FILLING) or corners is not None)
         box = _square(group, zoom, expects.margin) if crop else _whole_box(width, height)
-        made, gain = _part(frame, box, size, paper, expects, steps)
+        cut = frame.cut(box, DETAIL * size, paper)
+        if veil is not None:
+            cut = np.where(_cut_veil(veil, box, zoom, cut.shape)[..., None], np.float32(1), cut)
+        made, gain = _part(cut, size, expects, steps, ruled=ruled, on_paper=paper is not None)
         parts.append(Part(made, box))
         gains.append(gain)
         notes += ["cropped to the drawing"] if crop and len(groups) == 1 else []
@@ -238,19 +258,37 @@ def _whole_box(width: float, height: float) -> Box:
     return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
 
+def _cut_veil(veil: Mask, box: Box, zoom: float, shape: tuple[int, ...]) -> Mask:
+    """Return the part (h, w) of a veil (H, W) that is in a box of the page."""
+    ys, xs = (
+        np.floor((low + (np.arange(length) + 0.5) * (high - low) / length) / zoom).astype(int)
+        for low, high, length in ((box[1], box[3], shape[0]), (box[0], box[2], shape[1]))
+    )
+    inside = ((ys >= 0) & (ys < veil.shape[0]))[:, None] & ((xs >= 0) & (xs < veil.shape[1]))[None]
+    found: Mask = veil[ys.clip(0, veil.shape[0] - 1)][:, xs.clip(0, veil.shape[1] - 1)] & inside
+    return found
+
+
 def _part(
-    frame: Frame, box: Box, size: int, paper: Floats | None, expects: Expects, steps: Steps
+    cut: Floats, size: int, expects: Expects, steps: Steps, *, ruled: int, on_paper: bool
 ) -> tuple[Image.Image, float]:
     """Return the image of one object, and the factor by which its lines were strengthened."""
-    cut = frame.cut(box, DETAIL * size, paper)
-    cut = lines.without_grain(cut, lines.floor(lines.darkness(cut)))
-    coloured = lines.saturation(cut) > lines.COLOURED
-    cut = cut if coloured or paper is None else lines.grey(cut)
+    cut = lines.without_shade(cut) if on_paper else cut
+    dark = lines.darkness(cut)
+    floor = lines.floor(dark)
+    if ruled:
+        above = max(floor, marks.level(dark, ruled))
+        cut = lines.without_grain(cut, above, soft=RULED)
+        cut = np.where(marks.dots(lines.darkness(cut) > above / 2)[..., None], np.float32(1), cut)
+    else:
+        cut = lines.without_grain(cut, floor)
+    coloured = lines.saturation(cut) > lines.COLOURED and not (on_paper and lines.is_blue_ink(cut))
+    cut = cut if coloured or not on_paper else lines.grey(cut)
     target = _target(cut, expects)
     if not steps.strengthen:
         return picture(cut), 1.0
     found = lines.strength(cut, size)
-    if paper is None and not steps.forced and found > FAINT * target:
+    if not on_paper and not steps.forced and found > FAINT * target:
         target = min(target, MODEST * found)
     cut, gain = lines.strengthened(cut, size, target)
     return picture(cut), gain

@@ -18,6 +18,6 @@ class Expects:
     """
 
     kind: Literal["line-art", "photograph"] = "photograph"
-    line_width: Annotated[float, Field(gt=0, le=16)] = 0.42
-    margin: Annotated[float, Field(ge=0, le=0.4)] = 0.06
+    line_width: Annotated[float, Field(gt=0, le=16)] = 0.52
+    margin: Annotated[float, Field(ge=0, le=0.4)] = 0.055
     objects: Annotated[int, Field(ge=1, le=64)] = 1

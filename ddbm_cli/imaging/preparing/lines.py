@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from ddbm_cli.imaging.preparing.arrays import Floats, highest, lowest, resized, spread
+from ddbm_cli.imaging.preparing.arrays import Floats, highest, lowest, opening, resized, spread
 
 LEAST = 0.06
 """Darkness below which nothing is drawn, where the paper has no grain."""
@@ -13,6 +13,15 @@ COLOURED = 0.12
 
 PENCIL = 0.78
 """Darkness of coloured lines, as a fraction of that of ink."""
+
+PEN_GREEN, PEN_BLUE = 0.72, 0.25
+"""Green and blue light that the ink of a ballpoint pen absorbs, at least, as fractions of the red light."""
+
+PEN_ALIKE = 0.9
+"""Fraction of the colour of what is drawn that lies between red and blue, if all of it is of one pen."""
+
+WIDE, SHADE = 0.008, 0.26
+"""Half the width of a line, as a fraction of the image's longer side, at most; darkness of a wide area, if drawn."""
 
 SAMPLED = 100
 """Rows and columns that are looked at for the paper."""
@@ -45,12 +54,24 @@ def _paper(dark: Floats) -> tuple[float, float]:
     return float(level), float(1.4826 * np.median(np.abs(sample - level)))
 
 
-def without_grain(values: Floats, threshold: float) -> Floats:
-    """Return (H, W, 3) with white paper: what is less dark than the threshold becomes white, without a step."""
+def without_grain(values: Floats, threshold: float, *, soft: float = 1.0) -> Floats:
+    """Return (H, W, 3) with white paper: what is less dark than the threshold becomes white, without a step.
+
+    soft: darkness over which that happens, around the threshold, as a multiple of it.
+    """
     dark = darkness(values)
-    kept = dark * np.clip((dark - threshold) / max(threshold, 1e-6) + 0.5, 0, 1)
+    kept = dark * np.clip((dark - threshold) / max(soft * threshold, 1e-6) + 0.5, 0, 1)
     white: Floats = 1 - (1 - values) * (kept / np.maximum(dark, 1e-6))[..., None]
     return white
+
+
+def without_shade(values: Floats) -> Floats:
+    """Return (H, W, 3) without what is wide and not dark, such as a fold of the paper; filled areas are dark."""
+    dark = darkness(values)
+    shade = opening(dark, max(2, round(WIDE * max(dark.shape))))
+    shade = shade * np.clip((SHADE - shade) / (SHADE / 3), 0, 1)
+    lit: Floats = 1 - (1 - values) * ((dark - shade) / np.maximum(dark, 1e-6))[..., None]
+    return lit
 
 
 def strength(values: Floats, size: int) -> float:
@@ -80,6 +101,18 @@ def saturation(values: Floats) -> float:
     spread_of_channels = highest(values) - lowest(values)
     weight = float((dark**2).sum())
     return float((spread_of_channels * dark).sum() / weight) if weight else 0.0
+
+
+def is_blue_ink(values: Floats) -> bool:
+    """Return whether what is drawn (H, W, 3) is all of the dark blue of a ballpoint pen; a blue pencil is purer."""
+    ink = 1 - values
+    weight = darkness(values) ** 2
+    total = float(weight.sum())
+    if not total:
+        return False
+    red, green, blue = ((ink * weight[..., None]).sum(axis=(0, 1)) / total).tolist()
+    excess = ((ink[..., 0] - ink[..., 2]) * weight).sum() / max(float((np.ptp(ink, axis=2) * weight).sum()), 1e-6)
+    return bool(green > PEN_GREEN * red and red > green > blue > PEN_BLUE * red and excess > PEN_ALIKE)
 
 
 def strengthened(values: Floats, size: int, target: float) -> tuple[Floats, float]:

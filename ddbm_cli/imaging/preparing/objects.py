@@ -50,18 +50,18 @@ class Region(NamedTuple):
         return float(np.hypot(across, down))
 
 
-def regions(dark: Floats, threshold: float, edge: int = 0) -> list[Region]:
-    """Return the connected regions of a page's darkness (H, W), without dirt, the largest first.
+def regions(dark: Floats, threshold: float, edge: int = 0) -> tuple[list[Region], list[Region]]:
+    """Return the connected regions of a page's darkness (H, W), without dirt, the largest first; and the border's.
 
     Lines within two pixels of each other are connected. What lies along the border of the image and is no drawing,
-    such as the edge of a table, is left out.
+    such as the edge of a table, is left out, and returned second.
 
     Args:
         edge: pixels from the border that count as the border.
     """
     mask: Mask = dark > threshold
     if not mask.any():
-        return []
+        return [], []
     height, width = mask.shape
     labels, count = components(spread(mask.astype(np.float32), 1, np.maximum) > 0)
     ys, xs = np.nonzero(mask)
@@ -81,13 +81,15 @@ def regions(dark: Floats, threshold: float, edge: int = 0) -> list[Region]:
         if peak[i] > 1.4 * threshold
     ]
     inner = [region for region in found if not _along_border(region, width, height, edge)]
+    border = [region for region in found if region not in inner] if inner else []
     found = sorted(inner or found, key=lambda region: -region.weight)
     if not found:
-        return []
+        return [], []
     most, widest = found[0].weight, max(region.extent for region in found)
     if widest < max(3, SHORTEST * max(width, height)):
-        return []
-    return [region for region in found if region.weight > SPECK * most or region.extent > 2 * SPECK * widest]
+        return [], []
+    kept = [region for region in found if region.weight > SPECK * most or region.extent > 2 * SPECK * widest]
+    return kept, border
 
 
 def whole(found: list[Region]) -> Region:

@@ -45,8 +45,11 @@ def find_page(ground: Floats) -> Floats | None:
     if min(height, width) < 16:
         return None
     logs = np.log(np.maximum(ground, 0.02))
+    turned = logs.swapaxes(0, 1)
     left, right = side(logs), side(logs[:, ::-1])
-    top, bottom = side(logs.swapaxes(0, 1)), side(logs.swapaxes(0, 1)[:, ::-1])
+    top, bottom = _between(turned, left, right, width)
+    if not (left and right):
+        left, right = _between(logs, top, bottom, height)
     if not any((left, right, top, bottom)):
         return None
     none = Line(0.0, 0.0)
@@ -56,6 +59,24 @@ def find_page(ground: Floats) -> Floats | None:
     found = np.array([np.linalg.solve(np.array([a[:2], b[:2]]), [a[2], b[2]]) for a, b in corners])
     found /= (width, height)
     return found if area(found) >= SMALLEST and found.min() > -0.1 and found.max() < 1.1 else None
+
+
+def _between(logs: Floats, near: Line | None, far: Line | None, length: int) -> tuple[Line | None, Line | None]:
+    """Return the left and the right side of a page (H, W, 3), searched between its other two sides where both are seen.
+
+    Args:
+        near, far: the upper side, and the lower one as measured from the lower border. length: the height H.
+    """
+    first, last = 0, length
+    if near and far:
+        middle = logs.shape[1] / 2
+        first = max(0, round(near.offset + near.slope * middle))
+        last = min(length, round(length - far.offset - far.slope * middle))
+        if last - first < length / 5:
+            first, last = 0, length
+    found = side(logs[first:last]), side(logs[first:last, ::-1])
+    one, other = (line and Line(line.offset - line.slope * first, line.slope) for line in found)
+    return one, other
 
 
 def area(corners: Floats) -> float:
