@@ -238,6 +238,22 @@ def shown(path: Path, *, command: bool) -> None:
         raise UsageError(f"{path}: --command is for images", hint=f"print its card: ddbm show {path}")
 
 
+def made(path: Path) -> None:
+    """Check that a file is an image with a record of how it was made.
+
+    Raises:
+        UsageError: it does not exist, or holds no text.
+    """
+    from ddbm_cli.imaging.io import format_of, read_text
+
+    exists(path, what="--from")
+    if not format_of(path) or "ddbm" not in read_text(path):
+        raise UsageError(
+            f"{path}: holds no record of how it was made",
+            hint="pass an image that ddbm translate made, with --metadata",
+        )
+
+
 def writable(folder: Path) -> None:
     """Check that a folder, which need not exist, can be one.
 

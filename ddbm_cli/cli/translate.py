@@ -40,6 +40,15 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     """
     shown = Printed(**printed)
     asked = from_options(TranslateCommand, given, command="translate")
+    digest = ""
+    if asked.from_image is not None:
+        early.made(asked.from_image)
+        from ddbm_cli.tasks.reuse import reuse
+
+        given, digest, words = reuse(asked.from_image, given)
+        asked = from_options(TranslateCommand, given, command="translate")
+        if not shown.quiet:
+            terminal.fact("From", f"{asked.from_image}: {words}")
     source = _end(asked.source, asked.source_option, "INPUT")
     output = _end(asked.output, asked.output_option, "OUTPUT")
     if source is None:
@@ -59,7 +68,9 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     first = strengths[0] if strengths else None
     common |= {"to_folder": output is not None and output.endswith(("/", os.sep))}
     target = None if output is None else Path(output)
-    request = TranslateRequest(**common | {"source": source, "output": target, "shard": shard, "strength": first})
+    request = TranslateRequest(
+        **common | {"source": source, "output": target, "shard": shard, "strength": first, "model_sha256": digest}
+    )
     early.translate(request)
 
     from ddbm_cli.tasks.translate import run, sweep

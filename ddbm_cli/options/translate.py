@@ -10,6 +10,7 @@ from ddbm_cli.options.folder import FolderOptions
 from ddbm_cli.options.groups import (
     FILES,
     IMAGE,
+    MODEL,
     OUTPUT_FLAGS,
     SAMPLING,
     BatchSize,
@@ -37,6 +38,7 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
     """How to translate; None leaves a choice to the model's card, or for `batch_size` to the device.
 
     shard: (i, n) to process every n-th image from the i-th on, as one of n processes.
+    model_sha256: digest that the model should have, "" for any; another one is reported.
     to_folder: the output is a folder even if its name has an extension: its path was written with a slash at the end.
     """
 
@@ -127,6 +129,7 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
     dry_run: DryRun = False
     batch_size: BatchSize = None
     shard: tuple[int, int] = (0, 1)
+    model_sha256: str = ""
     to_folder: bool = False
 
 
@@ -158,6 +161,16 @@ class TranslateCommand(TranslateOptions):
         ),
     ] = ()
     preview: Preview = False
+    from_image: Annotated[
+        Path | None,
+        Field(
+            "Use the settings and the model of an image that ddbm made; options that are given win.",
+            flags=("--from",),
+            metavar="IMAGE",
+            unset="none",
+            panel=MODEL,
+        ),
+    ] = None
     source_option: Annotated[
         str | None, Field("Same as INPUT.", flags=("-i", "--input"), hidden=True, unset="none")
     ] = None

@@ -84,6 +84,11 @@ def command(file: Path, *, source: Path, models: Mapping[str, str | None]) -> st
     return _recreation(file, image_record(file), _Known(source, models)).command
 
 
+def searched(file: Path) -> Files:
+    """Return what finds the files of an image in the working folder and the folders around the image."""
+    return _Searched(Search(file))
+
+
 class _Searched:
     """Finds files by searching folders."""
 
@@ -141,27 +146,49 @@ def _recreation(file: Path, record: Mapping[str, Any], files: Files) -> Recreati
     return Recreation(" ".join(map(quoted, words)), tuple(_notes(record)))
 
 
-def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]:
-    method = method_of_record(record)
-    from_noise = record["source_sha256"] == ""
-    edits = not from_noise and "draw" not in record
-    options: dict[str, Any] = method.options(record) if edits else {}
-    options |= {use.option: files.model(use) for use in method.models(record)}
-    options |= {
+def plain_options(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a record that concern no file: sampling, conditions, and how images are fitted and saved.
+
+    True stands for an option without a value.
+    """
+    options: dict[str, Any] = {
         "--sampler": spell(build(SAMPLERS, record["sampler"], what="sampler")),
         "--grid": spell(build(GRIDS, record["grid"], what="grid")),
         "--steps": int(record["steps"]),
         "--seed": int(record["seed"]),
         "--dtype": DTYPES.get(record["dtype"], "auto"),
     }
-    options |= {"--device": record["device"]} if "device" in record else {}
     options |= {f"--{name.replace('_', '-')}": record[name] for name in CONDITIONS if name in record}
+    if record["source_sha256"] == "":
+        return options
+    options |= {"--fit": record["fit"], "--prepare": record.get("prepare", "none")}
+    options |= {f"--{name}": record[name] for name in ("objects", "alpha") if name in record}
+    options |= {"--start": int(record["noise_draw"])} if record.get("noise_draw") else {}
+    options |= {"--quality": int(record["quality"])} if "quality" in record else {}
+    return options | ({"--keep-size": True} if record["keep_size"] else {})
+
+
+def option_words(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield options as words of a command line."""
+    for option, value in options.items():
+        if value is True:
+            yield option
+        else:
+            yield from (f"{option}={value}",) if str(value).startswith("-") else (option, str(value))
+
+
+def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]:
+    method = method_of_record(record)
+    from_noise = record["source_sha256"] == ""
+    edits = not from_noise and "draw" not in record
+    options: dict[str, Any] = method.options(record) if edits else {}
+    options |= {use.option: files.model(use) for use in method.models(record)}
+    options |= plain_options(record)
+    options |= {"--device": record["device"]} if "device" in record else {}
     if from_noise:
         yield from ("ddbm", "sample", "--start", str(int(record["source"])), "-n", "1")
     else:
         source = files.image("input", record["source_sha256"], record["source"])
-        options |= {"--fit": record["fit"], "--prepare": record.get("prepare", "none")}
-        options |= {"--objects": record["objects"]} if "objects" in record else {}
         if text_of(source.name) != record.get("noise_name", record["source"]):
             options |= {"--noise-name": record.get("noise_name", record["source"])}
         if "draw" in record:
@@ -171,14 +198,8 @@ def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]
         else:
             yield from ("ddbm", "translate", str(source))
             options |= _guide_options(record, files)
-            options |= {"--alpha": record["alpha"]} if "alpha" in record else {}
-            options |= {"--start": int(record["noise_draw"])} if record.get("noise_draw") else {}
-            options |= {"--quality": int(record["quality"])} if "quality" in record else {}
             options |= {"--format": format_of(file)} if format_of(source) != format_of(file) else {}
-    for option, value in options.items():
-        yield from (f"{option}={value}",) if str(value).startswith("-") else (option, str(value))
-    if record["keep_size"]:
-        yield "--keep-size"
+    yield from option_words(options)
     if from_noise or "draw" in record:
         yield from ("--output", OUTPUT)
 

@@ -66,6 +66,11 @@ def run(
     if model is None:
         model = yield from load(request)
     plan = method.plan(request, model)
+    if request.model_sha256 not in ("", model.digest):
+        yield Noticed(
+            message=f"model {model.name} is another file than that of the image, so results differ",
+            hint="pass the model's file with -m",
+        )
     check_draws(plan, request.number)
     if request.output is None or request.name is not None:
         name = re.sub(r"[^\w.-]+", "-", model.name)

@@ -175,3 +175,69 @@ def test_odd_names_are_quoted_for_the_shell(ddbm, root):
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout == str(root / "in" / name)
     assert quoted("a\x1b[31m") == "$'a\\x1b[31m'" and quoted("plain") == "plain"
+
+
+FROM = {
+    "sampler": "translate in first -r -m runs/bridge --sampler sde --nfe 7 --seed 3 --keep-size --fit crop",
+    "named": "translate in first -r -m runs/bridge --sampler sde --metadata basic --alpha cut --format webp --quality 60",
+    "draw": "translate in first -r -m runs/bridge -n 3 --sampler sde --name {stem}_{draw}.png",
+    "sdedit": "translate in first -r -m runs/prior --method sdedit --strength 0.4 --repeats 2 --guide blur:sigma=2",
+    "ddib": "translate in first -r -m runs/prior --source-model runs/other --method ddib --steps 3",
+}
+
+
+@pytest.mark.parametrize("name", FROM)
+def test_settings_of_an_image_make_the_same_of_its_input_and_of_others(ddbm, root, name):
+    """The bytes are those that all options of the first command give."""
+    code, _, err = ddbm(*FROM[name].split(), "-d", "cpu", "-q")
+    assert code == 0, err
+    made = {path.relative_to("first"): path.read_bytes() for path in Path("first").rglob("*.*")}
+    of_one = sorted(path for path in made if path.stem in ("1", "1_2"))[-1]
+    more = ["--metadata", "basic"] if name == "named" else []
+    form = ["-f", "webp", "--quality", "60"] if name == "named" else []
+    code, _, err = ddbm("translate", "in", "second", "-r", "--from", Path("first") / of_one, "-d", "cpu", *form, *more)
+    assert code == 0 and "From" in err, err
+    again = {path.relative_to("second"): path.read_bytes() for path in Path("second").rglob("*.*")}
+    if name == "draw":  # number 2 of each
+        made = {path.with_stem(path.stem[0]): body for path, body in made.items() if path.stem.endswith("_2")}
+    assert again == made
+
+
+def test_options_that_are_given_win(ddbm, root):
+    def record(*options):
+        code, _, err = ddbm(
+            "translate", "in/ink/0.png", "b.png", "--from", "a.png", "-d", "cpu", "--overwrite", *options
+        )
+        assert code == 0, err
+        return json.loads(read_text(Path("b.png"))["ddbm"])
+
+    grid = ["--grid", "timesteps:at=0.9-0.5-0.1"]
+    words = ["translate", "in/ink/0.png", "a.png", "-m", "runs/bridge", "--sampler", "dbim:eta=0.5", "--seed", "4"]
+    assert ddbm(*words, "-d", "cpu", *grid)[0] == 0
+    first = json.loads(read_text(Path("a.png"))["ddbm"])
+    assert record() == first
+    assert record("--seed", "9") == first | {"seed": 9}
+    fewer = record("--nfe", "9")
+    assert fewer["nfe"] == 9 and fewer["sampler"] == first["sampler"] and fewer["grid"]["name"] != "timesteps"
+    other = record("--sampler", "heun:churn=0.33")
+    assert other["sampler"]["name"] == "heun" and other["seed"] == 4 and other["nfe"] in (3, 4)
+    assert record("-m", "runs/bridge")["model_sha256"] == first["model_sha256"]
+    edited = record("--method", "sdedit", "-m", "runs/prior", "--strength", "0.3", "--grid", "karras")
+    assert edited["method"] == "sdedit" and edited["seed"] == 4
+
+
+def test_from_explains_what_it_cannot_use(ddbm, root):
+    assert ddbm("sample", "-m", "runs/prior", "-n", "1", "-o", "noise", "--nfe", "3")[0] == 0
+    words = ["translate", "in/ink/0.png", "b.png", "--from"]
+    for file, message in [
+        ("noise/000000.png", "made from noise"),
+        ("in/ink/1.png", "holds no record"),
+        ("none.png", "no such file"),
+        ("runs/bridge/model.safetensors", "holds no record"),
+    ]:
+        code, _, err = ddbm(*words, file)
+        assert code in (1, 2) and message in err and "Hint" in err, err
+    assert ddbm("translate", "in/ink/0.png", "a.png", "-m", "runs/bridge")[0] == 0
+    shutil.rmtree("runs/bridge")
+    code, _, err = ddbm(*words, "a.png")
+    assert code == 4 and "the model of this image was not found" in err
