@@ -248,10 +248,8 @@ def made(path: Path) -> None:
 
     exists(path, what="--from")
     if not format_of(path) or "ddbm" not in read_text(path):
-        raise UsageError(
-            f"{path}: holds no record of how it was made",
-            hint="pass an image that ddbm translate made, with --metadata",
-        )
+        hint = "pass an image that ddbm translate made, without --metadata none"
+        raise UsageError(f"{path}: holds no record of how it was made", hint=hint)
 
 
 def writable(folder: Path) -> None:

@@ -68,9 +68,8 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     first = strengths[0] if strengths else None
     common |= {"to_folder": output is not None and output.endswith(("/", os.sep))}
     target = None if output is None else Path(output)
-    request = TranslateRequest(
-        **common | {"source": source, "output": target, "shard": shard, "strength": first, "model_sha256": digest}
-    )
+    common |= {"strength": first, "model_sha256": digest}
+    request = TranslateRequest(**common | {"source": source, "output": target, "shard": shard})
     early.translate(request)
 
     from ddbm_cli.tasks.translate import run, sweep

@@ -59,7 +59,7 @@ def _options(file: Path, record: Mapping[str, Any], given: Mapping[str, Any]) ->
     same = given.get("method", method.name) == method.name
     files = searched(file)
     wanted = [use for use in method.models(record) if use.option.removeprefix("--").replace("-", "_") not in given]
-    options = {use.option: files.model(use) for use in wanted} if same else {}
+    options: dict[str, Any] = {use.option: files.model(use) for use in wanted} if same else {}
     if same and "draw" not in record:
         options |= method.options(record)
     options |= plain_options(record)

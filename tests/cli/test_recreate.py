@@ -179,7 +179,7 @@ def test_odd_names_are_quoted_for_the_shell(ddbm, root):
 
 FROM = {
     "sampler": "translate in first -r -m runs/bridge --sampler sde --nfe 7 --seed 3 --keep-size --fit crop",
-    "named": "translate in first -r -m runs/bridge --sampler sde --metadata basic --alpha cut --format webp --quality 60",
+    "named": "translate in first -r -m runs/bridge --sampler sde --metadata basic --alpha cut -f webp --quality 60",
     "draw": "translate in first -r -m runs/bridge -n 3 --sampler sde --name {stem}_{draw}.png",
     "sdedit": "translate in first -r -m runs/prior --method sdedit --strength 0.4 --repeats 2 --guide blur:sigma=2",
     "ddib": "translate in first -r -m runs/prior --source-model runs/other --method ddib --steps 3",
@@ -199,7 +199,7 @@ def test_settings_of_an_image_make_the_same_of_its_input_and_of_others(ddbm, roo
     assert code == 0 and "From" in err, err
     again = {path.relative_to("second"): path.read_bytes() for path in Path("second").rglob("*.*")}
     if name == "draw":  # number 2 of each
-        made = {path.with_stem(path.stem[0]): body for path, body in made.items() if path.stem.endswith("_2")}
+        made = {path.with_stem(f"{path.stem[0]}_002"): body for path, body in made.items() if path.stem[1:] == "_2"}
     assert again == made
 
 
