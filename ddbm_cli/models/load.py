@@ -12,6 +12,7 @@ from ddbm_cli.codecs.diffusers import of_half_precision
 from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.adapters import Merged, base_of, find_base
 from ddbm_cli.models.assemble import CODEC_PREFIX, modules_of, outline, outline_codec
 from ddbm_cli.models.card import AGAIN, ModelCard, read_card
@@ -19,6 +20,8 @@ from ddbm_cli.models.checkpoint import open_tensors
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
+from ddbm_cli.models.speed import measure
+from ddbm_cli.networks import NETWORKS
 from ddbm_cli.samplers import Plan
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -41,7 +44,8 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
     Args:
         path: a model file, or a folder in diffusers' layout with a card.
         device: "auto" (a GPU if there is one), or torch's name: "cpu", "cuda:1", "mps".
-        dtype: "auto" (bfloat16 on GPUs that support it, float32 elsewhere), "fp32", "fp16" or "bf16".
+        dtype: "auto" (bfloat16 on GPUs that support it, and for large networks on CPUs where it is measured to be
+            faster; float32 elsewhere), "fp32", "fp16" or "bf16".
         name: the name of the file in errors; its own if not given.
 
     Raises:
@@ -57,12 +61,16 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
         denoiser, codec = outline(card), outline_codec(card)
         modules = modules_of(denoiser, codec)
         _compare(modules, tensors, name)
+        speed = None
+        if dtype == "auto" and where.type == "cpu":
+            speed = measure(card, denoiser.network, build(NETWORKS, card.network, what="network"))
+            number = speed.dtype if speed else number
         for prefix, module in modules.items():
             of_codec = of_half_precision(number) if prefix == CODEC_PREFIX else number
             _fill(module, tensors, name, where, of_codec, prefix=prefix)
     for each in (denoiser, codec):
         each.eval().requires_grad_(False)
-    model = TranslationModel(card, denoiser, codec, digest=digest_of(path))
+    model = TranslationModel(card, denoiser, codec, digest=digest_of(path), speed=speed)
     try:
         usable = all(map(_is_finite, (model.plan(), *map(model.tuned_plan, card.tuned))))
     except (UsageError, ArithmeticError, RuntimeError) as error:

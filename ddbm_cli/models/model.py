@@ -13,6 +13,7 @@ from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guid
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.speed import Measured
 from ddbm_cli.samplers import (
     ALIASES,
     GRIDS,
@@ -41,13 +42,23 @@ class TranslationModel:
         denoiser: built from the card, with weights.
         codec: built from the card, with weights; None for states that are images.
         digest: sha256 of the model's file, "" for none.
+        speed: what its number type was chosen by; None where it was not measured.
     """
 
-    def __init__(self, card: ModelCard, denoiser: Denoiser, codec: Codec | None = None, *, digest: str = "") -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        denoiser: Denoiser,
+        codec: Codec | None = None,
+        *,
+        digest: str = "",
+        speed: Measured | None = None,
+    ) -> None:
         self.card = card
         self.denoiser = denoiser
         self.codec = codec or PixelsConfig().create()
         self.digest = digest
+        self.speed = speed
         self._label: Tensor | None = None
         self._guidance = PLAIN
 

@@ -185,6 +185,7 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     size = "size of the input" if maker.request.keep_size else side
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
+        **({"Number type": model.speed.words} if model.speed and model.speed.words else {}),
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
         "Input": f"{_count(len(jobs.jobs) // draws, 'image')}{each}{skipped}",
         **maker.edit.facts(),
