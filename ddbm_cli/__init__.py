@@ -24,7 +24,10 @@ if TYPE_CHECKING:
         VPBridge,
     )
     from ddbm_cli.samplers import (
+        ECSI,
         Booted,
+        BootedHeun,
+        DBMSolver,
         Euler,
         EulerMaruyama,
         Evaluation,
@@ -54,6 +57,7 @@ _MODULES = {
         *("ProbabilityPath", "RectifiedFlow", "VEBridge", "VPBridge"),
     ),
     "samplers": (
+        *("ECSI", "BootedHeun", "DBMSolver"),
         *("Booted", "Euler", "EulerMaruyama", "Evaluation", "HybridHeun", "Implicit", "Karras", "LogSNR", "Multistep"),
         *("NoiseSource", "NoisedStart", "Pinned", "Plan", "PredictorCorrector", "Prior", "Sampler", "Start"),
         *("TimeGrid", "Timesteps", "Uniform"),
@@ -63,11 +67,14 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "DDPM",
+    "ECSI",
     "VE",
     "VP",
     "Booted",
+    "BootedHeun",
     "BrownianBridge",
     "Cosine",
+    "DBMSolver",
     "DdbmError",
     "Euler",
     "EulerMaruyama",

@@ -16,6 +16,7 @@ from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.speed import Measured
 from ddbm_cli.samplers import (
     ALIASES,
+    AUTO,
     GRIDS,
     SAMPLERS,
     STARTS,
@@ -27,6 +28,7 @@ from ddbm_cli.samplers import (
     Sampler,
     Start,
     TimeGrid,
+    choose,
     default_grid,
     default_start,
     encode,
@@ -147,8 +149,10 @@ class TranslationModel:
             raise UsageError("--steps and --nfe are mutually exclusive", hint="pass one of them")
         if nfe is not None and nfe < 1:
             raise UsageError("--nfe must be at least 1", hint="pass --nfe 1 or more")
-        if sampler is None and grid is None and not start and str(nfe) in self.card.tuned:
+        if sampler in (None, AUTO) and grid is None and not start and str(nfe) in self.card.tuned:
             return self.tuned_plan(str(nfe))
+        if sampler == AUTO:
+            return self._auto_plan(grid, steps, nfe, start)
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
@@ -170,6 +174,28 @@ class TranslationModel:
         if nfe is None and steps is None and not own:
             nfe = self.plan().nfe
         return plan if nfe is None else plan.within(nfe)
+
+    def _auto_plan(
+        self,
+        grid: str | Mapping[str, Any] | TimeGrid | None,
+        steps: int | None,
+        nfe: int | None,
+        start: Mapping[str, Any] | Start | None,
+    ) -> Plan:
+        """Return the plan of the best sampler for a budget, by default that of the card."""
+        if steps is not None:
+            raise UsageError("--sampler auto chooses by network evaluations", hint="pass --nfe instead of --steps")
+        nfe = self.plan().nfe if nfe is None else nfe
+        path = self.denoiser.path
+        if start:
+            path = build(STARTS, start, what="start").path(path)
+        chosen = choose(path, nfe)
+        sampler = build(SAMPLERS, chosen.sampler, what="sampler")
+        if grid is None:
+            grid = default_grid(path, sampler) if chosen.grid is None else build(GRIDS, chosen.grid, what="grid")
+        if not start:
+            start = Prior() if self.is_prior else default_start(path, sampler)
+        return self.plan(sampler, grid, nfe=nfe, start=start)
 
     def tuned_plan(self, budget: str) -> Plan:
         """Return the plan that the card holds for a budget, a key of `card.tuned`.

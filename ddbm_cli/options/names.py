@@ -88,6 +88,8 @@ def check_spec(kind: str, spec: str) -> None:
     full, more = split_spec(aliases(kind).get(word, word))
     name = current_name(full)
     if name not in _table()[kind]:
+        if name in aliases(kind) and given:
+            raise UsageError(f"{SINGULAR[kind]} '{name}' takes no fields", hint=f"write {name} alone")
         return  # of an installed package, which checks it when it is made
     known = fields(kind, name)
     for field, value in current_fields(name, more | given).items():

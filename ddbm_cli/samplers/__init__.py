@@ -1,5 +1,6 @@
 """Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
 
+from ddbm_cli.samplers.auto import AUTO, choose
 from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.booted_heun import BootedHeun
 from ddbm_cli.samplers.corrector import PredictorCorrector
@@ -34,6 +35,7 @@ GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform
 STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, NoisedStart)}
 
 ALIASES = {
+    AUTO: AUTO,
     "ddbm": "heun:churn=0.33",
     "dbim": "implicit",
     "dbim-2": "multistep:order=2",
@@ -42,10 +44,11 @@ ALIASES = {
     "sde": "euler-maruyama",
     "pc": "predictor-corrector",
 }
-"""Names that people know, and the setting that each one is."""
+"""Names that people know, and the setting that each one is; `auto` is resolved by the budget."""
 
 __all__ = [
     "ALIASES",
+    "AUTO",
     "ECSI",
     "GRIDS",
     "SAMPLERS",
@@ -76,6 +79,7 @@ __all__ = [
     "TimeGrid",
     "Timesteps",
     "Uniform",
+    "choose",
     "count_evaluations",
     "default_grid",
     "default_start",

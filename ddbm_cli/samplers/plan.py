@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import describe
+from ddbm_cli.foundation.settings import describe, spell
 from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.samplers import auto
 from ddbm_cli.samplers.base import Bridge, Sampler, Start, count_evaluations, finish, sample
 from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.starts import Pinned
@@ -90,6 +91,12 @@ class Plan:
         if self.budget == 1 and self.grid == AT_THE_SOURCE:
             found.append("with 1 network evaluation, the result is the estimate at the source: a mean of images")
         poor = self.sampler.warning(self.path, self.times)
+        if poor is None and auto.is_poor(self.path, self.nfe, spell(self.sampler), spell(self.grid)):
+            better = auto.choose(self.path, self.nfe).sampler
+            poor = (
+                f"sampler '{self.sampler.name}' is poor at {self.nfe} network evaluations; use --sampler auto, which"
+                f" is '{better}' here, or more evaluations"
+            )
         return found if poor is None else [*found, poor]
 
     def within(self, nfe: int) -> "Plan":

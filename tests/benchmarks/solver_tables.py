@@ -11,6 +11,12 @@ from ddbm_cli.foundation.files import write_text
 BUDGETS = (1, 2, 4, 6, 10, 20, 50, 119)
 FEW = BUDGETS[:6]
 
+ENOUGH = 20
+"""From this budget on no sampler is called poor."""
+
+NEAR, POOR = 1.05, 1.5
+"""Ratios to the smallest distance up to which a sampler may be chosen, and above which it is called poor."""
+
 Cell = dict[str, Any]
 
 
@@ -28,8 +34,8 @@ SAMPLERS = {
     "hybrid": Entry("hybrid Heun, churn 0.33", "heun:churn=0.33", None, BUDGETS),
     "ode": Entry("Heun's ODE", "heun:churn=0"),
     "card": Entry("DBIM eta 1, grid of the card", None, None, BUDGETS),
-    "card-eta-0": Entry("DBIM eta 0, grid of the card", "dbim:eta=0", "timesteps"),
-    "dbim": Entry("DBIM eta 0", "dbim", None, BUDGETS),
+    "dbim": Entry("DBIM eta 0, grid of the card", "dbim", None, BUDGETS),
+    "dbim-uniform": Entry("DBIM eta 0", "dbim", "uniform"),
     "dbim-eta-1": Entry("DBIM eta 1", "dbim:eta=1", "uniform"),
     "dbim-2": Entry("DBIM-2", "dbim-2", None, BUDGETS),
     "dbim-3": Entry("DBIM-3", "dbim-3"),
@@ -87,19 +93,22 @@ def tables(cells: dict[str, dict[int, Cell]]) -> Iterator[str]:
         yield ""
 
 
-def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, str]]:
-    """Return for each budget the sampler and grid whose set of results is closest to the set of truths.
+def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
+    """Return for each budget the best sampler and grid, and those that are poor.
 
-    Of those whose sliced Wasserstein distance is within 2 % of the smallest, the one with the smallest error.
+    The best is that with the smallest error among those whose sliced Wasserstein distance is within 5 % of the smallest
+    one, which is less than the width of the intervals.
     """
-    made = {}
+    made: dict[str, dict[str, Any]] = {}
     for nfe in BUDGETS[1:]:
-        column = {name: row[nfe] for name, row in cells.items() if nfe in row and row[nfe]["nfe"] <= nfe}
+        column = [row[nfe] for row in cells.values() if nfe in row and row[nfe]["nfe"] <= nfe]
         if column:
-            least = min(cell["swd"][0] for cell in column.values())
-            near = {name: cell for name, cell in column.items() if cell["swd"][0] <= 1.02 * least}
-            cell = min(near.values(), key=lambda each: each["error"][0])
-            made[str(nfe)] = {"sampler": cell["sampler"], "grid": cell["grid"]}
+            least = min(cell["swd"][0] for cell in column)
+            near = [cell for cell in column if cell["swd"][0] <= NEAR * least]
+            best = min(near, key=lambda each: each["error"][0])
+            limit = POOR * least if nfe < ENOUGH else float("inf")
+            poor = {f"{cell['sampler']} {cell['grid']}" for cell in column if cell["swd"][0] > limit}
+            made[str(nfe)] = {"sampler": best["sampler"], "grid": best["grid"], "poor": sorted(poor)}
     return made
 
 

@@ -264,5 +264,5 @@ def test_one_evaluation_is_enough_without_noise(path):
 
 
 def test_aliases_are_settings():
-    for spec in ALIASES.values():
+    for spec in set(ALIASES.values()) - {"auto"}:
         build(SAMPLERS, spec, what="sampler")

@@ -20,6 +20,7 @@ from ddbm_cli.objectives import signal_left
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.samplers import (
+    AUTO,
     GRIDS,
     SAMPLERS,
     Euler,
@@ -30,6 +31,7 @@ from ddbm_cli.samplers import (
     Plan,
     Prior,
     Sampler,
+    choose,
     default_grid,
     default_start,
 )
@@ -147,6 +149,9 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
 
 def _defaults(given: Sampling, usual: Plan) -> Defaults:
     """Return a card's sampling: what is given, else as usual; of another sampler, its default grid and start."""
+    if given.sampler == AUTO:
+        chosen = choose(usual.path, usual.nfe)
+        given = dataclasses.replace(given, sampler=chosen.sampler, grid=given.grid or chosen.grid)
     sampler = usual.sampler if given.sampler is None else build(SAMPLERS, given.sampler, what="sampler")
     other = sampler.name != usual.sampler.name
     grid = default_grid(usual.path, sampler) if other else usual.grid

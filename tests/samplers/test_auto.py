@@ -1,0 +1,102 @@
+"""The table of `--sampler auto`, the choice by the budget, and warnings of samplers that are poor there."""
+
+import json
+
+import pytest
+
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build, spell
+from ddbm_cli.models import load_model
+from ddbm_cli.options.names import check_spec
+from ddbm_cli.paths import PATHS, RectifiedFlow, VPBridge
+from ddbm_cli.samplers import GRIDS, SAMPLERS, Plan, choose, default_start
+from ddbm_cli.samplers.auto import FILE
+from tests.test_laws import WrongNoise
+from tests.tiny import write_tiny
+
+TABLE = json.loads(FILE.read_text())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(write_tiny(tmp_path_factory.mktemp("auto") / "m.safetensors"), device="cpu")
+
+
+def plan_of(path, sampler, grid, nfe):
+    made = build(SAMPLERS, sampler, what="sampler")
+    grid = build(GRIDS, grid, what="grid")
+    return Plan(path=path, sampler=made, grid=grid, start=default_start(path, made), steps=1).within(nfe)
+
+
+def test_the_table_has_every_path():
+    assert TABLE.keys() == PATHS.keys()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_choice_is_a_sampler_of_the_path_and_within_its_budget(name):
+    path = PATHS[name]()
+    for nfe, row in TABLE[name].items():
+        plan = plan_of(path, row["sampler"], row["grid"], int(nfe))
+        assert plan.nfe <= int(nfe)
+        assert (spell(plan.sampler), spell(plan.grid)) == (row["sampler"], row["grid"]), "written before a change"
+        assert f"{row['sampler']} {row['grid']}" not in row["poor"]
+        for poor in row["poor"]:
+            sampler, grid = poor.split(" ")
+            assert spell(build(SAMPLERS, sampler, what="sampler").planned()) == sampler, "written before a change"
+            assert spell(build(GRIDS, grid, what="grid")) == grid
+
+
+def test_the_choice_is_that_of_the_largest_budget_below():
+    rows = TABLE["vp-bridge"]
+    assert choose(VPBridge(), 7).sampler == rows["6"]["sampler"]
+    assert choose(VPBridge(), 500).sampler == rows["119"]["sampler"]
+    assert choose(WrongNoise(), 7) == ("multistep:order=2", None)
+
+
+@pytest.mark.parametrize("nfe", [1, 2, 5, 6, 10, 20])
+def test_auto_meets_the_budget(model, nfe):
+    plan = model.plan("auto", nfe=nfe)
+    assert plan.nfe == nfe
+    if nfe > 1:
+        assert spell(plan.sampler) == choose(VPBridge(), nfe).sampler
+        assert spell(plan.grid) == choose(VPBridge(), nfe).grid
+
+
+def test_auto_without_a_budget_takes_that_of_the_card(model):
+    assert model.plan("auto").nfe == model.plan().nfe
+    assert spell(model.plan("auto", "uniform", nfe=6).grid) == spell(build(GRIDS, "uniform", what="grid"))
+    with pytest.raises(UsageError, match="chooses by network evaluations"):
+        model.plan("auto", steps=4)
+
+
+def test_auto_takes_tuned_settings_first(tmp_path):
+    entry = {
+        "sampler": {"name": "implicit", "eta": 0.0}, "grid": {"name": "timesteps", "at": [0.9, 0.1]},
+        "start": {"name": "booted"}, "steps": 2, "distance": 0.1, "distance_before": 0.2,
+    }  # fmt: skip
+    tuned = load_model(write_tiny(tmp_path / "m.safetensors", tuned={"3": entry}), device="cpu")
+    assert tuned.plan("auto", nfe=3).grid.at == (0.9, 0.1)
+    assert tuned.plan("auto", nfe=4).grid.name != "timesteps" or choose(VPBridge(), 4).grid.startswith("timesteps")
+
+
+def test_auto_works_on_every_path(tmp_path):
+    for name, kind in PATHS.items():
+        path = kind()
+        chosen = choose(path, 6)
+        assert plan_of(path, chosen.sampler, chosen.grid, 6).nfe <= 6, name
+    assert choose(RectifiedFlow(), 1).sampler == "implicit:eta=0"
+
+
+def test_auto_takes_no_fields():
+    check_spec("samplers", "auto")
+    with pytest.raises(UsageError, match="takes no fields"):
+        check_spec("samplers", "auto:eta=1")
+
+
+def test_a_poor_sampler_is_warned_of_and_a_better_one_is_named():
+    row = next((nfe, row) for nfe, row in TABLE["vp-bridge"].items() if row["poor"])
+    sampler, grid = row[1]["poor"][0].split(" ")
+    (warning,) = (line for line in plan_of(VPBridge(), sampler, grid, int(row[0])).warnings() if "cannot" not in line)
+    assert "auto" in warning or "dbim" in warning
+    chosen = choose(VPBridge(), 6)
+    assert not plan_of(VPBridge(), chosen.sampler, chosen.grid, 6).warnings()
