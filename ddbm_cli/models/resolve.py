@@ -7,6 +7,7 @@ conversions.
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.denoisers.compiled import Compiled
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.card import ModelCard, describe_card
 from ddbm_cli.models.importers import import_file
@@ -61,13 +62,20 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
 
 
 def loading(
-    reference: str | Path | None, *, device: str = "auto", dtype: str = "auto", fetch: bool = True, **conditions: Any
+    reference: str | Path | None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: bool = False,
+    fetch: bool = True,
+    **conditions: Any,
 ) -> Locating[TranslationModel]:
     """Load a model; yield the events of downloads and conversions.
 
     Args:
         reference: as of `load_model`.
         device, dtype: as of `load_file`.
+        compile: compile the network, see `denoisers.compiled`.
         fetch: as of `locating`.
         conditions: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
 
@@ -79,10 +87,13 @@ def loading(
     if is_pipeline_folder(place):
         from ddbm_cli.models.latent import load_pipeline
 
-        return load_pipeline(place, device=device, dtype=dtype, **conditions)
-    model = load_file(place, device=device, dtype=dtype)
-    if conditions.get("prompt"):
-        raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
+        model = load_pipeline(place, device=device, dtype=dtype, **conditions)
+    else:
+        model = load_file(place, device=device, dtype=dtype)
+        if conditions.get("prompt"):
+            raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
+    if compile:
+        model.denoiser.network = Compiled(model.denoiser.network)
     return model
 
 

@@ -33,8 +33,9 @@ def norm(channels: int) -> nn.GroupNorm:
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Return whether an input is float32 on a CPU, and no derivatives are needed."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
+    """Return whether an input is float32 on a CPU, no derivatives are needed, and torch.compile is not at work."""
+    eager = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return eager and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 class GroupNorm(nn.GroupNorm):

@@ -200,6 +200,10 @@ class ModelOptions:
     ] = None
     device: Device = "auto"
     dtype: Dtype = "auto"
+    compile: Annotated[
+        bool,
+        Field("Compile the network with torch.compile: slow to begin, then faster on most GPUs.", panel=MODEL),
+    ] = False
 
 
 @settings

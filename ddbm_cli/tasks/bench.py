@@ -175,7 +175,7 @@ class Bench:
             UsageError: no such device or dtype.
         """
         if reference not in self._models:
-            where = {"device": self._common["device"], "dtype": self._common["dtype"]}
+            where = {name: self._common[name] for name in ("device", "dtype", "compile")}
             self._models[reference] = yield from loading(reference, **where)
         model = self._models[reference]
         self.device = str(model.device)

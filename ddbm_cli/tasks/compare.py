@@ -91,7 +91,9 @@ def _run(
     existing = {output for output in request.outputs if output.exists()}
     plan = plan_jobs(source, workspace.folder, recursive=request.recursive, format="png", exclude=request.outputs)
     jobs = plan.jobs
-    common = {name: getattr(request, name) for name in ("seed", "device", "dtype", "batch_size", "recursive")}
+    common = {
+        name: getattr(request, name) for name in ("seed", "device", "dtype", "compile", "batch_size", "recursive")
+    }
     bench = Bench(
         jobs,
         workspace,
@@ -194,4 +196,5 @@ def _command(request: CompareRequest) -> str:
         value = getattr(request, name)
         words += [f"--{name.replace('_', '-')}", str(value)] if value != plain[name] else []
     words += ["--recursive"] if request.recursive else []
+    words += ["--compile"] if request.compile else []
     return shlex.join(words)

@@ -275,7 +275,8 @@ class Maker:
         """Return what may change single levels of an output: devices other than the CPU, and batches."""
         device, batch = self.model.device.type, self.request.batch_size
         alone = self.model.is_batch_invariant or batch == 1
-        return {"device": None if device == "cpu" else device, "batch_size": None if alone else batch}
+        where = {"device": None if device == "cpu" else device, "compile": self.request.compile or None}
+        return where | {"batch_size": None if alone else batch}
 
     def source_of(self, job: Job, digest: str) -> dict[str, Any]:
         """Return how a record names the source."""

@@ -44,6 +44,7 @@ def loader(request: TranslateRequest) -> Loader:
                 reference,
                 device=request.device,
                 dtype=request.dtype,
+                compile=request.compile,
                 fetch=not request.dry_run,
                 prompt=request.prompt,
                 guidance_scale=text_scale(request),
