@@ -57,10 +57,11 @@ class MixturePairs:
 
     path: ProbabilityPath
     std: float = 0.2
+    means: tuple[float, ...] = (-0.8, 0.1, 0.8)
 
     def denoise(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
         """The mean of the target for a state and a source."""
-        values = torch.tensor([-0.8, 0.1, 0.8], dtype=torch.float64).view(3, 1, 1, 1, 1)
+        values = torch.tensor(self.means, dtype=torch.float64).view(-1, 1, 1, 1, 1)
         a, b, c = self.path.coefficients(t)
         spread = b**2 * self.std**2 + c**2
         left = x - a * source - b * values

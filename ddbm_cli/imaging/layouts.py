@@ -20,6 +20,8 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import image_size
+from ddbm_cli.imaging.layout_hints import NAMES, hint_for
+from ddbm_cli.imaging.preprocess import Size
 from ddbm_cli.imaging.walk import SYSTEM_FOLDERS, list_images
 
 SIDES = (
@@ -31,6 +33,12 @@ SIDES = (
     ("inputs", "outputs"),
     ("input", "target"),
     ("inputs", "targets"),
+    ("input", "gt"),
+    ("lq", "gt"),
+    ("lr", "hr"),
+    ("low", "high"),
+    ("blur", "sharp"),
+    ("noisy", "clean"),
 )
 """Names of the folders of sources and of targets."""
 
@@ -41,7 +49,8 @@ HELD_OUT = ("val", "valid", "validation", "test", "testing")
 PROBED = 32
 """Number of images whose size decides whether they are side-by-side pairs."""
 
-LAYOUTS = "A/ and B/, train/A and train/B, trainA and trainB, or A/train and B/train; source/target, input/output too"
+LEAST_DOUBLE = 0.8
+"""Part of the probed images that must show two squares next to each other, so that all count as pairs."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ def _layouts(roots: Sequence[Path], *, targets_only: bool, exclude: Sequence[Pat
         both = Sides(roots[0], roots[1])
         if _have_common_name(both, exclude):
             return [_split_within(both)]
+        _check_names(both, exclude)
     return [layout or _side_by_side(root, exclude) for layout, root in zip(found, roots, strict=True)]
 
 
@@ -183,23 +193,56 @@ def _side_by_side(root: Path, exclude: Sequence[Path]) -> Layout:
     Raises:
         UsageError: they do not; it names what was found.
     """
-    files = [root / name for name in list_images(root, exclude=exclude).names]
-    if files and all(_is_double(file) for file in files[:: -(-len(files) // PROBED)]):
+    files = _images_of(root, exclude)
+    if _are_double(files):
         return _split_within(Sides(None, root, side_by_side=True))
-    there = [f"{folder.name}/" for folder in _folders(root).values()]
+    folders = list(_folders(root).values())
+    there = [f"{folder.name}/" for folder in folders]
     images = sum(file.parent == root for file in files)
     there = there[:8] + (["..."] if len(there) > 8 else []) + ([f"{images} images"] if images else [])
-    hint = f"put pairs under the same file name into {LAYOUTS}"
-    if root.name.lower() in {name for names in SIDES for name in names}:
-        hint = f"pass the folder above, or both folders: ddbm train SOURCES TARGETS; or use {LAYOUTS}"
+    hint = hint_for(
+        root,
+        folders,
+        images=images,
+        is_side=root.name.lower() in {name for names in SIDES for name in names},
+        has_layout=lambda folder: _pairs_of(folder) is not None,
+        are_pairs=lambda first, second: _have_common_name(Sides(first, second), exclude),
+    )
     raise UsageError(f"{root}: unknown layout; it holds {', '.join(there) or 'no images'}", hint=hint)
 
 
-def _is_double(file: Path) -> bool:
-    with suppress(ImageError):
-        width, height = image_size(file)
-        return width == 2 * height
-    return True  # a damaged file does not decide for the others
+def _images_of(root: Path, exclude: Sequence[Path]) -> list[Path]:
+    return [root / name for name in list_images(root, exclude=exclude).names]
+
+
+def _are_double(files: Sequence[Path]) -> bool:
+    """Return whether images are pairs side by side. Damaged files do not decide for the others."""
+    probed = []
+    for file in files[:: max(1, -(-len(files) // PROBED))]:
+        with suppress(ImageError):
+            probed.append(is_double(image_size(file)))
+    return bool(files) and sum(probed) >= LEAST_DOUBLE * len(probed)
+
+
+def is_double(size: Size) -> bool:
+    """Return whether an image of this size can be two squares next to each other, up to a pixel or 2 %."""
+    width, height = size
+    return abs(width - 2 * height) <= max(1, height // 50)
+
+
+def _check_names(sides: Sides, exclude: Sequence[Path]) -> None:
+    """Check that two folders of images, which have no name in common, are not meant as sources and targets.
+
+    Raises:
+        UsageError: they are.
+    """
+    assert sides.source
+    files = [_images_of(root, exclude) for root in (sides.source, sides.target)]
+    if all(files) and not any(map(_are_double, files)):
+        first, second = (each[0] for each in files)
+        raise UsageError(
+            f"{sides.words}: no two images have the same name; {first.name} and {second.name} differ", hint=NAMES
+        )
 
 
 def _have_common_name(sides: Sides, exclude: Sequence[Path]) -> bool:

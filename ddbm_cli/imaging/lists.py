@@ -6,23 +6,32 @@ optionally class, caption and split. Paths are relative to the list. A list of t
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 from ddbm_cli.foundation.documents import parse_json, read_json, read_table, read_text
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.imaging.layout_hints import LIST_EXTENSIONS
 from ddbm_cli.imaging.layouts import HELD_OUT, SIDES, TRAIN
 from ddbm_cli.imaging.stored import ImageFile
 from ddbm_cli.imaging.walk import Problem, stem_key
 
-LIST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-
 LARGEST_LIST = 2**29
 """Bytes of a list, at most."""
 
-LIST_SIDES = (*SIDES, ("original", "edited"), ("input", "edited"), ("conditioning", "image"))
-"""Names of the columns of sources and targets."""
+LIST_SIDES = (
+    *SIDES,
+    ("original", "edited"),
+    ("input", "edited"),
+    ("conditioning", "image"),
+    ("conditioning", ""),
+    ("source", ""),
+    ("", "target"),
+    ("", "edited"),
+)
+"""Names of the columns of sources and targets; "" is file_name."""
 
 TARGETS = ("target", "b", "image", "output", "file", "path", "")
 """Names of the column of a list of images alone; "" is file_name."""
@@ -166,10 +175,11 @@ def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(read_table(file, hint=_HINT, limit=LARGEST_LIST), start=2)
         return
     hint = 'write one object per line, such as {"source": "a.png", "target": "b.png"}'
-    if suffix == ".json":
-        body: Any = enumerate(_as_list(read_json(file, hint=hint, limit=LARGEST_LIST)), start=1)
-    else:
-        body = enumerate(read_text(file, hint=hint, limit=LARGEST_LIST).splitlines(), start=1)
+    text = read_text(file, hint=hint, limit=LARGEST_LIST)
+    lines = text.splitlines()
+    body: Any = enumerate(lines, start=1)
+    if suffix == ".json" and not _is_object(lines):  # some are JSON Lines by another name
+        body = enumerate(_as_list(read_json(file, hint=hint, limit=LARGEST_LIST)), start=1)
     for number, row in body:
         if isinstance(row, str):
             if not row.strip():
@@ -182,6 +192,13 @@ def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not isinstance(row, dict):
             raise UsageError(f"{file}, line {number}: not an object", hint=hint)
         yield number, row
+
+
+def _is_object(lines: Sequence[str]) -> bool:
+    """Return whether the first of several lines is an object of its own, as in JSON Lines."""
+    with suppress(ValueError):
+        return len(lines) > 1 and isinstance(parse_json(lines[0]), dict)
+    return False
 
 
 def _as_list(body: Any) -> list[Any]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.hashing import number_of
+from ddbm_cli.imaging.layout_hints import NAMES
 from ddbm_cli.imaging.layouts import Sides, layouts_of
 from ddbm_cli.imaging.lists import Row, held_out, is_list, metadata_of, read_rows, used
-from ddbm_cli.imaging.shards import rows_of_shard, shards_of
+from ddbm_cli.imaging.shards import rows_of_shard, shards_of, split_in_name
 from ddbm_cli.imaging.stored import ImageFile
 from ddbm_cli.imaging.tables import is_table, rows_of_table, tables_of
 from ddbm_cli.imaging.walk import Listing, Problem, Skipped, list_images
@@ -103,6 +104,8 @@ def find_pairs(
             found.folders[-1] += f"; held out: {layout.held_out.words}"
         pairs += train + val
         held += [False if layout.held_out else None] * len(train) + [True] * len(val)
+    if True not in held:  # a list that names training pairs only says nothing of what is held out
+        held = [None] * len(held)
     for pair, is_out in zip(pairs, _hold_out(pairs, held, val_share), strict=True):
         (found.val if is_out else found.train).append(pair)
     if found.train and not found.val:
@@ -111,12 +114,12 @@ def find_pairs(
     if not found.train:
         what = "images" if targets_only else "pairs"
         counts = f"; {len(found.unpaired)} images have no partner of the same name" if found.unpaired else ""
+        counts += f" ({', '.join(_examples(found.unpaired))})" if found.unpaired else ""
+        counts += f"; {len(found.val)} are of a split that is held out" if found.val else ""
         counts += f"; left out: {found.skipped}" if found.skipped else ""
         raise UsageError(
             f"no {what} to train on in {', '.join(found.folders)}{counts}",
-            hint="pass a folder of images"
-            if targets_only
-            else "a pair is two images of the same file name, such as A/1.png and B/1.png",
+            hint="pass a folder of images" if targets_only else NAMES,
         )
     return found
 
@@ -135,7 +138,8 @@ def _listed(
         found.unpaired.extend([file] * others)
     if not files:
         is_folder = root.is_dir()
-        files = metadata_of(root) if is_folder else [(root, "")] if is_list(root) and root.exists() else []
+        single = [(root, split_in_name(root, root))] if is_list(root) and root.exists() else []
+        files = metadata_of(root) if is_folder else single
         for file, split in files:
             try:
                 these, problems = read_rows(file, targets_only=targets_only, inside=is_folder, split=split)
@@ -197,6 +201,12 @@ def _match(sides: Sides, exclude: Sequence[Path], found: PairSplit) -> list[Pair
     sources = files_of(sides.source)
     found.unpaired.extend(sources.get(name) or targets[name] for name in sorted(sources.keys() ^ targets.keys()))
     return [Pair(name, sources[name], targets[name]) for name in sorted(sources.keys() & targets.keys())]
+
+
+def _examples(unpaired: Sequence[Path]) -> list[str]:
+    """Return the first name, and the first of another folder."""
+    other = next((path for path in unpaired if path.parent != unpaired[0].parent), None)
+    return [f"{path.parent.name}/{path.name}" for path in (unpaired[0], other) if path]
 
 
 def _check(listing: Listing) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.inspect import Look, look, look_of, same, unusual
 from ddbm_cli.imaging.io import opened
+from ddbm_cli.imaging.layouts import is_double
 from ddbm_cli.imaging.pairs import Pair
 from ddbm_cli.imaging.preprocess import Preprocess, Size
 from ddbm_cli.imaging.stored import Stored, bytes_of, open_image, size_of
@@ -84,7 +85,9 @@ def probed(pair: Pair, preprocess: Preprocess) -> None:
     if isinstance(pair.target, Stored):
         return  # reading one costs nearly as much as decoding it
     size = size_of(pair.target)
-    if pair.source and not pair.side_by_side:
+    if pair.side_by_side:
+        _check_double(pair, size)
+    elif pair.source:
         _check(pair, size_of(pair.source), size, preprocess)
 
 
@@ -117,11 +120,17 @@ def _check(pair: Pair, source: Size, target: Size, preprocess: Preprocess) -> No
 
 def _halves(pair: Pair, image: Image.Image) -> tuple[Image.Image, Image.Image]:
     """Return source and target of an image that shows both."""
+    _check_double(pair, image.size)
     middle = image.width // 2
-    if not middle:
-        raise ImageError(f"{pair.target}: too narrow for two images", hint="remove it")
     left, right = (image.crop((x, 0, x + middle, image.height)) for x in (0, middle))
     return (right, left) if pair.mirrored else (left, right)
+
+
+def _check_double(pair: Pair, size: Size) -> None:
+    if size[0] < 2 or not is_double(size):
+        raise ImageError(
+            f"{pair.target}: {size[0]}x{size[1]} pixels are not two squares side by side", hint="remove it"
+        )
 
 
 def _pixels(image: Image.Image, preprocess: Preprocess, like: Size) -> Tensor:

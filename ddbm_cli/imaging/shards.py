@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import IMAGE_EXTENSIONS
-from ddbm_cli.imaging.layouts import HELD_OUT, PROBED, SIDES, TRAIN
+from ddbm_cli.imaging.layouts import HELD_OUT, PROBED, SIDES, TRAIN, is_double
 from ddbm_cli.imaging.lists import Row
 from ddbm_cli.imaging.stored import Slice, size_of
 from ddbm_cli.imaging.walk import Problem
@@ -104,10 +104,9 @@ def _sides(images: Mapping[str, Slice], *, targets_only: bool) -> tuple[Slice | 
 def _is_double(sample: Sample) -> bool:
     (image,) = sample.images.values()
     try:
-        width, height = size_of(image)
+        return is_double(size_of(image))
     except ImageError:
         return True  # a damaged image tells nothing of the others
-    return width == 2 * height
 
 
 def _samples(file: Path) -> tuple[dict[str, Sample], list[Problem]]:

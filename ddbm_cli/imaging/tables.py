@@ -21,6 +21,9 @@ from ddbm_cli.imaging.walk import Problem
 
 EXTENSIONS = (".parquet", ".arrow")
 
+ARROW_FILE = b"ARROW1"
+"""First bytes of an arrow file with a footer; those of `save_to_disk` are streams without."""
+
 MOST_IN_MEMORY = 2**31
 """Bytes of a row group, at most: it is read as a whole."""
 
@@ -142,7 +145,10 @@ def _arrow(file: Path) -> Any:
         raise UsageError(
             f"{file}: reading it needs pyarrow", hint="install it: pip install 'ddbm-cli[datasets]'"
         ) from None
-    return pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+    body = pyarrow.memory_map(str(file))
+    is_stream = body.read(len(ARROW_FILE)) != ARROW_FILE
+    body.seek(0)
+    return (pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file)(body).read_all()
 
 
 @lru_cache(maxsize=4)

@@ -50,6 +50,44 @@ def test_columns_may_have_the_usual_names(root, header):
     assert (pair.source.name, pair.target.name) == ("a.png", "b.png")
 
 
+@pytest.mark.parametrize(
+    ("header", "source"),
+    [
+        ("file_name,conditioning_image_file_name", "b.png"),
+        ("file_name,source_file_name", "b.png"),
+        ("file_name,target_file_name", "a.png"),
+        ("file_name,edited_image_file_name", "a.png"),
+    ],
+)
+def test_one_side_may_be_the_file_name_of_an_image_folder(root, header, source):
+    pair = found(root, f"{header}\nx/a.png,y/b.png").train[0]
+    assert pair.source.name == source != pair.target.name
+
+
+def test_json_lines_may_be_named_json(root):
+    text = "\n".join(json.dumps({"source": f"x/{n}.png", "target": f"y/{n}.png", "prompt": n}) for n in "abc")
+    assert [pair.caption for pair in found(root, text, "prompt.json").train] == ["a", "b", "c"]
+    with pytest.raises(UsageError, match="line 2"):
+        found(root, '{"source": "x/a.png", "target": "y/a.png"}\n{"sour', "prompt.json")
+
+
+def test_a_list_that_names_training_pairs_only_has_some_held_out(root):
+    text = "source,target,split\n" + "\n".join(f"x/{n}.png,y/{n}.png,train" for n in "abcdef")
+    both = found(root, text, val_share=0.3)
+    assert both.train and both.val and not both.notes
+    assert len(found(root, text).train) == 6
+
+
+def test_the_name_of_a_list_is_the_split_of_rows_without_one(root):
+    rows = [(f"x/{n}.png", f"y/{n}.png") for n in "abcdef"]
+    for name, part in (("train.csv", rows[:4]), ("val.csv", rows[4:])):
+        (root / name).write_text(lines("list.csv", part))
+    both = find_pairs([root / "train.csv", root / "val.csv"], val_share=0.9)
+    assert names(both.train) == ["y/a", "y/b", "y/c", "y/d"] and names(both.val) == ["y/e", "y/f"]
+    with pytest.raises(UsageError, match="2 are of a split that is held out"):
+        find_pairs([root / "val.csv"], val_share=0)
+
+
 def test_columns_as_controlnet_data_sets_name_them(root):
     pair = found(root, "image,conditioning_image,text\ny/b.png,x/a.png,a house").train[0]
     assert (pair.source.name, pair.target.name, pair.caption) == ("a.png", "b.png", "a house")

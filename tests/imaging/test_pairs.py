@@ -6,8 +6,10 @@ import unicodedata
 import pytest
 from PIL import Image
 
-from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.pairs import find_pairs
+from ddbm_cli.imaging.prepare import looks_of, prepared, probed
+from ddbm_cli.imaging.preprocess import Preprocess
 
 
 def put(*paths):
@@ -49,7 +51,7 @@ def test_layouts_that_name_their_split(tmp_path, layout):
     assert f"{tmp_path / source} -> {tmp_path / target}; held out:" in found.folders[0]
 
 
-@pytest.mark.parametrize("sides", ["A B", "source target", "input output", "Inputs Targets"])
+@pytest.mark.parametrize("sides", ["A B", "source target", "input output", "Inputs Targets", "lq gt", "LR HR"])
 def test_layouts_without_a_split(tmp_path, sides):
     for side in sides.split():
         put(tmp_path / side / "x.png")
@@ -187,3 +189,42 @@ def test_a_folder_without_images_is_explained(tmp_path):
         find_pairs([tmp_path], val_share=0, targets_only=True)
     with pytest.raises(UsageError, match="no such folder"):
         find_pairs([tmp_path / "missing"], val_share=0, targets_only=True)
+
+
+def hint_of(*roots):
+    with pytest.raises(UsageError) as error:
+        find_pairs(list(roots), val_share=0)
+    return f"{error.value.message} | {error.value.hint}"
+
+
+def test_an_unknown_layout_is_answered_with_what_to_pass(tmp_path):
+    put(*(tmp_path / f"up/data/{side}/1.png" for side in "AB"))
+    assert f"pass {tmp_path / 'up/data'}: its layout is known" in hint_of(tmp_path / "up")
+    put(*(tmp_path / f"two/{side}/1.png" for side in ("photo", "sketch")))
+    assert f"pass both folders, the sources first: {tmp_path / 'two/photo'} {tmp_path / 'two/sketch'}" in hint_of(
+        tmp_path / "two"
+    )
+    put(*(tmp_path / f"list/{side}/{side}.png" for side in "st"))
+    (tmp_path / "list/pairs.csv").write_text("source,target\ns/s.png,t/t.png\n")
+    assert f"pass {tmp_path / 'list/pairs.csv'}" in hint_of(tmp_path / "list")
+    put(tmp_path / "flat/1_A.png", tmp_path / "flat/1_B.png")
+    assert "twice as wide as high" in hint_of(tmp_path / "flat")
+
+
+def test_names_that_differ_are_shown(tmp_path):
+    put(tmp_path / "A/1_A.png", tmp_path / "B/1_B.png")
+    assert "2 images have no partner of the same name (A/1_A.png, B/1_B.png)" in hint_of(tmp_path)
+    put(tmp_path / "s/1_s.png", tmp_path / "t/1_t.png")
+    words = hint_of(tmp_path / "s", tmp_path / "t")
+    assert "no two images have the same name; 1_s.png and 1_t.png differ" in words and "list (csv)" in words
+
+
+def test_one_odd_image_among_side_by_side_pairs_is_a_fault_of_its_own(tmp_path):
+    for index in range(8):
+        Image.new("RGB", [(16, 8), (17, 8), (8, 8)][max(0, index - 5)]).save(tmp_path / f"{index}.png")
+    pairs = find_pairs([tmp_path], val_share=0).train
+    assert len(pairs) == 8 and all(pair.side_by_side for pair in pairs)
+    assert prepared(pairs[6], Preprocess(size=8)).shape == (2, 3, 8, 8)
+    for read in (prepared, probed, looks_of):
+        with pytest.raises(ImageError, match="8x8 pixels are not two squares side by side"):
+            read(pairs[7], Preprocess(size=8))

@@ -45,8 +45,9 @@ def table(file, columns, metadata=None):
     made = pyarrow.table(columns)
     if metadata:
         made = made.replace_schema_metadata({"huggingface": json.dumps(metadata)})
-    if file.suffix == ".arrow":
-        with pyarrow.ipc.new_stream(str(file), made.schema) as writer:
+    if file.suffix in (".arrow", ".ARROW"):
+        kind = pyarrow.ipc.new_stream if file.suffix == ".arrow" else pyarrow.ipc.new_file
+        with kind(str(file), made.schema) as writer:
             writer.write_table(made)
     else:
         parquet.write_table(made, file, row_group_size=3)
@@ -169,7 +170,7 @@ def test_memory_does_not_grow_with_the_size_of_the_images(tmp_path):
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".ARROW"], ids=["parquet", "stream", "file"])
 def test_rows_of_a_table_are_pairs(tmp_path, suffix):
     columns = {
         "input_image": images(0, 8),

@@ -76,9 +76,9 @@ def launched(root, *arguments, count=2):
     return processes
 
 
-def ended(processes):
+def ended(processes, timeout=240):
     """Wait for all processes; return the events of the main one."""
-    outputs = [process.communicate(timeout=240) for process in processes]
+    outputs = [process.communicate(timeout=timeout) for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), outputs
     assert all(not out for out, _ in outputs[1:]), "the main process alone reports"
     return [json.loads(line) for line in outputs[0][0].splitlines()]
