@@ -1,6 +1,7 @@
 """A denoiser: network + path + prediction, called as (x_t, t, x_T) -> estimate of x_0."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,10 @@ from ddbm_cli.paths import ProbabilityPath
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t 0-d or (B,) float64, x_T (B, C, H, W)) -> x_0 (B, C, H, W). All that samplers use of a model."""
+
+
+MOST = 4096
+"""Times whose scalings are kept; more than any usual plan has."""
 
 
 class Denoiser(nn.Module):
@@ -32,21 +37,46 @@ class Denoiser(nn.Module):
         self.path = path
         self.prediction = prediction
         self.sees_source = sees_source
+        self._kept: dict[tuple[float, torch.dtype, torch.device], _Numbers] = {}
 
     def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NO_CONDITIONS) -> Tensor:
         """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
-        # One time for the whole batch is embedded once, with the same bits for every batch size.
-        scalings = self.prediction.scalings(self.path, t.double().reshape(-1))
-        skip, across, out, in_ = (number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
+        numbers = self._numbers(x, t)
+        skip, across, out, in_ = numbers.weights
         inputs = torch.cat([in_ * x, conditions.source_input(source)], dim=1) if self.sees_source else in_ * x
         weight = next(self.network.parameters())
         labels = () if conditions.label is None else (conditions.label,)
-        output = self.network(inputs.to(weight.dtype), scalings.time.to(x.device, torch.float32), *labels).to(x.dtype)
+        output = self.network(inputs.to(weight.dtype), numbers.time, *labels).to(x.dtype)
         x0: Tensor = skip * x + out * output
-        share = scalings[1]
-        if share.device.type == "cpu" and not share.any():  # on a GPU, reading it would wait for the device
-            return x0
-        return x0 + across * source
+        return x0 + across * source if numbers.uses_source else x0
+
+    def _numbers(self, x: Tensor, t: Tensor) -> "_Numbers":
+        """Return the scalings at t for a state like x; those of one time for the whole batch are kept for the next."""
+        if t.ndim or t.device.type != "cpu" or torch.is_inference_mode_enabled():  # whose tensors have no gradients
+            return self._computed(x, t)
+        key = float(t), x.dtype, x.device
+        if key not in self._kept:
+            if len(self._kept) >= MOST:
+                self._kept.clear()
+            self._kept[key] = self._computed(x, t)
+        return self._kept[key]
+
+    def _computed(self, x: Tensor, t: Tensor) -> "_Numbers":
+        # One time for the whole batch is embedded once, with the same bits for every batch size.
+        scalings = self.prediction.scalings(self.path, t.double().reshape(-1))
+        share = scalings.source
+        # On a GPU, reading it would wait for the device.
+        uses_source = share.device.type != "cpu" or bool(share.any())
+        weights = tuple(number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
+        return _Numbers(weights, scalings.time.to(x.device, torch.float32), uses_source)
+
+
+class _Numbers(NamedTuple):
+    """Scalings of a batch: skip, source, out, in_ (1 or B, 1, 1, 1) like the state, time (1 or B,) float32."""
+
+    weights: tuple[Tensor, ...]
+    time: Tensor
+    uses_source: bool
 
 
 def kept(denoise: Denoise, mask: Tensor) -> Denoise:

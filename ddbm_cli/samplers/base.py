@@ -18,6 +18,7 @@ from ddbm_cli.denoisers import Denoise
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.samplers.remembered import remembered
 
 Noise = Callable[[Tensor], Tensor]
 """Given a state (B, C, H, W), returns fresh standard noise of its shape, dtype and device."""
@@ -183,7 +184,7 @@ def sample(
 
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
-    bridge = replace(bridge, path=start.path(bridge.path))
+    bridge = replace(bridge, path=remembered(start.path(bridge.path)))
     return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge))
 
 
