@@ -69,7 +69,8 @@ _BYTES_PER_PIXEL = 12
 
 # What Pillow's readers raise on damaged files.
 _FAULTS: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError)
-_FAULTS += (ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error, Image.DecompressionBombError)
+_FAULTS += (ArithmeticError, AssertionError, AttributeError, RuntimeError, struct.error, zlib.error)
+_FAULTS += (Image.DecompressionBombError,)
 
 _UNREADABLE: tuple[type[Exception], ...] = (*_FAULTS, ImageError, MemoryError)
 
