@@ -79,7 +79,11 @@ def strength(values: Floats, size: int) -> float:
 
     A black line of width w has `of_width(w)`, whatever its length.
     """
-    dark = darkness(_fitted(values, size))
+    return _mean(darkness(_fitted(values, size)))
+
+
+def _mean(dark: Floats) -> float:
+    """Return the mean darkness (H, W) of what is drawn, weighted by itself."""
     dark = dark[dark > LEAST / 2]
     return float((dark**2).sum() / dark.sum()) if dark.size else 0.0
 
@@ -124,17 +128,16 @@ def strengthened(values: Floats, size: int, target: float) -> tuple[Floats, floa
     if not first or first >= target:
         return values, 1.0
     for widened in range(8):
-        gain = 1.0
+        gain, dark = 1.0, darkness(values)
         for _ in range(6):
-            made = _multiplied(values, gain)
-            reached = strength(made, size)
+            reached = _mean(_fitted(np.minimum(gain * dark, 1), size))
             if reached >= 0.97 * target or gain >= MOST:
                 break
             gain = min(MOST, gain * max(1.05, target / max(reached, 1e-6)))
         if reached >= 0.9 * target or widened == 7:
             break
         values = spread(values, 1, np.minimum)
-    return made, target / first
+    return _multiplied(values, gain), target / first
 
 
 def _multiplied(values: Floats, gain: float) -> Floats:
