@@ -5,7 +5,7 @@ from typing import Annotated
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Overwrite, Recursive, Seed
+from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Overwrite, Prepare, Recursive, Seed
 
 DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
 """The model with its card's settings and with the papers' samplers, and SDEdit with the built-in prior."""
@@ -63,6 +63,7 @@ class CompareRequest(ModelOptions):
     trajectories: Annotated[
         int, Field("Number of inputs whose sampling trajectory is shown.", ge=0, panel=SAMPLING)
     ] = 16
+    prepare: Prepare = "auto"
     targets: Targets = None
     outputs: Annotated[
         tuple[Path, ...],

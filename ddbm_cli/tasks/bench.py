@@ -17,13 +17,12 @@ import torch
 from ddbm_cli import __version__
 from ddbm_cli.comparison import Input, Method, Outcome, Strip
 from ddbm_cli.foundation import files
-from ddbm_cli.foundation.errors import DdbmError, ImageError, UsageError
+from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, read_file
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.imaging.walk import list_images, stem_key
 from ddbm_cli.methods import method_of
 from ddbm_cli.methods.conditions import conditioned
 from ddbm_cli.models import TranslationModel, loading
@@ -32,6 +31,7 @@ from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import NoiseSource, Plan
 from ddbm_cli.tasks import translate
+from ddbm_cli.tasks.bench_sources import Sources, match_targets
 from ddbm_cli.tasks.events import (
     BatchStarted,
     Evaluated,
@@ -98,6 +98,7 @@ class Bench:
         common: options of `translate` that all methods share: source, seed, device, dtype, batch_size, recursive.
         seconds: budget per image of the methods that specify none.
         trajectories: number of inputs whose trajectory is kept, the first ones.
+        prepare: how inputs are prepared.
         exclude: files that are never inputs.
 
     Raises:
@@ -113,10 +114,12 @@ class Bench:
         common: dict[str, Any],
         seconds: float | None,
         trajectories: int,
+        prepare: str,
         exclude: Sequence[Path] = (),
     ) -> None:
         self.targets = match_targets(jobs, targets)
         self.device = ""
+        self.sources = Sources(prepare, common, lambda: workspace.claim("prepared"))
         self.broken: dict[str, str] = {}
         self._jobs = jobs
         self._workspace = workspace
@@ -143,7 +146,7 @@ class Bench:
         for job in self._jobs:
             error, image, target = self.broken.get(job.name, ""), None, None
             try:
-                image = None if error else self._as_received(job.source)
+                image = None if error else self._as_received(self.sources.file(job.source))
             except ImageError as unreadable:
                 error = unreadable.message
             try:
@@ -167,6 +170,15 @@ class Bench:
         tensor, placement = self._preprocess.forward(open_picture(file))
         return encode_picture(self._preprocess.inverse(tensor, placement), "png")
 
+    def begin(self, reference: str | None) -> Locating[None]:
+        """Load the model of the request, and prepare inputs as it expects.
+
+        Raises:
+            ModelError: it is not available.
+            UsageError: no such device, dtype or preparation.
+        """
+        self.sources.prepare_for((yield from self.load(reference)), reference)
+
     def load(self, reference: str | None) -> Locating[TranslationModel]:
         """Load a model, once.
 
@@ -182,7 +194,9 @@ class Bench:
         return model
 
     def _ask(self, method: Method, **more: Any) -> translate.TranslateRequest:
-        return translate.request(**self._common, **method.options(), **more, format="png", prepare="none")
+        return translate.request(
+            **self._common, **method.options(), **more, format="png", **self.sources.options(method)
+        )
 
     def _within_seconds(self, method: Method, model: TranslationModel) -> Method:
         """Convert the budget of seconds, if there is one, into network evaluations, by timing some."""
@@ -201,7 +215,9 @@ class Bench:
         return replace(method, nfe=max(int(self._seconds / each), least))
 
     def _measure(self, method: Method, model: TranslationModel) -> Generator[Event, None, Outcome]:
-        folder = self._workspace.claim(_digest(method.options(), self._common, model.digest))
+        folder = self._workspace.claim(
+            _digest(method.options(), self._common, self.sources.options(method), model.digest)
+        )
         asked = self._ask(method, output=folder)
         plan = method_of(asked).plan(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
@@ -209,7 +225,8 @@ class Bench:
         done = {job.name: folder / job.output.relative_to(self._workspace.folder) for job in ready}
         self._preprocess = model.card.preprocess
         sources = {job.name: job.source for job in self._jobs}
-        scores, figures, intervals = score(done, sources, self.targets, seed=self._common["seed"])
+        received = {job.name: self.sources.file(job.source) for job in ready}
+        scores, figures, intervals = score(done, received, self.targets, seed=self._common["seed"])
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
             series=method.label,
@@ -289,7 +306,8 @@ class Bench:
         strips = {}
         for first in range(0, len(jobs), batch or 1):
             part = jobs[first : first + batch]
-            source = torch.stack([model.card.preprocess.forward(open_picture(job.source))[0] for job in part])
+            pictures = [self.sources.picture(job.source) for job in part]
+            source = torch.stack([model.card.preprocess.forward(each)[0] for each in pictures])
             noise = NoiseSource(self._common["seed"], [job.name for job in part])
             kept = [call for call in model.translate(source, noise, plan) if call.nfe in wanted]
             for index, job in enumerate(part):
@@ -322,26 +340,3 @@ def _off_budget(plan: Plan, nfe: int | None) -> str:
     steps = plan.steps + 1 if plan.nfe < nfe else plan.steps - 1
     other = f", {steps} take {replace(plan, steps=steps).nfe}" if steps >= 1 else ""
     return f"{plan.steps} steps take {plan.nfe} network evaluations{other}."
-
-
-def match_targets(jobs: list[Job], targets: Path | None) -> dict[str, Path]:
-    """Return the target of each input that has one.
-
-    Raises:
-        UsageError: there is no such folder, nothing in it has an input's name, or one file for several inputs.
-    """
-    if targets is None:
-        return {}
-    if targets.is_file() and len(jobs) == 1:
-        return {jobs[0].name: targets}
-    if targets.is_file():
-        raise UsageError(f"{targets}: one target for {len(jobs)} inputs", hint="pass a folder of targets")
-    if not targets.is_dir():
-        raise UsageError(f"{targets}: no such file or folder", hint="pass the folder with the targets")
-    found = list_images(targets).stems()
-    matched = {job.name: found[key] for job in jobs if (key := stem_key(job.name)) in found}
-    if not matched:
-        raise UsageError(
-            f"{targets}: no target has the name of an input", hint="give an input and its target the same file name"
-        )
-    return matched

@@ -28,6 +28,7 @@ from ddbm_cli.imaging.sheet import Picture, labelled_sheet
 from ddbm_cli.models import builtin_path
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.compare import DEFAULT_METHODS, CompareRequest
+from ddbm_cli.options.prepare import read_prepare
 from ddbm_cli.tasks.bench import Bench
 from ddbm_cli.tasks.events import Compared, Event, Failed, Finished, Planned, Written
 from ddbm_cli.tasks.scores import metrics
@@ -74,6 +75,7 @@ def run(request: CompareRequest) -> Iterator[Event]:
     """
     began = time.monotonic()
     methods = check(request)
+    read_prepare(request.prepare)
     source = request.source or str(builtin_path().parent / "sketches")
     workspace = Workspace(request.outputs[0], _identity(request))
     try:
@@ -101,11 +103,14 @@ def _run(
         common={"source": source, **common},
         seconds=request.seconds,
         trajectories=request.trajectories,
+        prepare=request.prepare,
         exclude=request.outputs,
     )
     if any(method.model == request.model and not method.needs_prior for method in methods):
-        yield from bench.load(request.model)  # a model that all methods need is no matter of one column
-    yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=_facts(request, source, plan, methods))
+        yield from bench.begin(request.model)  # a model that all methods need is no matter of one column
+    prepared = {"Prepare": fact} if (fact := bench.sources.fact()) else {}
+    facts = _facts(request, source, plan, methods) | prepared
+    yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=facts)
     for problem in plan.problems:
         yield Failed(source=problem.path, message=problem.message, hint=problem.hint)
     outcomes: list[Outcome] = []
@@ -118,7 +123,7 @@ def _run(
         inputs=inputs,
         outcomes=tuple(outcomes),
         metrics={each.label: (each.recipe, each.higher_is_better) for each in metrics(targets=bool(bench.targets))},
-        facts=_run_facts(request, bench.device),
+        facts=_run_facts(request, bench.device) | ({"prepare": fact} if fact else {}),
         warnings=tuple(notes(methods, outcomes, inputs, targets=len(bench.targets), **budget)),
     )
     written = []
@@ -192,7 +197,18 @@ def _command(request: CompareRequest) -> str:
     for output in request.outputs:
         words += ["-o", str(output)]
     plain = {each.name: each.default for each in fields(CompareRequest)}
-    for name in ("targets", "model", "nfe", "seconds", "seed", "device", "dtype", "batch_size", "trajectories"):
+    for name in (
+        "targets",
+        "model",
+        "nfe",
+        "seconds",
+        "seed",
+        "device",
+        "dtype",
+        "batch_size",
+        "trajectories",
+        "prepare",
+    ):
         value = getattr(request, name)
         words += [f"--{name.replace('_', '-')}", str(value)] if value != plain[name] else []
     words += ["--recursive"] if request.recursive else []
