@@ -16,7 +16,6 @@ from ddbm_cli.networks import ADM
 from ddbm_cli.tasks import evaluate, translate
 from ddbm_cli.tasks.compare import request, run
 from ddbm_cli.tasks.events import Compared, Evaluated, Failed, Finished, Made, Noticed, Planned, Written
-from tests.imaging import drawings
 from tests.tiny import NETWORK, picture, tiny_card, tiny_weights, write_tiny
 
 
@@ -426,27 +425,3 @@ def test_notes_about_a_methods_plan_name_the_method(folder):
     about = [note for note in notes if note.startswith("ddbm")]
     assert len(about) == 1 and "leaves noise" in about[0] and "use sampler 'dbim'" in about[0]
     assert not any(note.startswith("dbim") for note in notes)
-
-
-def test_drawings_are_prepared_once_and_alike_for_all_methods(folder, prior):
-    source = folder / "photo.png"
-    drawings.photo(0, 1).save(source)
-    drawn = write_tiny(folder / "drawn.safetensors", expects={"kind": "line-art"})
-    methods = ("default", f"sdedit:0.5,model={prior}")
-    found = {}
-    for how in ("auto", "none"):
-        options = {"source": str(source), "model": str(drawn), "prepare": how, "overwrite": True}
-        outputs = (folder / "cmp.json", folder / "cmp.html")
-        events = compare(folder, *methods, outputs=outputs, trajectories=1, **options)
-        assert not kinds(events, Failed)
-        assert ("Prepare" in kinds(events, Planned)[0].facts) == (how == "auto")
-        found[how] = told(folder)
-        text = (folder / "cmp.html").read_text()
-        assert ("--prepare auto" in text) == (how == "auto") == ("--prepare sketch" in text)
-    assert found["auto"] != found["none"]
-    assert "prepare" in json.dumps(found["auto"]) and not list(folder.glob(".ddbm-*"))
-
-
-def test_an_unknown_preparation_is_refused(folder):
-    with pytest.raises(UsageError):
-        compare(folder, prepare="blur")
