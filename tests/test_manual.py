@@ -29,6 +29,7 @@ TOPICS = (
         "weights",
         "data",
         "own-data",
+        "scaling",
         "samplers",
         "tune",
     ),

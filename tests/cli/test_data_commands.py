@@ -185,6 +185,14 @@ def test_the_preview_shows_what_the_network_gets(ddbm, pairs, monkeypatch):
     assert code == 2 and "preview.png exists already" in err
 
 
+def test_the_preview_leaves_out_what_cannot_be_used(ddbm, pairs):
+    file = pairs / "B" / "03.png"
+    assert file.exists()
+    file.write_bytes(file.read_bytes()[:60])
+    code, _, err = ddbm("data", "preview", pairs, "--size", "16")
+    assert code == 0 and "1 unusable" in err and "03.png" in err and "[2/1]" not in err
+
+
 def test_an_unknown_augmentation_is_an_error(ddbm, pairs):
     code, _, err = ddbm("data", "preview", pairs, "--augment", "flip,twirl")
     assert code == 2 and "twirl" in err and "flip" in err.split("Hint:")[1]
