@@ -108,6 +108,12 @@ class Images(Bar):
         self._began = time.monotonic()
         self._progress.start()
 
+    def more(self, images: int) -> None:
+        """Add images to do."""
+        if self._progress:
+            self._left += images
+            self._progress.update(self._images, total=self._left)
+
     def batch(self, images: int, calls: int) -> None:
         """Begin a batch of so many images, each of so many network evaluations."""
         if not self._progress:

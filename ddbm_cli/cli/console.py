@@ -234,6 +234,11 @@ class _Renderer:
         if bar:
             bar.start(event.total, event.kept)
 
+    def _arrived(self, event: Any) -> None:
+        self._total += event.images
+        if self._images:
+            self._images.more(event.images)
+
     def _batch_started(self, event: Any) -> None:
         if self._images:
             self._images.batch(event.images, event.nfe)

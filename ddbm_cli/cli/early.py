@@ -4,6 +4,7 @@ Each calls what the task itself calls later, where that does without torch. Name
 are checked by `options.check` before.
 """
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 GUIDES = ("blur", "colour")
 
 
-def translate(request: Any) -> None:
+def translate(request: Any, *, watch: bool = False) -> None:
     """Check the method's options, input, output, model and device of a translation."""
     from ddbm_cli.imaging.files import plan_jobs
     from ddbm_cli.imaging.naming import Naming
@@ -23,6 +24,8 @@ def translate(request: Any) -> None:
     from ddbm_cli.options.prepare import read_prepare
 
     device(request.device)
+    if watch:
+        watched(request.source)
     read_prepare(request.prepare)
     method = method_of(request)
     plan = plan_jobs(
@@ -33,6 +36,7 @@ def translate(request: Any) -> None:
         to_folder=request.to_folder,
         naming=Naming(request.name, request.flatten, range(request.start, request.start + request.number)),
         selection=Selection(request.include, request.exclude, request.limit),
+        may_be_empty=watch,
     )
     writable(plan.folder)
     if request.guide:
@@ -43,6 +47,18 @@ def translate(request: Any) -> None:
         exists(request.mask, what="mask")
     model(method.reference(request.model))
     model(request.source_model)
+
+
+def watched(source: str) -> None:
+    """Check that a folder can be watched.
+
+    Raises:
+        UsageError: it is no folder, or watchdog is not installed.
+    """
+    if not Path(source).is_dir():
+        raise UsageError(f"{source}: --watch needs a folder", hint="pass the folder in which images arrive")
+    if importlib.util.find_spec("watchdog") is None:
+        raise UsageError("--watch needs watchdog", hint="pip install 'ddbm-cli[watch]'")
 
 
 def sample(request: Any) -> None:

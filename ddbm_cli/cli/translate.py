@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from ddbm_cli.cli import console, early, preview, signature, terminal
+from ddbm_cli.cli import console, early, preview, signature, terminal, training
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
@@ -32,6 +32,7 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm translate - - < sketch.png > picture.png     a pipe
       ddbm translate in/ out/ -m runs/dogs --method ddib --source-model runs/cats
       ddbm translate strokes/ out/ --method sdedit --strength 0.2,0.6
+      ddbm translate scans/ pictures/ --watch    what arrives, until Ctrl-C
       ddbm translate photo.png new.png --method sdedit --mask m.png --repeats 2
 
     \b
@@ -70,17 +71,24 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     target = None if output is None else Path(output)
     common |= {"strength": first, "model_sha256": digest}
     request = TranslateRequest(**common | {"source": source, "output": target, "shard": shard})
-    early.translate(request)
+    if asked.watch and len(strengths) > 1:
+        raise UsageError("--watch takes one strength", hint="pass one value with --strength")
+    early.translate(request, watch=asked.watch)
 
     from ddbm_cli.tasks.translate import run, sweep
 
+    how: dict[str, Any] = {"quiet": shown.quiet or shard[0] > 0, "json": shown.json, "preview": asked.preview}
+    how |= {"progress": not shown.no_progress}
+    if asked.watch:
+        from ddbm_cli.tasks.watch import watch
+
+        with training.stop_between_steps() as stop:
+            raise typer.Exit(console.render(watch(request, stop=stop), **how))
     if len(strengths) > 1:
         events = sweep(request, strengths)
     else:
         events = run(request, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)
-    quiet = shown.quiet or shard[0] > 0
-    code = console.render(events, quiet=quiet, json=shown.json, progress=not shown.no_progress, preview=asked.preview)
-    raise typer.Exit(code)
+    raise typer.Exit(console.render(events, **how))
 
 
 def _end(argument: T | None, option: T | None, name: str) -> T | None:

@@ -182,6 +182,13 @@ class Planned:
 
 
 @event()
+class Arrived:
+    """While a folder is watched: so many images more are to be made."""
+
+    images: int
+
+
+@event()
 class BatchStarted:
     """A batch begins; `nfe` network evaluations will follow."""
 

@@ -58,6 +58,7 @@ def plan_jobs(
     exclude: Sequence[Path] = (),
     naming: Naming | None = None,
     selection: Selection | None = None,
+    may_be_empty: bool = False,
 ) -> Jobs:
     """Resolve input and output.
 
@@ -78,6 +79,7 @@ def plan_jobs(
         exclude: further outputs of the command, which are never inputs.
         naming: templates of outputs' names, and draws. selection: which images of a folder or pattern are processed;
             the names of their outputs are those that they have without it.
+        may_be_empty: a folder without images is no error.
 
     Raises:
         UsageError: nothing to do, an unknown format, or an output that would overwrite an input.
@@ -90,14 +92,14 @@ def plan_jobs(
         _check_one(naming, str(output or STANDARD))
         return _pipe_job(source, output, format, to_folder)
     if path.is_dir():
-        jobs = _folder_jobs(path, output or _next_to(path), recursive, format, to_folder, exclude, naming)
+        jobs = _folder_jobs(path, output or _next_to(path), recursive, format, to_folder, exclude, naming, may_be_empty)
     elif path.exists() or path.is_symlink():
         jobs = _file_job(path, output, format, suffix, to_folder, naming)
     else:
         jobs = _pattern_jobs(source, output, format, to_folder, exclude, naming)
     if selection and jobs.several:
         jobs = replace(jobs, jobs=selection.apply(jobs.jobs, jobs.skipped))
-        if not jobs.jobs:
+        if not jobs.jobs and not may_be_empty:
             raise UsageError(f"{source}: no image is left; left out: {jobs.skipped}", hint="check the patterns")
     _protect_inputs(jobs.jobs)
     return jobs
@@ -151,6 +153,7 @@ def _folder_jobs(
     to_folder: bool,
     exclude: Sequence[Path],
     naming: Naming,
+    may_be_empty: bool,
 ) -> Jobs:
     _check_folder(output, to_folder)
     if output.is_dir() and output.samefile(root):
@@ -159,9 +162,9 @@ def _folder_jobs(
             hint="choose another folder for the output",
         )
     found = list_images(root, recursive=recursive, exclude=(output, *exclude))
-    if not found.names and found.problems:
+    if not found.names and found.problems and not may_be_empty:
         raise UsageError(found.problems[0].message, hint=found.problems[0].hint)
-    if not found.names:
+    if not found.names and not may_be_empty:
         deeper = found.skipped.counts[NOT_ENTERED] and list_images(root, exclude=(output, *exclude)).names
         hint = "add -r to search its sub-folders" if deeper else "pass a folder with images in it"
         left = f"; left out: {found.skipped}" if found.skipped else ""

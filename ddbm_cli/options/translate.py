@@ -161,6 +161,14 @@ class TranslateCommand(TranslateOptions):
         ),
     ] = ()
     preview: Preview = False
+    watch: Annotated[
+        bool,
+        Field(
+            "Translate images as they arrive in the folder INPUT, until Ctrl-C (extra watch).",
+            panel=FILES,
+            excludes=("limit", "retry", "dry_run", "sheet"),
+        ),
+    ] = False
     from_image: Annotated[
         Path | None,
         Field(

@@ -1,6 +1,7 @@
 """Events of tasks; all events are declared in `foundation.events`."""
 
 from ddbm_cli.foundation.events import (
+    Arrived,
     BatchStarted,
     Compared,
     Doubted,
@@ -18,6 +19,7 @@ from ddbm_cli.foundation.events import (
 )
 
 __all__ = [
+    "Arrived",
     "BatchStarted",
     "Compared",
     "Evaluated",
@@ -34,4 +36,17 @@ __all__ = [
 ]
 
 Loading = Pulling | Importing | Doubted | Noticed
-Event = Loading | Planned | BatchStarted | Evaluated | Written | Made | Kept | Intended | Failed | Compared | Finished
+Event = (
+    Loading
+    | Planned
+    | Arrived
+    | BatchStarted
+    | Evaluated
+    | Written
+    | Made
+    | Kept
+    | Intended
+    | Failed
+    | Compared
+    | Finished
+)

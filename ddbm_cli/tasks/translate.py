@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import format_of
 from ddbm_cli.imaging.naming import Naming
 from ddbm_cli.imaging.selection import Selection
-from ddbm_cli.methods import method_of
+from ddbm_cli.methods import Method, method_of
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.prepare import read_prepare
 from ddbm_cli.registry.locate import Locating
@@ -53,29 +53,13 @@ def run(
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
         ModelError: the model is not available.
     """
-    check_budget(request)
-    method = method_of(request)
-    read_prepare(request.prepare)
-    Edit(request.guide, request.mask)  # reports its faults before a large model is loaded
-    jobs = _plan_jobs(request, exclude)
+    check(request)
+    jobs = plan_jobs_of(request, exclude=exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
     check_writable(jobs, create=False)
-    if request.spread and request.number < 2:
-        raise UsageError("--spread needs several draws", hint="pass -n 4 or more")
     piped = read_piped(stdin) if stdin and request.source == STANDARD else b""
-    if model is None:
-        model = yield from load(request)
-    plan = method.plan(request, model)
-    if request.model_sha256 not in ("", model.digest):
-        yield Noticed(
-            message=f"model {model.name} is another file than that of the image, so results differ",
-            hint="pass the model's file with -m",
-        )
-    check_draws(plan, request.number)
-    if request.output is None or request.name is not None:
-        name = re.sub(r"[^\w.-]+", "-", model.name)
-        values = {"seed": request.seed, "model": name, "nfe": plan.nfe, "sampler": plan.sampler.name}
-        jobs = _plan_jobs(request, exclude, suffix=name, values=values)
+    method, model, plan = yield from ready(request, model)
+    jobs = plan_jobs_of(request, model, plan, exclude=exclude)
     tally = Tally()
     maker = Maker(request, method, model, plan)
     trajectories = trajectory_files(request, jobs)
@@ -108,6 +92,42 @@ def run(
     if shown and (request.shard == (0, 1) or all(job.output.exists() for job in jobs.jobs)):
         gather(groups, maker.preprocess, maps=maps, sheet=request.sheet)
     yield tally.finished(_where(jobs))
+
+
+def check(request: TranslateRequest) -> None:
+    """Check that options go together, before a large model is loaded.
+
+    Raises:
+        UsageError: they do not.
+    """
+    check_budget(request)
+    method_of(request)
+    read_prepare(request.prepare)
+    Edit(request.guide, request.mask)
+    if request.spread and request.number < 2:
+        raise UsageError("--spread needs several draws", hint="pass -n 4 or more")
+
+
+def ready(
+    request: TranslateRequest, model: TranslationModel | None
+) -> Generator[Event, None, tuple[Method, TranslationModel, Plan]]:
+    """Return the method, model and plan of a request; yield what happens while the model is loaded.
+
+    Raises:
+        UsageError: they do not fit each other.
+        ModelError: the model is not available.
+    """
+    method = method_of(request)
+    if model is None:
+        model = yield from load(request)
+    plan = method.plan(request, model)
+    if request.model_sha256 not in ("", model.digest):
+        yield Noticed(
+            message=f"model {model.name} is another file than that of the image, so results differ",
+            hint="pass the model's file with -m",
+        )
+    check_draws(plan, request.number)
+    return method, model, plan
 
 
 def load(request: TranslateRequest) -> Locating[TranslationModel]:
@@ -156,10 +176,30 @@ def check_draws(plan: Plan, number: int) -> None:
         )
 
 
-def _plan_jobs(
-    request: TranslateRequest, exclude: Sequence[Path], suffix: str = "ddbm", values: Mapping[str, Any] | None = None
+def plan_jobs_of(
+    request: TranslateRequest,
+    model: TranslationModel | None = None,
+    plan: Plan | None = None,
+    *,
+    exclude: Sequence[Path] = (),
+    may_be_empty: bool = False,
 ) -> Jobs:
+    """Return the images to make.
+
+    Args:
+        model, plan: what names of outputs may hold; without them, these are not the final ones.
+        exclude: files and folders that are never inputs. may_be_empty: a folder without images is no error.
+
+    Raises:
+        UsageError: nothing to do, or an output that would overwrite an input.
+    """
     draws = range(request.start, request.start + request.number)
+    values: dict[str, Any] = {"seed": request.seed}
+    suffix = "ddbm"
+    if model is not None and plan is not None:
+        suffix = re.sub(r"[^\w.-]+", "-", model.name)
+        values |= {"model": suffix, "nfe": plan.nfe, "sampler": plan.sampler.name}
+    own = (request.sheet, request.steps_dir, request.save_prepared)
     return plan_jobs(
         request.source,
         request.output,
@@ -167,9 +207,10 @@ def _plan_jobs(
         format=request.format,
         suffix=suffix,
         to_folder=request.to_folder,
-        exclude=exclude,
-        naming=Naming(request.name, request.flatten, draws, values or {"seed": request.seed}),
+        exclude=[*exclude, *(path for path in own if path is not None)],
+        naming=Naming(request.name, request.flatten, draws, values),
         selection=Selection(request.include, request.exclude, request.limit),
+        may_be_empty=may_be_empty,
     )
 
 
@@ -199,7 +240,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _where(jobs: Jobs) -> Path:
-    return jobs.folder if len(jobs.jobs) > 1 else jobs.jobs[0].output
+    return jobs.jobs[0].output if len(jobs.jobs) == 1 else jobs.folder
 
 
 def check_noise_name(name: str | None, inputs: int) -> None:
@@ -222,7 +263,7 @@ def check_writable(jobs: Jobs, *, create: bool) -> None:
         UsageError: they cannot.
     """
     folder = jobs.folder
-    if is_pipe(jobs.jobs[0].output):
+    if jobs.jobs and is_pipe(jobs.jobs[0].output):
         return
     try:
         if create:

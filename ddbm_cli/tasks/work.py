@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,7 @@ class Work:
         piped: the bytes of standard input. stdout: the stream that "-" stands for.
         folder: the folder that gets a manifest; None for none.
         trajectories: the files of trajectories; None for none.
+        stop: asked before each input; images that are being made are completed.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Work:
         stdout: BinaryIO | None = None,
         folder: Path | None = None,
         trajectories: TrajectoryFiles | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._maker = maker
         self._request = maker.request
         self._records = Records(maker, self._request.format)
         self._trajectories = trajectories
+        self._stop = stop
         overwrite = self._request.overwrite
         self._reader = Reader(maker, piped, overwrite=overwrite, incomplete=self._incomplete)
         self._batch_size = self._request.batch_size or auto_batch_size(maker.model)
@@ -126,6 +129,9 @@ class Work:
                 for job, reading in self._reader.ahead(jobs, readers, most=2 * self._batch_size):
                     if self._tally.failed >= (self._request.max_failures or math.inf):
                         yield Noticed(message=f"stopped after {self._tally.failed} failures", hint=TOO_MANY)
+                        batch = []
+                        break
+                    if self._stop():
                         batch = []
                         break
                     try:
