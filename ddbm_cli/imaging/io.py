@@ -22,6 +22,7 @@ from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.colours import to_srgb
 from ddbm_cli.imaging.memory import DECODED
+from ddbm_cli.imaging.origin import KEY, read_origin
 from ddbm_cli.imaging.writing import COMMENT_PREFIX
 from ddbm_cli.imaging.writing import FORMATS as FORMATS
 from ddbm_cli.imaging.writing import LOSSY as LOSSY
@@ -140,7 +141,7 @@ def opened(source: Path | BinaryIO | bytes, *, name: str | None = None) -> Itera
 
     Yields:
         RGB, or RGBA if it has transparency: upright, 8 bits, sRGB; of an animation the first frame. Shrink it within
-        the block and keep only the result.
+        the block and keep only the result. `imaging.origin.origin_of` returns facts about its file.
 
     Raises:
         ImageError: it is missing, empty, cut off, too large, or not an image.
@@ -223,7 +224,10 @@ def _decode(body: bytes, held: contextlib.ExitStack) -> Image.Image:
         _check_size(found)
         held.enter_context(DECODED.hold(_BYTES_PER_PIXEL * found.width * found.height))
         found.load()
-        return to_srgb(_upright(found), found.info.get("icc_profile"))
+        origin = read_origin(found, _FAULTS)
+        image = to_srgb(_upright(found), found.info.get("icc_profile"))
+        image.info[KEY] = origin
+        return image
 
 
 def _check_size(found: Image.Image) -> None:

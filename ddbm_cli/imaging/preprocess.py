@@ -4,6 +4,7 @@ NumPy does the arithmetic: threads that read ahead call this, and torch would st
 which would compete with the network for the same cores.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from ddbm_cli.imaging.alpha import on_paper
 
 LARGEST = 4096
 """Pixels of a side of a network's images, at most: memory is allocated in proportion to its square."""
+
+DEEPEST = 65535
+"""White of 16 bits."""
 
 ALIKE = 0.02
 """Relative difference of the proportions of two images that counts as none."""
@@ -104,6 +108,13 @@ class Preprocess:
         size = placement.original if keep_size else placement.natural
         return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
+    def inverse_deep(self, tensor: Tensor, placement: Placement, *, keep_size: bool = False) -> list[Image.Image]:
+        """Return what `inverse` does as three images (F), of red, green and blue: 0..65535, not rounded."""
+        values = (tensor.float().cpu().numpy().clip(-1, 1) + 1) * (DEEPEST / 2)
+        size = placement.original if keep_size else placement.natural
+        parts = [Image.fromarray(channel).crop(placement.box) for channel in values.astype(np.float32)]
+        return [part if part.size == size else part.resize(size, Image.Resampling.LANCZOS) for part in parts]
+
     def shown(self, image: Image.Image) -> Image.Image:
         """Return the part of an image (RGB or RGBA) that `forward` takes, as RGB in its own size."""
         part = self._place(image.size)[0]
@@ -141,6 +152,14 @@ class Preprocess:
         left, top = (self.width - fitted[0]) // 2, (self.height - fitted[1]) // 2
         box = (left, top, left + fitted[0], top + fitted[1])
         return (0, 0, width, height), Placement(box, fitted, original)
+
+
+def to_deep(channels: Sequence[Image.Image], alpha: Image.Image | None = None) -> np.ndarray:
+    """Return three images (F, 0..65535), and transparency (L), as uint16 (H, W, 3), or (H, W, 4) with alpha."""
+    planes = [np.asarray(channel).clip(0, DEEPEST).round() for channel in channels]
+    if alpha is not None:
+        planes.append(np.asarray(alpha).astype(np.float32) * (DEEPEST / 255))
+    return np.stack(planes, axis=-1).astype(np.uint16)
 
 
 def to_pixels(image: Image.Image, *, size: Size | None = None, paper: int = 255) -> Tensor:

@@ -5,10 +5,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.files import write_bytes, write_new
+from ddbm_cli.imaging.deep import encode_png16
+from ddbm_cli.imaging.origin import NOTHING, Origin, add_tags, srgb_profile
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF"}
 """What can be written: the name users give, and Pillow's."""
@@ -23,7 +26,13 @@ COMMENT_PREFIX = b"ASCII\0\0\0"
 
 
 def encode_picture(
-    image: Image.Image, format: str, *, quality: int = 95, text: Mapping[str, str] | None = None
+    image: Image.Image,
+    format: str,
+    *,
+    quality: int = 95,
+    text: Mapping[str, str] | None = None,
+    origin: Origin = NOTHING,
+    deep: np.ndarray | None = None,
 ) -> bytes:
     """Return an image as the bytes of a file.
 
@@ -32,24 +41,26 @@ def encode_picture(
         format: one of FORMATS.
         quality: 1..100, for the formats that have one.
         text: facts to keep in the file: PNG text chunks, or JSON in the EXIF comment of the others.
+        origin: what the file takes over; where its colours are managed, the file is marked as sRGB.
+        deep: the same image with 16 bits, uint16 (H, W, 3 or 4), for png.
 
     Raises:
         ImageError: the format cannot hold the image, such as one of too many pixels.
     """
-    options: dict[str, object] = {}
-    if text and format == "png":
-        information = PngImagePlugin.PngInfo()
-        for key, value in text.items():
+    exif = _exif(format, text, origin)
+    options: dict[str, object] = {"exif": exif} if exif else {}
+    if format == "png":
+        information = options["pnginfo"] = PngImagePlugin.PngInfo()
+        for key, value in (text or {}).items():
             information.add_itxt(key, value)
-        options["pnginfo"] = information
-    elif text:
-        exif = Image.Exif()
-        comment = json.dumps(dict(text))
-        if format == "tiff":  # libtiff cannot nest the directory that holds comments
-            exif[ExifTags.Base.ImageDescription] = comment
-        else:
-            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = COMMENT_PREFIX + comment.encode()
-        options["exif"] = exif.tobytes()
+        if origin.managed:
+            information.add(b"sRGB", b"\0")
+        if deep is not None:
+            more = [(b"eXIf", exif.removeprefix(b"Exif\0\0"))] if exif else []
+            chunks = [(kind, body) for kind, body, *_ in information.chunks]
+            return encode_png16(deep, [*sorted(chunks, key=lambda each: each[0] != b"sRGB"), *more])
+    elif origin.managed:
+        options["icc_profile"] = srgb_profile()
     if format in LOSSY:
         options["quality"] = quality
     if format == "jpg" and quality >= 90:
@@ -64,6 +75,18 @@ def encode_picture(
             f"{image.width}x{image.height} pixels cannot be written as {format} ({error})", hint="use --format png"
         ) from None
     return stream.getvalue()
+
+
+def _exif(format: str, text: Mapping[str, str] | None, origin: Origin) -> bytes:
+    """Return the EXIF data of a file, empty for none."""
+    exif = Image.Exif()
+    add_tags(exif, origin.exif, nested=format != "tiff")
+    if text and format == "tiff":  # libtiff cannot nest the directory that holds comments
+        exif[ExifTags.Base.ImageDescription] = json.dumps(dict(text))
+    elif text and format != "png":
+        comment = COMMENT_PREFIX + json.dumps(dict(text)).encode()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    return exif.tobytes() if origin.exif or (text and format != "png") else b""
 
 
 def format_of(path: Path) -> str | None:

@@ -125,6 +125,9 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
         ),
     ] = None
     quality: Annotated[int, Field("Quality of jpg, webp and avif files.", ge=1, le=100, panel=IMAGE)] = 95
+    bits: Annotated[
+        Literal["8", "16"], Field("Bits per channel of results; 16 for png only.", metavar="N", panel=IMAGE)
+    ] = "8"
     recursive: Recursive = False
     dry_run: DryRun = False
     batch_size: BatchSize = None

@@ -103,7 +103,9 @@ class DrawMaker(Maker):
         if not self._truths:
             return loaded
         truth = to_tensor(self._truths.square(job.name, self.preprocess, loaded.placement))
-        return LoadedPair(job, loaded.tensor, loaded.placement, digest, original=original, truth=truth)
+        return LoadedPair(
+            job, loaded.tensor, loaded.placement, digest, original=original, origin=loaded.origin, truth=truth
+        )
 
     def nfe(self, batch: Sequence[Loaded]) -> int:
         return self.plan.nfe + (self._encoding if any(_draw(loaded.job).draw == 0 for loaded in batch) else 0)

@@ -18,8 +18,9 @@ from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.imaging.files import STANDARD, Job
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import LOSSY, open_picture, opened, reduced
-from ddbm_cli.imaging.preparing import Finding, Layout
-from ddbm_cli.imaging.preprocess import Placement, Preprocess
+from ddbm_cli.imaging.origin import NOTHING, Origin, origin_of
+from ddbm_cli.imaging.preparing import SEVERAL, Finding, Layout
+from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_deep
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
 from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
@@ -41,7 +42,7 @@ class Loaded:
     mask: (1, H, W), 1 where it may change. original: opens the image again, in its own size.
     alpha: transparency of the input, float32 (3, H, W) in -1..1, all channels alike; None if it has none.
     more: further objects of the image, as `tensor`. layout: where the objects lie, None for an image used as it is.
-    notes: how the image was prepared. findings: what in it the model does not expect.
+    origin: facts about its file. notes: how the image was prepared. findings: what in it the model does not expect.
     """
 
     job: Job
@@ -55,6 +56,7 @@ class Loaded:
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    origin: Origin = NOTHING
 
     def size(self, *, keep_size: bool) -> tuple[int, int]:
         """Return width and height of the output."""
@@ -125,6 +127,8 @@ class Maker:
         if self.request.save_prepared:
             shown = images or [reduced(self.preprocess.shown(image))]
             self.preparation.save(job, shown, overwrite=self.request.overwrite)
+        origin = origin_of(image)
+        findings = (*prepared.findings, SEVERAL) if origin.several else prepared.findings
         alpha = None
         if self.request.alpha == "keep" and image.mode == "RGBA":
             alpha, _ = self.preprocess.forward(image.getchannel("A").convert("RGB"))
@@ -141,14 +145,15 @@ class Maker:
                 more=tuple(tensors[1:]),
                 layout=layout,
                 notes=prepared.notes,
-                findings=prepared.findings,
+                findings=findings,
+                origin=origin,
             )
         tensor, placement = self.preprocess.forward(image)
         tensor = self.edit.guide(tensor, job.name, self.preprocess, placement)
         mask = self.edit.mask(job.name, self.preprocess, placement)
         if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, HOLE, tensor)
-        return Loaded(job, tensor, placement, digest, mask, original, alpha=alpha, findings=prepared.findings)
+        return Loaded(job, tensor, placement, digest, mask, original, alpha=alpha, findings=findings, origin=origin)
 
     def nfe(self, batch: Sequence[Loaded]) -> int:
         """Return the number of network evaluations of a batch."""
@@ -225,6 +230,17 @@ class Maker:
             return loaded.layout.compose(each, keep_size=keep_size)
         return self.preprocess.inverse(results[0], loaded.placement, keep_size=keep_size)
 
+    def deep(self, loaded: Loaded, result: Tensor, image: Picture) -> np.ndarray:
+        """Return a result with 16 bits, uint16 (H, W, 3), or (H, W, 4) where its `image` has transparency."""
+        keep_size = self.request.keep_size
+        each = result if result.ndim == 4 else result[None]
+        if loaded.layout:
+            objects = [self.preprocess.inverse_deep(one, loaded.placement) for one in each]
+            channels = [loaded.layout.compose(channel, keep_size=keep_size) for channel in zip(*objects, strict=True)]
+        else:
+            channels = self.preprocess.inverse_deep(each[0], loaded.placement, keep_size=keep_size)
+        return to_deep(channels, image.getchannel("A") if image.mode == "RGBA" else None)
+
     def _alpha(self, loaded: Loaded, image: Picture) -> Picture | None:
         """Return the transparency (L) of a result, None for none; of prepared drawings, that of the result itself."""
         if self.request.alpha == "cut" or (loaded.layout and loaded.alpha is not None):
@@ -254,6 +270,8 @@ class Maker:
             settings |= {"image_guidance_scale": self._guidance.image}
         if self.request.alpha != "white":
             settings |= {"alpha": self.request.alpha}
+        if self.request.bits != "8":
+            settings |= {"bits": int(self.request.bits)}
         return settings | ({"quality": self.request.quality} if format in LOSSY else {})
 
     def own(self, job: Job) -> dict[str, Any]:

@@ -24,6 +24,10 @@ ADDED = frozenset({"method", "noise_name", "ddib_sha256"})
 """Fields that older records do not have; they are compared where they exist."""
 
 
+UNUSUAL = frozenset({"alpha", "bits", "prompt", "image_guidance_scale"})
+"""Fields that a record holds only where they are not the default."""
+
+
 class Records:
     """Writes and compares the records of one run.
 
@@ -93,6 +97,9 @@ class Records:
                 continue
             if current(found.get(name)) != value:
                 return f"another {name.replace('_', ' ').replace('sha256', 'file')}"
+        for name in UNUSUAL - set(settings):
+            if name in found:
+                return f"another {name.replace('_', ' ')}"
         if found.get("prepared") and found.get("prepare") != self._maker.preparation.spec:
             return "another prepare"
         if is_pipe(job.source):

@@ -13,6 +13,7 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, write_atomically
 from ddbm_cli.imaging.memory import DECODED
+from ddbm_cli.imaging.origin import Origin
 from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
 from ddbm_cli.tasks.recorder import Frames
 from ddbm_cli.tasks.records import Records
@@ -79,14 +80,26 @@ class Saver:
             saving.exception()  # waits
             yield job, saving
 
+    def _origin(self, origin: Origin) -> Origin:
+        """Return what an output takes over from its input's file: with --metadata basic or none colours only."""
+        return origin if self._maker.request.metadata == "full" else Origin(origin.managed)
+
     def _save(self, loaded: Loaded, result: Tensor, milliseconds: float, frames: Frames) -> Saved | None:
         job = loaded.job
         width, height = loaded.size(keep_size=self._maker.request.keep_size)
-        with DECODED.hold(width * height * BYTES_PER_PIXEL):
+        deep = self._maker.request.bits == "16"
+        with DECODED.hold(width * height * BYTES_PER_PIXEL * (3 if deep else 1)):
             image = self._maker.finish(loaded, result)
             record = self._records.of(loaded)
             text = self._records.texts(record)
-            body = encode_picture(image, self._records.format(job), quality=self._quality, text=text)
+            body = encode_picture(
+                image,
+                self._records.format(job),
+                quality=self._quality,
+                text=text,
+                origin=self._origin(loaded.origin),
+                deep=self._maker.deep(loaded, result, image) if deep else None,
+            )
         saved = Saved(record, sha256(body), milliseconds)
         if is_pipe(job.output):
             if self._stdout:

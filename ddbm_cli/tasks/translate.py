@@ -57,6 +57,7 @@ def run(
     jobs = plan_jobs_of(request, exclude=exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
     check_writable(jobs, create=False)
+    check_bits(request, jobs)
     piped = read_piped(stdin) if stdin and request.source == STANDARD else b""
     method, model, plan = yield from ready(request, model)
     jobs = plan_jobs_of(request, model, plan, exclude=exclude)
@@ -104,8 +105,21 @@ def check(request: TranslateRequest) -> None:
     method_of(request)
     read_prepare(request.prepare)
     Edit(request.guide, request.mask)
+    if request.bits == "16" and request.mask is not None:
+        raise UsageError("--bits 16 does not go with --mask", hint="remove one of them")
     if request.spread and request.number < 2:
         raise UsageError("--spread needs several draws", hint="pass -n 4 or more")
+
+
+def check_bits(request: TranslateRequest, jobs: Jobs) -> None:
+    """Check that all outputs can have the bits of a request.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    formats = {request.format or format_of(job.output) or "png" for job in jobs.jobs}
+    if request.bits == "16" and formats - {"png"}:
+        raise UsageError(f"--bits 16 is for png, not {min(formats - {'png'})}", hint="add --format png")
 
 
 def ready(
@@ -220,10 +234,8 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     words = f"{model.card.task}, {own.words}, licence {model.card.licence}"
     skipped = f", {_count(jobs.links, 'linked folder')} followed" if jobs.links else ""
     skipped += f"; left out: {jobs.skipped}" if jobs.skipped else ""
-    side = f"{own.width} pixels on the longer side" if own.width == own.height else f"at most {own.words} pixels"
     draws = maker.request.number
     each = f", {draws} draws of each" if draws > 1 else ""
-    size = "size of the input" if maker.request.keep_size else side
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
         **({"Number type": model.speed.words} if model.speed and model.speed.words else {}),
@@ -231,8 +243,21 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
         "Input": f"{_count(len(jobs.jobs) // draws, 'image')}{each}{skipped}",
         **maker.edit.facts(),
         **({"Prepare": maker.preparation.fact()} if maker.preparation.fact() else {}),
-        "Output": f"{_where(jobs)}, {size}",
+        "Output": f"{_where(jobs)}, {_size(maker)}",
     }
+
+
+def _size(maker: Maker) -> str:
+    """Return the size of outputs in words."""
+    own, crops = maker.preprocess, maker.preprocess.fit == "crop"
+    if maker.request.keep_size:
+        size = "size of the part of each input that is used" if crops else "size of the input"
+    elif crops:
+        size = f"{own.words} pixels, the middle of each input"
+    else:
+        size = f"{own.width} pixels on the longer side" if own.width == own.height else f"at most {own.words} pixels"
+        size += f", prepared drawings {own.words}" if maker.preparation.fact() not in ("", "none") else ""
+    return f"{size}, 16 bits" if maker.request.bits == "16" else size
 
 
 def _count(number: int, thing: str) -> str:

@@ -24,7 +24,7 @@ from ddbm_cli.tasks.making import Maker
 from ddbm_cli.tasks.overview import by_source, gather, maps_of
 from ddbm_cli.tasks.request import TranslateRequest
 from ddbm_cli.tasks.trajectory import trajectory_files
-from ddbm_cli.tasks.translate import check, check_writable, facts, plan_jobs_of, ready
+from ddbm_cli.tasks.translate import check, check_bits, check_writable, facts, plan_jobs_of, ready
 from ddbm_cli.tasks.work import Tally, Work
 
 LOOK = 0.25
@@ -179,6 +179,7 @@ def _translate(maker: Maker, tally: Tally, jobs: Jobs, every: Jobs, stop: Callab
     request = maker.request
     folder = jobs.folder if request.manifest else None
     work = Work(maker, tally, folder=folder, trajectories=trajectory_files(request, every), stop=stop)
+    check_bits(request, jobs)
     existing, todo = work.sort(jobs.jobs)
     yield Arrived(images=len(jobs.jobs))
     yield from existing

@@ -1,8 +1,9 @@
 """The way to the network's square and back."""
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ddbm_cli.imaging.preprocess import Preprocess, to_picture, to_tensor
 
@@ -75,3 +76,49 @@ def test_images_are_resized_with_the_filter_of_the_card(resize, side):
     assert torch.equal(found, to_tensor(wanted))
     if near and side < 16:
         assert torch.equal(found, to_tensor(image).repeat_interleave(4, 1).repeat_interleave(4, 2))
+
+
+def discs(width, height, count=4):
+    """Return dark discs on white in a grid, and their middles."""
+    image = Image.new("RGB", (width, height), "white")
+    radius = min(width, height) / (3 * count)
+    steps = [(number + 0.5) / count for number in range(count)]
+    places = [(width * across, height * down) for down in steps for across in steps]
+    for x, y in places:
+        ImageDraw.Draw(image).ellipse((x - radius, y - radius, x + radius, y + radius), "black")
+    return image, places
+
+
+def middles(image, places, half):
+    """Return the centre of mass of the darkness within `half` (across, down) pixels of each place."""
+    dark = 255 - np.asarray(image.convert("L"), dtype=float)
+    found = []
+    for x, y in places:
+        left, top = max(0, round(x - half[0])), max(0, round(y - half[1]))
+        part = dark[top : round(y + half[1]), left : round(x + half[0])]
+        rows, columns = np.indices(part.shape)
+        found.append(((columns * part).sum() / part.sum() + left, (rows * part).sum() / part.sum() + top))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch", "crop"])
+@pytest.mark.parametrize("size", [(301, 173), (97, 97), (163, 211), (640, 480), (129, 65)])
+@pytest.mark.parametrize("side", [64, (96, 64)])
+def test_the_size_is_kept_without_a_shift_and_without_a_zoom(fit, size, side):
+    """Every disc of a grid lies within half a pixel of its place, at the corners too."""
+    image, places = discs(*size)
+    preprocess = Preprocess(size=side, fit=fit)
+    tensor, placement = preprocess.forward(image)
+    back, shown = preprocess.inverse(tensor, placement, keep_size=True), preprocess.shown(image)
+    assert back.size == shown.size and (fit == "crop" or back.size == size)
+    half = size[0] / 8, size[1] / 8
+    left, top = (size[0] - shown.width) // 2, (size[1] - shown.height) // 2
+    moved = [(x - left, y - top) for x, y in places]
+    whole = [
+        (x, y)
+        for x, y in moved
+        if abs(x - shown.width / 2) <= shown.width / 2 - half[0] + 0.6
+        and abs(y - shown.height / 2) <= shown.height / 2 - half[1] + 0.6
+    ]
+    assert len(whole) >= 4
+    assert np.abs(middles(back, whole, half) - middles(shown, whole, half)).max() < 0.5

@@ -2,7 +2,7 @@
 
 from ddbm_cli.imaging.preparing.drawing import Part, Prepared, Steps, prepare
 from ddbm_cli.imaging.preparing.expects import Expects
-from ddbm_cli.imaging.preparing.findings import LARGER, Finding, large
+from ddbm_cli.imaging.preparing.findings import LARGER, SEVERAL, Finding, large
 from ddbm_cli.imaging.preparing.layout import Layout
 
-__all__ = ["LARGER", "Expects", "Finding", "Layout", "Part", "Prepared", "Steps", "large", "prepare"]
+__all__ = ["LARGER", "SEVERAL", "Expects", "Finding", "Layout", "Part", "Prepared", "Steps", "large", "prepare"]

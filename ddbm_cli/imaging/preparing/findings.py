@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["photograph", "empty", "inverted", "thin", "objects", "large"]
+Kind = Literal["photograph", "empty", "inverted", "thin", "objects", "large", "several frames"]
 
 LARGER = 32
 """Side of an image, as a multiple of the model's, from which little of it is left."""
@@ -18,6 +18,7 @@ class Finding(NamedTuple):
 
 MEND = "remove --prepare none"
 
+SEVERAL = Finding("several frames", "has several frames or pages: the first is used", "extract the others first")
 EMPTY = Finding("empty", "no lines found: the image is empty", "check the image")
 PHOTOGRAPH = Finding(
     "photograph", "looks like a photograph, but the model expects line art", "pass --prepare sketch if it is a drawing"
