@@ -194,6 +194,7 @@ def test_it_needs_a_folder(root, model, ddbm):
         assert code == 2 and message in err and "Hint" in err, err
 
 
+@pytest.mark.slow
 def test_control_c_ends_it_with_a_summary(root, model):
     words = ["-m", "ddbm_cli", "translate", root / "in", root / "out", "-m", model, "-d", "cpu", "--watch"]
     child = subprocess.Popen([sys.executable, *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
