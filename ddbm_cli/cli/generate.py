@@ -24,7 +24,7 @@ from ddbm_cli.options.names import FILE, SINGULAR
 
 def names_table() -> dict[str, dict[str, Any]]:
     """Return the names of all registries, each with a description and the schemas of its fields."""
-    from ddbm_cli.denoisers import PREDICTIONS
+    from ddbm_cli.denoisers import PERTURBATIONS, PREDICTIONS
     from ddbm_cli.imaging.io import FORMATS
     from ddbm_cli.metrics import METRICS
     from ddbm_cli.networks import NETWORKS
@@ -41,6 +41,7 @@ def names_table() -> dict[str, dict[str, Any]]:
         "times": TIME_DISTRIBUTIONS,
         "objectives": OBJECTIVES,
         "metrics": METRICS,
+        "perturbations": PERTURBATIONS,
     }
     table = {kind: {name: _entry(each) for name, each in kinds.items()} for kind, kinds in registries.items()}
     table["formats"] = {name: {"description": f"{label} image."} for name, label in FORMATS.items()}

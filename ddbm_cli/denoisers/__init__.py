@@ -4,6 +4,7 @@ from ddbm_cli.denoisers.conditions import NO_CONDITIONS, NO_LABEL, Conditions, d
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped, kept
 from ddbm_cli.denoisers.fit import check_prediction
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
+from ddbm_cli.denoisers.perturbed import PERTURBATIONS, Perturbation, perturbed
 from ddbm_cli.denoisers.prediction import (
     I2SBPrediction,
     NoisePrediction,
@@ -32,6 +33,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
 __all__ = [
     "NO_CONDITIONS",
     "NO_LABEL",
+    "PERTURBATIONS",
     "PLAIN",
     "PREDICTIONS",
     "Conditions",
@@ -40,6 +42,7 @@ __all__ = [
     "Guidance",
     "I2SBPrediction",
     "NoisePrediction",
+    "Perturbation",
     "Preconditioned",
     "Prediction",
     "ResidualPrediction",
@@ -52,4 +55,5 @@ __all__ = [
     "dropped",
     "guided",
     "kept",
+    "perturbed",
 ]

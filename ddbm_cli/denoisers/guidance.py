@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ddbm_cli.denoisers.conditions import NO_LABEL, Conditions
 from ddbm_cli.denoisers.denoiser import Denoise, Denoiser
+from ddbm_cli.denoisers.perturbed import Perturbation
 from ddbm_cli.foundation.settings import settings
 
 Scale = Annotated[float, Field(ge=0, le=1000)]
@@ -22,10 +23,11 @@ Scale = Annotated[float, Field(ge=0, le=1000)]
 
 @settings
 class Guidance:
-    """The scales of (1)."""
+    """The scales of (1), and perturbed guidance, which `guided` leaves to `perturbed`."""
 
     image: Scale = 1.0
     label: Scale = 1.0
+    perturbation: Perturbation | None = None
 
 
 PLAIN = Guidance()
@@ -39,7 +41,7 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance) -> Deno
         label: (B,), or (1,) for the whole batch; None for no label.
         guidance: the scales.
     """
-    if label is None and guidance == PLAIN:
+    if label is None and guidance.image == guidance.label == 1:
         return denoiser
     image = guidance.image if denoiser.sees_source else 1.0
     strength = guidance.label if label is not None else image

@@ -2,8 +2,9 @@
 
 import torch
 
-from ddbm_cli.denoisers import NO_LABEL, PLAIN, Guidance
+from ddbm_cli.denoisers import NO_LABEL, PERTURBATIONS, PLAIN, Guidance
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.groups import ConditionOptions
 
@@ -55,6 +56,11 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
     Raises:
         UsageError: the model does not have the condition, or was never trained without it.
     """
+    perturbation = None
+    if request.perturbed_guidance is not None:
+        perturbation = build(PERTURBATIONS, request.perturbed_guidance, what="perturbation")
+        if model.card.text_conditional:
+            raise UsageError("--perturbed-guidance does not work with a text", hint="remove --perturbed-guidance")
     if request.prompt:
         return PLAIN
     label = 1.0 if request.guidance_scale is None else request.guidance_scale
@@ -75,4 +81,4 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
             )
     if not request.class_name and label != 1 and not in_turn:
         raise UsageError(f"--guidance-scale {label:g} needs a class", hint="add --class NAME")
-    return Guidance(image=image, label=label)
+    return Guidance(image=image, label=label, perturbation=perturbation)

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.codecs import Codec, PixelsConfig
-from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept
+from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept, perturbed
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.speed import Measured
+from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import (
     ALIASES,
     AUTO,
@@ -213,9 +214,14 @@ class TranslationModel:
             budget=int(budget),
         )
 
-    @property
-    def _denoise(self) -> Denoise:
-        denoise = guided(self.denoiser, self._label, self._guidance)
+    def _denoise(self, path: ProbabilityPath, noise: Noise) -> Denoise:
+        """Return the denoiser with its guidance, for sampling on a path with a source of noise."""
+        perturbation, label = self._guidance.perturbation, self._label
+        if perturbation is not None and label is not None and len(label) > 1:
+            label = label.repeat(2)  # `perturbed` estimates twice in one batch
+        denoise = guided(self.denoiser, label, self._guidance)
+        if perturbation is not None:
+            denoise = perturbed(denoise, path, perturbation, noise)
         return clipped(denoise) if self.card.clip else denoise
 
     def encode(self, target: Tensor, source: Tensor, plan: Plan) -> Generator[Evaluation, None, Tensor]:
@@ -226,7 +232,7 @@ class TranslationModel:
             plan: see `samplers.encoding`.
         """
         end, begin = (self.codec.encode(each.to(self.device)) for each in (target, source))
-        return (yield from encode(self._denoise, plan.path, end, begin, plan.times))
+        return (yield from encode(self._denoise(plan.path, torch.zeros_like), plan.path, end, begin, plan.times))
 
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
@@ -250,12 +256,13 @@ class TranslationModel:
     ) -> Generator[Evaluation, None, Tensor]:
         """As `translate`, of states (B, C, h, w) instead of images."""
         source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
+        denoise = self._denoise(plan.path, noise)
         if mask is None or plan.path.source_free:
             bridge = Bridge(plan.path, source, noise, mask)
-            result = yield from sample(self._denoise, bridge, plan.sampler, plan.start, plan.times)
+            result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
         else:
             bridge = Bridge(plan.path, source, noise)
-            filled = yield from sample(kept(self._denoise, mask), bridge, plan.sampler, plan.start, plan.times)
+            filled = yield from sample(kept(denoise, mask), bridge, plan.sampler, plan.start, plan.times)
             result = torch.where(mask > 0, filled, source)  # the last step may leave a little noise
         return result.float().cpu()
 

@@ -255,6 +255,17 @@ class ConditionOptions:
     image_guidance_scale: Annotated[
         float, Field("Guidance scale for the source image (1 = off).", ge=0, le=1000, panel=CONDITIONS)
     ] = 1.0
+    perturbed_guidance: Annotated[
+        str | None,
+        Field(
+            "Guidance away from the estimate at a perturbed state, such as noise:scale=1.5. Needs no training; takes "
+            "twice the time.",
+            metavar="NAME:FIELD=VALUE",
+            names="perturbations",
+            unset="none",
+            panel=CONDITIONS,
+        ),
+    ] = None
 
 
 Preview = Annotated[

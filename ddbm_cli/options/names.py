@@ -27,6 +27,7 @@ SINGULAR = {
     "metrics": "metric",
     "formats": "format",
     "augmentations": "augmentation",
+    "perturbations": "perturbation",
 }
 """The kinds of names, and what one of each is called."""
 

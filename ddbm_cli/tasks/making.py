@@ -13,6 +13,7 @@ from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256
+from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.alpha import cut_out, silhouette
 from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.imaging.files import STANDARD, Job
@@ -268,6 +269,8 @@ class Maker:
             settings |= {"guidance_scale": self._guidance.label}
         if self._guidance.image != 1:
             settings |= {"image_guidance_scale": self._guidance.image}
+        if self._guidance.perturbation is not None:
+            settings |= {"perturbed_guidance": spell(self._guidance.perturbation)}
         if self.request.alpha != "white":
             settings |= {"alpha": self.request.alpha}
         if self.request.bits != "8":

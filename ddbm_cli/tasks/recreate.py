@@ -22,7 +22,7 @@ from ddbm_cli.tasks.show import image_record
 
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
-CONDITIONS = ("prompt", "class", "guidance_scale", "image_guidance_scale")
+CONDITIONS = ("prompt", "class", "guidance_scale", "image_guidance_scale", "perturbed_guidance")
 """Fields of a record that are options of the same name."""
 
 OUTPUT = "samples"

@@ -48,6 +48,8 @@ WRONG = {
         [*TRANSLATE, "--method", "sdedit", "--guide", "magic"],
         [*TRANSLATE, "--method", "sdedit", "--mask", "none.png"],
         [*TRANSLATE, "--guidance-scale", "-1"],
+        [*TRANSLATE, "--perturbed-guidance", "fog"],
+        [*TRANSLATE, "--sampler", "auto:eta=1"],
         [*TRANSLATE, "-o", "out"],
         ["translate"],
         ["translate", "none", "out"],
