@@ -63,6 +63,14 @@ def test_a_drawing_on_any_paper_becomes_like_its_clean_sketch(kind):
         assert lines.saturation(arrays.pixels(found.parts[0].image)) < 0.02
 
 
+def test_a_drawing_as_pale_as_the_rules_is_reported():
+    sketch = Image.blend(drawings.clean(0), Image.new("RGB", (256, 256), "white"), 0.8)
+    found = made(papers.grid_scan(sketch, np.random.default_rng(3)))
+    assert [finding.message.split(",")[0] for finding in found.findings] == [
+        "the drawing is hardly darker than the rules of the paper"
+    ]
+
+
 @pytest.mark.parametrize("colours", [("#1030d0",) * 3, ("#40a0f0",) * 3])
 def test_a_blue_pencil_is_no_ballpoint_pen(colours):
     found = made(drawings.photo(0, 5, colours=colours))

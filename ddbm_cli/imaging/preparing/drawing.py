@@ -21,7 +21,7 @@ from PIL import Image
 from ddbm_cli.imaging.preparing import lines, marks
 from ddbm_cli.imaging.preparing.arrays import Floats, Mask, lowest, picture, pixels, spread
 from ddbm_cli.imaging.preparing.expects import Expects
-from ddbm_cli.imaging.preparing.findings import EMPTY, INVERTED, PHOTOGRAPH, Finding, several, thin_lines
+from ddbm_cli.imaging.preparing.findings import EMPTY, INVERTED, LOST, PHOTOGRAPH, Finding, several, thin_lines
 from ddbm_cli.imaging.preparing.frame import EDGE, Box, Frame
 from ddbm_cli.imaging.preparing.light import even, ground_of, is_paper, paper_of
 from ddbm_cli.imaging.preparing.objects import Region, objects, regions, whole
@@ -63,6 +63,9 @@ COARSEST = 0.1
 
 RULED = 0.35
 """Darkness over which rules are removed, as a multiple of the threshold; the grain of paper needs 1."""
+
+LEFT = 0.5
+"""Extent of what is left of a drawing on ruled paper, as a fraction of its square, at least."""
 
 SOLID = 0.3
 """Fraction of a drawing's box that is filled, from which it is no line art."""
@@ -147,6 +150,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     edge = 0 if corners is None else 2 + round(EDGE * max(dark.shape))
     found, dropped = regions(dark, threshold, edge)
     ruled = 0 if paper is None else marks.ruled(dark, threshold)
+    nothing = LOST if ruled else EMPTY
     if ruled:
         above = max(threshold, marks.level(dark, ruled))
         drawn_on, border = regions(dark, above, edge)
@@ -154,7 +158,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         found, dropped, threshold = (drawn_on, border, above) if ruled else (found, dropped, threshold)
         notes += ["rules removed"] if ruled else []
     if not found:
-        return Prepared(findings=(EMPTY,))
+        return Prepared(findings=(nothing,))
     if not steps.drawing and _is_photograph(dark, threshold, found, size):
         return Prepared(findings=(PHOTOGRAPH,))
     others = marks.others(found, dark, threshold, is_ruled=ruled > 0, on_paper=paper is not None)
@@ -195,7 +199,8 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         notes += ["cropped to the drawing"] if crop and len(groups) == 1 else []
     if max(gains) > 1.05:
         notes.append(f"lines strengthened {max(gains):.1f} times")
-    return Prepared(tuple(parts), (width, height), tuple(notes), tuple(mended))
+    lost = (LOST,) if ruled and not any(_fills(part.image) for part in parts) else ()
+    return Prepared(tuple(parts), (width, height), tuple(notes), tuple(mended), lost)
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -267,6 +272,12 @@ def _cut_veil(veil: Mask, box: Box, zoom: float, shape: tuple[int, ...]) -> Mask
     inside = ((ys >= 0) & (ys < veil.shape[0]))[:, None] & ((xs >= 0) & (xs < veil.shape[1]))[None]
     found: Mask = veil[ys.clip(0, veil.shape[0] - 1)][:, xs.clip(0, veil.shape[1] - 1)] & inside
     return found
+
+
+def _fills(image: Image.Image) -> bool:
+    """Return whether a prepared image shows more than a few specks."""
+    ys, xs = np.nonzero(lines.darkness(pixels(image)) > lines.LEAST)
+    return len(ys) > 0 and bool(max(np.ptp(ys), np.ptp(xs)) > LEFT * max(image.size))
 
 
 def _part(

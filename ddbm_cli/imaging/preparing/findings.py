@@ -20,6 +20,11 @@ MEND = "remove --prepare none"
 
 SEVERAL = Finding("several frames", "has several frames or pages: the first is used", "extract the others first")
 EMPTY = Finding("empty", "no lines found: the image is empty", "check the image")
+LOST = Finding(
+    "empty",
+    "the drawing is hardly darker than the rules of the paper, and is lost",
+    "draw darker lines, or on plain paper",
+)
 PHOTOGRAPH = Finding(
     "photograph", "looks like a photograph, but the model expects line art", "pass --prepare sketch if it is a drawing"
 )
