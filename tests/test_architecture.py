@@ -44,7 +44,7 @@ ONLY_IN = {
     "pyarrow": {"imaging"},
     "safetensors": {"models", "training"},
     "huggingface_hub": {"registry"},
-    "jinja2": {"comparison"},
+    "jinja2": {"comparison", "tasks"},
     "diffusers": {"models", "codecs"},
     "transformers": {"models", "metrics"},
     "torchmetrics": {"metrics"},

@@ -25,9 +25,10 @@ from ddbm_cli.options.groups import (
 )
 from ddbm_cli.options.lora import LoraSpec, Separate
 from ddbm_cli.options.recipe import OPTIMISER, RUN, Compute, Recipe
+from ddbm_cli.options.tracking import WATCH, Tracker
 
 CARD = "Model card"
-PANELS = (RUN, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
+PANELS = (RUN, WATCH, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
 
 Spec = "NAME:FIELD=VALUE"
 
@@ -181,6 +182,7 @@ class TrainRequest:
         ),
     ] = None
     device: Device = "auto"
+    tracker: Tracker = ("auto",)
     name: Annotated[
         str | None, Field("Name of the model.", metavar="TEXT", unset="the name of the run's folder", panel=CARD)
     ] = None

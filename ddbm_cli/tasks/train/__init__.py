@@ -5,7 +5,9 @@ RUN/state.safetensors      what the run is resumed from
 RUN/model.safetensors      averaged weights with their card, for `ddbm translate -m`
 RUN/best.safetensors       the same, at the lowest validation loss
 RUN/results.csv            a row for each validation
-RUN/report.html            curves, newest samples and settings in one page
+RUN/metrics.csv            means of loss, gradient norm and learning rate over some steps
+RUN/report.html            curves, the same held-out images over time, data, settings and commands in one page
+RUN/logs/                  TensorBoard's records, where it is installed
 RUN/samples/step_N.png     source | result | target, for some held-out pairs; of a prior, samples
 RUN/.ddbm-lock             locked while a training writes into the folder
 """

@@ -14,6 +14,7 @@ from ddbm_cli.models.start_from import Started
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.data import Data
 from ddbm_cli.tasks.train.folder import RunFolder
+from ddbm_cli.tasks.train.report import use_command
 from ddbm_cli.training import Budget, Fit
 
 
@@ -25,8 +26,7 @@ def trained(request: TrainRequest, folder: RunFolder, fit: Fit) -> Trained:
         reason = "steps" if fit.step >= steps else "hours" if fit.spent else "patience"
     resume = f"ddbm train --resume {shlex.quote(str(folder.path))}"
     longer = {"steps": f" --steps {2 * steps}", "hours": f" --hours {request.hours:g}" if request.hours else ""}
-    model = shlex.quote(str(folder.model))
-    use = f"ddbm sample -n 16 -o samples/ -m {model}" if request.is_prior else f"ddbm translate INPUT OUTPUT -m {model}"
+    use = use_command(request, folder.model)
     return Trained(
         output=folder.model,
         run=folder.path,

@@ -24,7 +24,7 @@ from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
 
 DEFAULT = Path("runs/train")
 LOOSE = (
-    *("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device", "separate"),
+    *("output", "resume", "check", "cache_memory", "cache_disk", "hours", "device", "separate", "tracker"),
     *("recipe", "data", "sampling", "compute"),
 )
 """Fields that a resumed run may change, and with them"""
@@ -68,6 +68,20 @@ class RunFolder:
         return self.path / "results.csv"
 
     @property
+    def metrics(self) -> Path:
+        """The table of losses."""
+        return self.path / "metrics.csv"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    def sheet(self, step: int) -> Path:
+        """Return the sheet of samples of a step."""
+        return self.samples / sheet_name(step)
+
+    @property
     def samples(self) -> Path:
         """The folder of results for held-out pairs."""
         return self.path / "samples"
@@ -105,6 +119,11 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def sheet_name(step: int) -> str:
+    """Return the name of the sheet of samples of a step."""
+    return f"step_{step:07d}.png"
 
 
 def dump(request: TrainRequest) -> dict[str, Any]:
@@ -222,7 +241,9 @@ def _comparable(request: TrainRequest) -> dict[str, Any]:
     for name, kinds in SETTINGS.items():
         full[name] = full[name] and describe(build(kinds, full[name], what=name))
     return {
-        name: value for name, value in full.items() if name not in ("output", "device", "cache_memory", "cache_disk")
+        name: value
+        for name, value in full.items()
+        if name not in ("output", "device", "cache_memory", "cache_disk", "tracker")
     }
 
 

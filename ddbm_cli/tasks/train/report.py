@@ -1,72 +1,252 @@
-"""report.html: the curves, the newest samples and the settings of a run in one page; written after each validation."""
+"""report.html: curves, the same held-out images over time, data, settings and commands of a run, in one page.
 
-import shlex
-from collections.abc import Mapping, Sequence
-from html import escape
-
-from ddbm_cli.foundation.files import write_text
-from ddbm_cli.options.train import TrainRequest
-from ddbm_cli.tasks.train.folder import RunFolder
-from ddbm_cli.tasks.train.stored import settings_of
-
-WIDTH, HEIGHT, MARGIN = 560, 180, 8
-SHEETS = 6
-"""Sheets of samples that are shown: the newest ones."""
-
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-figure { margin: 1rem 0; } img, svg { max-width: 100%; height: auto; image-rendering: pixelated; }
-polyline { fill: none; stroke: currentColor; stroke-width: 2; } th { text-align: left; padding-right: 1rem; }
-th, td { vertical-align: top; } td { overflow-wrap: anywhere; } pre { overflow-x: auto; }
+It is written again as the run goes, and can be read at any time: the file is replaced atomically, has its images
+inside, and needs no script.
 """
 
+import base64
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-def write_report(
-    folder: RunFolder, request: TrainRequest, facts: Mapping[str, str], rows: Sequence[Mapping[str, str]]
-) -> None:
-    """Write the page of a run.
+import jinja2
+from markupsafe import Markup
+
+from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.foundation.files import write_text
+from ddbm_cli.imaging.io import encode_picture, open_picture
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.sheet import cut_sheet
+from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.tasks.train.folder import RunFolder
+from ddbm_cli.tasks.train.results import Results
+from ddbm_cli.tasks.train.stored import settings_of
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 220, 64, 12, 14, 26
+LOGARITHMIC_FROM = 10.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+LINEAR = "Learning rate"
+"""The title of the chart whose axis is never logarithmic."""
+
+MARKS = 4
+SHOWN_PAIRS, SHOWN_STEPS = 4, 8
+"""Held-out images, and steps at which their results are shown: the first, the newest, and evenly spread ones."""
+
+COLOURS = 6
+TOGETHER = "loss"
+"""Begins the names of columns that share a chart with the training loss."""
+
+LEFT_OUT = ("step", "blank_mse", "seconds")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a chart: where its points are, and its newest and lowest value in words."""
+
+    name: str
+    colour: int
+    points: list[tuple[float, float]]
+    newest: str
+    lowest: str
+
+
+class Report:
+    """The page of a run.
 
     Args:
         facts: those of the header.
-        rows: the validations so far, as in results.csv.
+        metrics: means of losses over some steps. results: the validations.
     """
-    columns = dict.fromkeys(name for row in rows for name in row if name not in ("step", "blank_mse"))
-    curves = "".join(_curve(name, rows) for name in columns)
-    sheets = sorted(folder.samples.glob("step_*.png"))[-SHEETS:]
-    images = "".join(
-        f'<figure><img src="samples/{escape(sheet.name)}" alt="samples of {escape(sheet.stem)}" width="640">'
-        f"<figcaption>{escape(sheet.stem.replace('_', ' '))}</figcaption></figure>"
-        for sheet in reversed(sheets)
-    )
-    table = "".join(f"<tr><th>{escape(name)}</th><td>{_text(fact)}</td></tr>" for name, fact in facts.items())
-    command = f"ddbm train --resume {shlex.quote(str(folder.path))}"
-    title = escape(request.name or folder.path.absolute().name)
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>'
-        f"<h2>Validation</h2>{curves}<h2>Samples</h2>{images}<h2>Run</h2><table>{table}</table>"
-        f"<h2>Resume</h2><pre>{_text(command)}</pre><h2>Settings</h2><pre>{_text(settings_of(request))}</pre>"
-        "</body></html>\n"
-    )
-    write_text(folder.path / "report.html", page)
+
+    def __init__(
+        self, folder: RunFolder, request: TrainRequest, facts: Mapping[str, str], *, metrics: Results, results: Results
+    ) -> None:
+        self._folder, self._request, self._facts = folder, request, facts
+        self._metrics, self._results = metrics, results
+        self._cut: dict[int, list[list[str]]] = {}
+
+    def write(self, step: int) -> None:
+        """Write the page as it is after a step.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("ddbm_cli.tasks.train", "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        heads, strips = self._strips()
+        page = environment.get_template("report.html.j2").render(
+            title=self._request.name or self._folder.path.absolute().name,
+            status=self._status(step),
+            step=step,
+            total=max(self._request.recipe.steps, step),
+            charts=charts(self._metrics.rows, self._results.rows),
+            heads=heads,
+            strips=strips,
+            is_prior=self._request.is_prior,
+            commands=commands(self._request, self._folder),
+            facts=list(self._facts.items()),
+            settings=settings_of(self._request),
+        )
+        write_text(self._folder.report, page.encode("utf-8", "replace").decode())
+
+    def _status(self, step: int) -> str:
+        now = f"written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        seconds = float(self._metrics.rows[-1].get("seconds") or 0) if self._metrics.rows else 0.0
+        scored = [(float(row["loss"]), row["step"]) for row in self._results.rows if row.get("loss")]
+        best = f"; lowest validation loss {min(scored)[0]:.4g} at step {min(scored)[1]}" if scored else ""
+        return f"Step {step:,} of {self._request.recipe.steps:,}, {seconds / 3600:.2f} hours of training{best}; {now}"
+
+    def _strips(self) -> tuple[list[str], list[list[dict[str, Any] | None]]]:
+        """Return the headings, and a row of images for each held-out pair."""
+        steps = sorted(int(row["step"]) for row in self._results.rows if self._folder.sheet(int(row["step"])).exists())
+        if not steps:
+            return [], []
+        chosen = sorted({steps[round(place * (len(steps) - 1) / (SHOWN_STEPS - 1))] for place in range(SHOWN_STEPS)})
+        groups = {step: self._groups(step) for step in chosen}
+        self._cut = {step: groups[step] for step in groups}
+        newest = groups[chosen[-1]]
+        ends = 0 if self._request.is_prior else 1
+        heads = ["source"] * ends + [f"step {step:,}" for step in chosen] + ["target"] * ends
+        strips: list[list[dict[str, Any] | None]] = []
+        for index in range(min(SHOWN_PAIRS, len(newest))):
+            cells = [_cell(groups[step], index, ends, f"image {index + 1}, step {step}") for step in chosen]
+            if ends:
+                cells = [_cell(newest, index, 0, f"source {index + 1}"), *cells]
+                cells += [_cell(newest, index, 2, f"target {index + 1}")]
+            strips.append(cells)
+        return heads, strips
+
+    def _groups(self, step: int) -> list[list[str]]:
+        """Return the images of a step's sheet as URIs, a list for each of the first groups."""
+        if step in self._cut:
+            return self._cut[step]
+        size, file = Preprocess(size=self._request.size), self._folder.sheet(step)
+        group = 1 if self._request.is_prior else 3
+        try:
+            groups = cut_sheet(open_picture(file), group=group, width=size.width, height=size.height)[:SHOWN_PAIRS]
+        except ImageError:
+            return []
+        kind = "png" if size.width * size.height <= 64 * 64 else "webp"
+        return [[_uri(encode_picture(each, kind, quality=90), kind) for each in images] for images in groups]
 
 
-def _curve(name: str, rows: Sequence[Mapping[str, str]]) -> str:
-    """Return a figure of one score over the steps; its axes begin at 0."""
-    points = [(float(row["step"]), float(row[name])) for row in rows if row.get(name)]
-    last, most = max(step for step, _ in points), max(value for _, value in points) or 1.0
-    across, up = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
-    placed = " ".join(
-        f"{MARGIN + step / last * across:.1f},{HEIGHT - MARGIN - value / most * up:.1f}" for step, value in points
-    )
-    said = f"{escape(name)}: {points[-1][1]:.4g} at step {last:.0f}; lowest {min(value for _, value in points):.4g}"
+def charts(metrics: Sequence[Mapping[str, str]], results: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return the charts of a run: losses together, then one for each other column.
+
+    Args:
+        metrics, results: rows of the two tables, with a "step" each.
+    """
+    scores = [name for name in dict.fromkeys(name for row in results for name in row) if name not in LEFT_OUT]
+    losses = [name for name in scores if name.startswith(TOGETHER)]
+    wanted: list[tuple[str, list[tuple[str, Sequence[Mapping[str, str]], str]]]] = [
+        ("Loss", [("training", metrics, "loss"), *((_spoken(name), results, name) for name in losses)]),
+        *((_spoken(name).capitalize(), [(_spoken(name), results, name)]) for name in scores if name not in losses),
+        ("Gradient norm", [("before clipping", metrics, "gradient_norm")]),
+        (LINEAR, [("learning rate", metrics, "rate")]),
+    ]
+    made = [chart(title, {name: _points(rows, column) for name, rows, column in lines}) for title, lines in wanted]
+    return [each for each in made if each]
+
+
+def _spoken(column: str) -> str:
+    return f"validation {column.replace('_', ' ')}"
+
+
+def _points(rows: Sequence[Mapping[str, str]], column: str) -> list[tuple[float, float]]:
+    """Return a column over the steps, without what is no number."""
+    found = []
+    for row in rows:
+        try:
+            point = float(row["step"]), float(row[column])
+        except (KeyError, ValueError):
+            continue
+        if all(map(math.isfinite, point)):
+            found.append(point)
+    return found
+
+
+def chart(title: str, lines: Mapping[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    """Return one chart of curves (step, value) by name; {} where there are no points."""
+    lines = {name: points for name, points in lines.items() if points}
+    values = [value for points in lines.values() for _, value in points]
+    if not values:
+        return {}
+    low, high = min(values), max(values)
+    is_log = title != LINEAR and low > 0 and high / low >= LOGARITHMIC_FROM
+    bottom, top = (math.log10(low), math.log10(high)) if is_log else (min(low, 0.0), high)
+    top = top if top > bottom else bottom + 1
+    first = min(points[0][0] for points in lines.values())
+    last = max(points[-1][0] for points in lines.values())
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        across = (step - first) / (last - first) if last > first else 1.0
+        up = ((math.log10(value) if is_log else value) - bottom) / (top - bottom)
+        return round(LEFT + across * (WIDTH - LEFT - RIGHT), 1), round(
+            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1
+        )
+
+    drawn = [
+        Line(
+            name=name,
+            colour=index % COLOURS,
+            points=[place(*point) for point in points],
+            newest=f"{points[-1][1]:.4g} at step {points[-1][0]:,.0f}",
+            lowest=f"{min(value for _, value in points):.4g}",
+        )
+        for index, (name, points) in enumerate(lines.items())
+    ]
+    levels = [bottom + index * (top - bottom) / (MARKS - 1) for index in range(MARKS)]
+    marks = [(10**level if is_log else level) for level in levels]
+    return {
+        "title": title,
+        "is_log": is_log,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "right": WIDTH - RIGHT,
+        "first": f"{first:,.0f}",
+        "last": f"{last:,.0f}",
+        "marks": [{"y": place(first, mark)[1], "label": f"{mark:.2g}"} for mark in marks],
+        "lines": drawn,
+    }
+
+
+def commands(request: TrainRequest, folder: RunFolder) -> list[tuple[str, str]]:
+    """Return what to do with a run, and the command for it."""
+    data = " ".join(shlex.quote(str(path)) for path in request.data)
+    return [
+        ("Use the model:", use_command(request, folder.model)),
+        ("Resume the run:", f"ddbm train --resume {shlex.quote(str(folder.path))}"),
+        (
+            "Repeat the run, with the settings below in settings.toml:",
+            f"ddbm train {data} --config settings.toml -o NEW",
+        ),
+    ]
+
+
+def use_command(request: TrainRequest, model: Path) -> str:
+    """Return the command that uses a trained model."""
+    quoted = shlex.quote(str(model))
     return (
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-label="{said}">'
-        f'<polyline points="{placed}"/></svg><figcaption>{said}; both axes begin at 0</figcaption></figure>'
+        f"ddbm sample -n 16 -o samples/ -m {quoted}" if request.is_prior else f"ddbm translate INPUT OUTPUT -m {quoted}"
     )
 
 
-def _text(text: str) -> str:
-    """Return a text for the page; bytes of file names that are not UTF-8 are replaced."""
-    return escape(text.encode("utf-8", "replace").decode())
+def _cell(groups: list[list[str]], index: int, place: int, words: str) -> dict[str, Any] | None:
+    if index >= len(groups) or place >= len(groups[index]):
+        return None
+    return {"uri": groups[index][place], "alt": words}
+
+
+def _uri(image: bytes, kind: str) -> str:
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(image).decode()}")

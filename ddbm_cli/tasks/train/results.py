@@ -1,4 +1,4 @@
-"""results.csv: one row for each validation of a run."""
+"""Tables of a run: results.csv has a row for each validation, metrics.csv means of losses over some steps."""
 
 import csv
 import io
@@ -13,10 +13,10 @@ MAX_BYTES = 2**24
 
 
 class Results:
-    """The table of a run's validations; every change replaces the whole file.
+    """A table with a row for each of some steps; every change replaces the whole file.
 
     Args:
-        file: results.csv, which may not exist yet.
+        file: the table, which may not exist yet.
         step: the step that the run resumes from; rows of later steps are removed, because those are done again.
 
     Raises:
@@ -32,7 +32,7 @@ class Results:
             number = str(row.get("step"))
             if number.isascii() and number.isdecimal() and len(number) < 20 and int(number) <= step:
                 self._rows[int(number)] = row  # of rows for one step, the last
-        self._write()
+        self.write()
 
     @property
     def rows(self) -> list[dict[str, str]]:
@@ -41,10 +41,19 @@ class Results:
 
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Add the row of a step, or replace it."""
-        self._rows[step] = {"step": str(step), **{name: str(value) for name, value in scores.items()}}
-        self._write()
+        self.hold(step, scores)
+        self.write()
 
-    def _write(self) -> None:
+    def hold(self, step: int, scores: Mapping[str, float]) -> None:
+        """Add the row of a step, which the next `write` writes."""
+        self._rows[step] = {"step": str(step), **{name: str(value) for name, value in scores.items()}}
+
+    def write(self) -> None:
+        """Write the file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         columns = list(dict.fromkeys(["step", *(name for row in self._rows.values() for name in row)]))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -58,5 +67,5 @@ def _read(file: Path) -> list[dict[str, str]]:
     hint = "move it out of the run's folder, and resume again"
     rows = read_table(file, hint=hint, error=DdbmError, limit=MAX_BYTES)
     if rows and "step" not in rows[0]:
-        raise DdbmError(f"{file}: not a table of validation results", hint=hint)
+        raise DdbmError(f"{file}: not a table of a run", hint=hint)
     return rows

@@ -34,11 +34,12 @@ from ddbm_cli.tasks.train.estimate import estimate
 from ddbm_cli.tasks.train.facts import differences, facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
-from ddbm_cli.tasks.train.report import write_report
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.tasks.train.validation import Validation
+from ddbm_cli.tasks.train.watching import Watch
 from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
 from ddbm_cli.training.processes import connected
+from ddbm_cli.training.trackers import chosen
 
 TrainEvent = Planned | Stepped | Validated | Sampled | Saved | Noticed | Trained
 
@@ -60,6 +61,7 @@ def run(
         DdbmError: the run diverged, its folder is in use, or its files cannot be read or written.
     """
     began = time.monotonic()
+    trackers = chosen(request.tracker)
     device = choose_device(request.device)
     processes = connected(device)
     loss = build(OBJECTIVES, request.objective, what="objective")
@@ -135,11 +137,13 @@ def run(
         write_config(folder, request, images)
         yield planned
         yield from differences(beginning.started, request)
+        watch = Watch(folder, request, facts, fit=fit, results=results, trackers=trackers)
+        held.callback(watch.close)
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
                 beginning.write(folder.best, validation.card(fit), fit, codec, separate=request.separate)
-            if isinstance(event, Validated):
-                write_report(folder, request, facts, results.rows)
+            watch.see(event)
+            yield from watch.notices()
             if isinstance(event, Saved):
                 beginning.write(folder.model, validation.card(fit), fit, codec, separate=request.separate)
             yield event

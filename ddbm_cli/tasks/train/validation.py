@@ -18,6 +18,7 @@ from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss, noise_source
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train.card import spread
+from ddbm_cli.tasks.train.folder import sheet_name
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.training import Batches, Fit, Interrupted
 
@@ -160,4 +161,4 @@ class Validation:
         save_picture(contact_sheet(columns, columns=12 // len(columns)), sheet)
 
     def _sheet(self, step: int) -> Path:
-        return self._samples / f"step_{step:07d}.png"
+        return self._samples / sheet_name(step)
