@@ -81,6 +81,7 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     from ddbm_cli.foundation.documents import read_json, read_toml
     from ddbm_cli.foundation.fields import declared
     from ddbm_cli.options.check import check, from_options
+    from ddbm_cli.options.expects import read_expects
     from ddbm_cli.options.lora import check_lora
     from ddbm_cli.options.names import suggest
     from ddbm_cli.options.recipe import Recipe
@@ -112,6 +113,8 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     device(str(given.get("device", "auto")))
     model(given.get("start_from"))
     check_lora(body | given, begins=resume is None)
+    if given.get("expects"):
+        read_expects(str(given["expects"]))
 
 
 def compare(request: Any) -> None:

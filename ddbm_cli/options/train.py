@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.coding import Codec
+from ddbm_cli.options.expects import CARD, ExpectsSpec
 from ddbm_cli.options.groups import (
     DATA,
     MODEL,
@@ -27,7 +28,6 @@ from ddbm_cli.options.lora import LoraSpec, Separate
 from ddbm_cli.options.recipe import OPTIMISER, RUN, Compute, Recipe
 from ddbm_cli.options.tracking import WATCH, Tracker
 
-CARD = "Model card"
 PANELS = (RUN, WATCH, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
 
 Spec = "NAME:FIELD=VALUE"
@@ -189,6 +189,7 @@ class TrainRequest:
     translates: Annotated[str, Field('From what to what, such as "sketch -> photo".', metavar="TEXT", panel=CARD)] = (
         "source -> target"
     )
+    expects: ExpectsSpec = None
     licence: Annotated[str, Field("Licence of the weights.", metavar="TEXT", panel=CARD)] = "not stated"
     data_note: Annotated[str, Field("Description of the training data.", metavar="TEXT", panel=CARD)] = "not stated"
     limits: Annotated[str, Field("Limitations of the model.", metavar="TEXT", panel=CARD)] = "not stated"

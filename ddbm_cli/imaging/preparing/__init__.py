@@ -4,5 +4,18 @@ from ddbm_cli.imaging.preparing.drawing import Part, Prepared, Steps, prepare
 from ddbm_cli.imaging.preparing.expects import Expects
 from ddbm_cli.imaging.preparing.findings import LARGER, SEVERAL, Finding, large
 from ddbm_cli.imaging.preparing.layout import Layout
+from ddbm_cli.imaging.preparing.measuring import measure
 
-__all__ = ["LARGER", "SEVERAL", "Expects", "Finding", "Layout", "Part", "Prepared", "Steps", "large", "prepare"]
+__all__ = [
+    "LARGER",
+    "SEVERAL",
+    "Expects",
+    "Finding",
+    "Layout",
+    "Part",
+    "Prepared",
+    "Steps",
+    "large",
+    "measure",
+    "prepare",
+]

@@ -131,7 +131,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         notes.append("inverted")
         mended.append(INVERTED)
     paper, corners = None, None
-    if not _is_white(small):
+    if not is_white(small):
         corners = find_page(ground_of(small)) if steps.page and not negative else None
         paper = paper_of(small) if steps.light else None
         if paper is not None and not steps.drawing and not _is_paper(small, paper):
@@ -159,7 +159,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         notes += ["rules removed"] if ruled else []
     if not found:
         return Prepared(findings=(nothing,))
-    if not steps.drawing and _is_photograph(dark, threshold, found, size):
+    if not steps.drawing and is_photograph(dark, threshold, found, size):
         return Prepared(findings=(PHOTOGRAPH,))
     others = marks.others(found, dark, threshold, is_ruled=ruled > 0, on_paper=paper is not None)
     found = [region for region in found if region not in others]
@@ -217,7 +217,7 @@ def _on_white(image: Image.Image) -> tuple[Image.Image, list[str]]:
     return flat, []
 
 
-def _is_white(small: Floats) -> bool:
+def is_white(small: Floats) -> bool:
     """Return whether the paper is white: half of all pixels, and nearly all of the border."""
     light = lowest(small)
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
@@ -229,7 +229,7 @@ def _is_paper(small: Floats, paper: Floats) -> bool:
     return is_paper(paper) and lines.grain(lines.darkness(even(small[::3, ::3], paper))) < COARSEST
 
 
-def _is_photograph(dark: Floats, threshold: float, found: list[Region], size: int) -> bool:
+def is_photograph(dark: Floats, threshold: float, found: list[Region], size: int) -> bool:
     """Return whether there is little paper, or large areas are filled."""
     around = whole(found)
     inside = dark[around.top : around.bottom, around.left : around.right] > threshold

@@ -12,11 +12,13 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.imaging.degrade import is_inpainting
 from ddbm_cli.imaging.pairs import PairSplit
+from ddbm_cli.imaging.preparing import Expects, measure
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
 from ddbm_cli.models.card import Defaults
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import signal_left
+from ddbm_cli.options.expects import LineArt, Photograph, read_expects
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.samplers import (
@@ -38,7 +40,7 @@ from ddbm_cli.samplers import (
 from ddbm_cli.tasks.train.trainable import check_trainable
 from ddbm_cli.training import Batches
 
-MEASURED_PAIRS = 512
+MEASURED_PAIRS, MEASURED_SOURCES = 512, 64
 MIN_SIGMA = 1e-4
 MAX_CORRELATION = 1 - 1e-6
 """Bounds of the measured moments, in full precision; they matter for blank and for identical images."""
@@ -111,6 +113,7 @@ def card_of(
         path=describe(path),
         prediction=_prediction(request, path, batches),
         preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
+        expects=_expects(request, batches),
         kind="prior" if request.is_prior else "bridge",
         codec=codec_setting or {"name": "pixels"},
         clip=codec is None or codec.factor == 1,  # latents have no bounds
@@ -177,6 +180,21 @@ def _check_prior(path: ProbabilityPath) -> None:
         f"path '{path.name}' needs a source: its end is not noise (signal-to-noise ratio {signal_left(path):.2g})",
         hint=f"choose one of: {free}; or ve-bridge, rectified, vp-bridge:beta_d=19.9",
     )
+
+
+def _expects(request: TrainRequest, batches: Batches) -> Expects | None:
+    """Return what the model expects of its input: what is given, and of that the rest measured on the sources."""
+    if not request.needs_pairs:
+        return None
+    asked = read_expects(request.expects) if request.expects else None
+    if isinstance(asked, Photograph):
+        return Expects(kind="photograph")
+    given = {name: value for name, value in vars(asked).items() if value is not None} if asked else {}
+    if len(given) == len(dataclasses.fields(LineArt)):
+        return Expects(kind="line-art", **given)
+    sources = [batches.pair(index)[1] for index in spread(len(batches), MEASURED_SOURCES)]
+    measured = measure([((source.permute(1, 2, 0) + 1) / 2).numpy() for source in sources])
+    return dataclasses.replace(measured, kind="line-art", **given) if asked else measured
 
 
 def _prediction(request: TrainRequest, path: ProbabilityPath, batches: Batches) -> dict[str, object]:

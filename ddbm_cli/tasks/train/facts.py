@@ -84,6 +84,7 @@ def facts_of(
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {card.preprocess.words}",
         "Begins": ", but ".join([f"with {request.start_from}", *notes]) if request.start_from else "",
         "Adapter": trained,
+        "Expects": _expected(card),
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
         "Time": _time(request, budget),
@@ -124,6 +125,14 @@ def _time(request: TrainRequest, budget: Budget | None) -> str:
     rest = "the last validation, samples and checkpoint are included"
     ends = f"until {end:%Y-%m-%d %H:%M}"
     return f"at most {part} hours, {ends}; {decay if request.recipe.lr_decay_fraction else ''}{rest}"
+
+
+def _expected(card: ModelCard) -> str:
+    """Return what the model expects of drawings, "" where it does not expect any."""
+    expects = card.expects
+    if expects is None or expects.kind != "line-art":
+        return ""
+    return f"line art: lines {expects.line_width:g} pixels wide, margin {expects.margin:g}, {expects.objects} object(s)"
 
 
 def _short(value: Any) -> str:

@@ -29,7 +29,7 @@ LOOSE = (
 )
 """Fields that a resumed run may change, and with them"""
 
-CARD = ("name", "translates", "licence", "data_note", "limits")
+CARD = ("expects", "name", "translates", "licence", "data_note", "limits")
 """texts of the model card."""
 
 FIXED = ("batch_size", "seed", "precision")

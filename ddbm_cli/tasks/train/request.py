@@ -11,11 +11,13 @@ from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import sides_of
 from ddbm_cli.foundation.settings import build, spell
+from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.models import locate
 from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
+from ddbm_cli.options.expects import LineArt, Photograph
 from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.options.train import Sampling, TrainRequest
@@ -227,8 +229,16 @@ def _settings_of(file: Path) -> dict[str, Any]:
         "prediction": spell(build(PREDICTIONS, card.prediction, what="prediction")),
         "size": card.preprocess.size,
         "fit": card.preprocess.fit,
+        **({"expects": _spelled(card.expects)} if card.expects else {}),
         **({"codec": str(file)} if card.codec["name"] != "pixels" else {}),
     }
+
+
+def _spelled(expects: Expects) -> str:
+    """Return what a model expects as --expects takes it."""
+    if expects.kind == "photograph":
+        return spell(Photograph())
+    return spell(LineArt(line_width=expects.line_width, margin=expects.margin, objects=expects.objects))
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
