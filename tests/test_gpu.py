@@ -55,3 +55,21 @@ def test_training_on_the_gpu_learns(tmp_path, precision):
     events = run(request({**given, "augment": (), "device": "cuda", "recipe": recipe}))
     losses = [event.loss for event in events if isinstance(event, Stepped)]
     assert sum(losses[-20:]) < 0.85 * sum(losses[:20])
+
+
+def test_a_training_copies_from_the_gpu_only_where_losses_are_read(tmp_path):
+    """Every copy to the host waits for the device. The profiler sees those of all libraries."""
+    from torch.profiler import ProfilerActivity, profile
+
+    write_pairs(tmp_path / "pairs", 12)
+    network = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+    recipe = {"steps": 1000, "batch_size": 4, "save_every": 1000, "validate_every": 1000, "precision": "bf16"}
+    given = {"data": [tmp_path / "pairs"], "output": tmp_path / "run", "network": network, "size": 16}
+    events = run(request({**given, "device": "cuda", "recipe": recipe}))
+    stepped = (event for event in events if isinstance(event, Stepped))
+    first = next(stepped).step
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        reads = [next(stepped).step for _ in range(3)]
+    events.close()
+    copies = [event.name for event in profiler.events() if "Memcpy DtoH" in event.name]
+    assert reads[-1] - first >= 3 * 10 and len(copies) <= 2 * len(reads)

@@ -7,6 +7,7 @@ used only inside the table's folder. Needs pyarrow (the extra "datasets"); nothi
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -129,26 +130,29 @@ def _shape(file: Path) -> tuple[Any, list[int]]:
 
 
 def _parquet(file: Path) -> Any:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise UsageError(
-            f"{file}: reading it needs pyarrow", hint="install it: pip install 'ddbm-cli[datasets]'"
-        ) from None
-    return parquet.ParquetFile(file)
+    return _library("pyarrow.parquet", file).ParquetFile(file)
 
 
 def _arrow(file: Path) -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise UsageError(
-            f"{file}: reading it needs pyarrow", hint="install it: pip install 'ddbm-cli[datasets]'"
-        ) from None
+    pyarrow = _library("pyarrow", file)
     body = pyarrow.memory_map(str(file))
     is_stream = body.read(len(ARROW_FILE)) != ARROW_FILE
     body.seek(0)
     return (pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file)(body).read_all()
+
+
+def _library(name: str, file: Path) -> Any:
+    """Return a module of pyarrow.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UsageError(
+            f"{file}: reading it needs pyarrow", hint="install it: pip install 'ddbm-cli[datasets]'"
+        ) from None
 
 
 @lru_cache(maxsize=4)
