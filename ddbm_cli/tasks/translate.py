@@ -166,7 +166,7 @@ def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event
     given = {field.name: getattr(asked, field.name) for field in fields(asked)}
     folders = [output / f"strength-{strength:g}".replace(".", "_") for strength in strengths]  # a dot begins a suffix
     each = [
-        request(**given | {"strength": strength, "output": folder})
+        request(**given | _apart(asked, folder.name) | {"strength": strength, "output": folder})
         for strength, folder in zip(strengths, folders, strict=True)
     ]
     for one in each:
@@ -175,6 +175,16 @@ def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event
     model = yield from load(each[0])
     for one in each:
         yield from run(one, model=model, exclude=(output,))
+
+
+def _apart(asked: TranslateRequest, name: str) -> dict[str, Path]:
+    """Return the further outputs of one strength, so that those of several do not replace each other."""
+    apart: dict[str, Path] = {}
+    if asked.sheet is not None:
+        apart["sheet"] = asked.sheet.with_stem(f"{asked.sheet.stem}-{name}")
+    if asked.steps_dir is not None:
+        apart["steps_dir"] = asked.steps_dir / name
+    return apart
 
 
 def check_draws(plan: Plan, number: int) -> None:

@@ -52,6 +52,7 @@ MADE = {
     "jpg": ("translate in out -r -m runs/bridge --format jpg --quality 70 --sampler sde", "out/ink/1.jpg"),
     "third draw": ("translate in out -r -m runs/bridge -n 3 --sampler sde --format webp", "out/ink/1_002.webp"),
     "cut out": ("translate in out -r -m runs/bridge --alpha cut --keep-size", "out/ink/1.png"),
+    "deep": ("translate in/ink out -m runs/bridge --bits 16", "out/2.png"),
     "kept size": ("translate in/ink out -m runs/bridge --keep-size --fit crop --seed 4", "out/2.png"),
     "draws": ("sample in -r -o out -m runs/bridge -n 3 --nfe 5", "out/ink/1/002.png"),
     "between draws": ("sample in -r -o out -m runs/bridge -n 3 --interpolate 2 --nfe 5", "out/ink/0/001_2.png"),

@@ -11,6 +11,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.deep import encode_png16
 from ddbm_cli.imaging.io import encode_picture, open_picture, read_text
 from ddbm_cli.imaging.origin import KEPT, TAKEN, Origin, origin_of, srgb_profile
+from ddbm_cli.models.load import load_file
 from ddbm_cli.tasks.events import Failed, Kept, Noticed, Written
 from ddbm_cli.tasks.translate import request, run
 from tests.tasks.test_translate import kinds
@@ -19,12 +20,12 @@ from tests.tiny import picture, write_tiny
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return str(write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+    return load_file(write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"), device="cpu")
 
 
 def made(tmp_path, model, source, output, **options):
-    given = {"source": str(tmp_path / source), "output": tmp_path / output, "model": model, "device": "cpu"}
-    return list(run(request(**given | options)))
+    given = {"source": str(tmp_path / source), "output": tmp_path / output}
+    return list(run(request(**given | options), model=model))
 
 
 def photo(orientation=6):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.models.load import load_file
 from ddbm_cli.samplers import NoiseSource
 from ddbm_cli.tasks import sample, translate
 from ddbm_cli.tasks.events import Failed, Kept, Written
@@ -20,7 +21,7 @@ from tests.tiny import picture, write_tiny
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return str(write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+    return load_file(write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"), device="cpu")
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def root(tmp_path):
 
 
 def made(root, model, output="out", **options):
-    given = {"source": str(root / "in"), "output": root / output, "model": model, "device": "cpu"}
-    return list(translate.run(translate.request(**given | options)))
+    given = {"source": str(root / "in"), "output": root / output}
+    return list(translate.run(translate.request(**given | options), model=model))
 
 
 def files(folder):
@@ -120,9 +121,9 @@ def test_objects_of_a_drawing_move_together(tmp_path, model):
 
     six().save(tmp_path / "page.png")
     request = translate.request(
-        source=str(tmp_path / "page.png"), output=tmp_path / "out.png", model=model, prepare="sketch", gif=True, steps=2
+        source=str(tmp_path / "page.png"), output=tmp_path / "out.png", prepare="sketch", gif=True, steps=2
     )
-    list(translate.run(request))
+    list(translate.run(request, model=model))
     assert {frame.shape for frame in frames(tmp_path / "out-steps.gif")} == {
         np.asarray(open_picture(tmp_path / "out.png")).shape
     }
@@ -159,12 +160,13 @@ def test_samples_have_trajectories_too(root, model, tmp_path):
     prior = str(write_tiny(tmp_path / "prior.safetensors", **PRIOR))
     list(sample.run(sample.request(output=root / "noise", number=2, model=prior, gif=True, strip=True, nfe=4)))
     assert len(frames(root / "noise" / "000001-steps.gif")) >= 4  # equal frames are one
-    given = {"source": str(root / "in"), "output": root / "draws", "number": 2, "model": model, "device": "cpu"}
-    list(sample.run(sample.request(**given, interpolate=1, steps_dir=root / "steps", strip=True, spread=True)))
+    given = {"source": str(root / "in"), "output": root / "draws", "number": 2}
+    asked = sample.request(**given, interpolate=1, steps_dir=root / "steps", strip=True, spread=True)
+    list(sample.run(asked, model=model))
     assert (root / "draws" / "1" / "000_1-strip.png").exists() and (root / "draws" / "1-spread.png").exists()
     assert (root / "steps" / "1" / "000_1" / "000-state.png").exists()
     with pytest.raises(UsageError, match="do not go with --encode"):
-        list(sample.run(sample.request(**given, sampler="dbim", encode=root / "in", gif=True)))
+        list(sample.run(sample.request(**given, sampler="dbim", encode=root / "in", gif=True), model=model))
 
 
 def test_what_cannot_be_done_is_explained(root, model):
@@ -172,7 +174,7 @@ def test_what_cannot_be_done_is_explained(root, model):
         made(root, model, spread=True)
     with pytest.raises(UsageError, match="--gif needs an output that is a file"):
         list(
-            translate.run(translate.request(source=str(root / "in" / "0.png"), output=Path("-"), model=model, gif=True))
+            translate.run(translate.request(source=str(root / "in" / "0.png"), output=Path("-"), gif=True), model=model)
         )
 
 
@@ -188,6 +190,33 @@ def test_a_batch_that_does_not_fit_into_memory_is_recorded_once(root, model, mon
     monkeypatch.setattr(NoiseSource, "__call__", fails)
     events = made(root, model, gif=True, batch_size=3, steps=2)
     assert not kinds(events, Failed) and len(frames(root / "out" / "2-steps.gif")) == 4
+
+
+def test_each_strength_has_files_of_its_own(root, tmp_path):
+    prior = str(write_tiny(tmp_path / "prior.safetensors", **PRIOR))
+    given = {"source": str(root / "in"), "output": root / "out", "model": prior, "method": "sdedit", "device": "cpu"}
+    asked = translate.request(**given, steps=2, sheet=root / "sheet.png", steps_dir=root / "steps")
+    list(translate.sweep(asked, [0.3, 0.6]))
+    assert (root / "sheet-strength-0_3.png").exists() and (root / "sheet-strength-0_6.png").exists()
+    assert (root / "steps" / "strength-0_6" / "0" / "000-state.png").exists()
+
+
+def test_preview_says_why_it_shows_nothing(root, ddbm, tmp_path):
+    model = write_tiny(tmp_path / "tiny.safetensors")
+    for words in (["translate", root / "in", root / "out"], ["sample", root / "in", "-n", "1", "-o", root / "draws"]):
+        code, _, err = ddbm(*words, "-m", model, "--preview", "-d", "cpu")
+        assert code == 0 and "--preview shows nothing: standard error is not a terminal" in err, err
+
+
+@pytest.mark.slow
+def test_preview_shows_results_above_the_bars(root, tmp_path):
+    from tests.cli.shells import on_a_terminal
+    from tests.cli.test_preview import BLOCK, COLOURS
+
+    model = write_tiny(tmp_path / "tiny.safetensors")
+    words = ["translate", root / "in", root / "out", "-m", model, "--preview", "-d", "cpu"]
+    code, _, screen = on_a_terminal(words, environment=COLOURS)
+    assert code == 0 and screen.count(BLOCK) > 3 * 20, screen
 
 
 def test_spaced_keeps_the_ends():

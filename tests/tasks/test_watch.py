@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ddbm_cli.models.load import load_file
 from ddbm_cli.tasks import watch as module
 from ddbm_cli.tasks.events import Arrived, Failed, Finished, Kept, Noticed, Planned, Written
 from ddbm_cli.tasks.translate import request, run
@@ -19,7 +20,7 @@ from tests.tiny import picture, write_tiny
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return str(write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+    return load_file(write_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"), device="cpu")
 
 
 @pytest.fixture
@@ -35,9 +36,9 @@ class Session:
     """A watcher in a thread."""
 
     def __init__(self, root, model, **options):
-        given = {"source": str(root / "in"), "output": root / "out", "model": model, "device": "cpu"}
+        given = {"source": str(root / "in"), "output": root / "out"}
         self.events, self._stop = [], threading.Event()
-        stream = module.watch(request(**given | options), stop=self._stop.is_set)
+        stream = module.watch(request(**given | options), stop=self._stop.is_set, model=model)
         self._thread = threading.Thread(target=self._run, args=(stream,))
 
     def _run(self, stream):
@@ -82,8 +83,8 @@ def test_what_arrives_has_the_bytes_that_a_run_over_the_folder_gives(root, model
         time.sleep(0.3)
     assert sum(event.images for event in kinds(session.events, Arrived)) == 3
     assert kinds(session.events, Finished)[0].written == 3 and not kinds(session.events, Failed)
-    given = {"source": str(root / "in"), "model": model, "device": "cpu", "sampler": "sde", "recursive": True}
-    list(run(request(**given, output=root / "plain")))
+    given = {"source": str(root / "in"), "sampler": "sde", "recursive": True}
+    list(run(request(**given, output=root / "plain"), model=model))
     assert names(root / "out") == ["0.png", "1.png", "manifest.jsonl", "sub/2.png"]
     for name in names(root / "plain"):
         assert (root / "out" / name).read_bytes() == (root / "plain" / name).read_bytes()
@@ -166,8 +167,7 @@ def test_two_watchers_share_a_folder(root, model):
         one.until(lambda: all(len({event.output for event in done}) == 5 for done in both()))
     assert not any(kinds(each.events, Failed) for each in (one, two))
     assert not any(event.differs for event in kinds(one.events, Kept) + kinds(two.events, Kept))
-    given = {"source": str(root / "in"), "model": model, "device": "cpu", "sampler": "sde"}
-    list(run(request(**given, output=root / "plain")))
+    list(run(request(source=str(root / "in"), sampler="sde", output=root / "plain"), model=model))
     assert names(root / "out") == names(root / "plain")
     for name in names(root / "plain"):
         assert (root / "out" / name).read_bytes() == (root / "plain" / name).read_bytes()
@@ -182,7 +182,7 @@ def test_processes_divide_what_arrives(root, model):
     assert sum(done) == 6 and all(done)
 
 
-def test_it_needs_a_folder(root, model, ddbm):
+def test_it_needs_a_folder(root, ddbm):
     picture(0).save(root / "a.png")
     for words, message in [
         ([root / "a.png", root / "b.png", "--watch"], "--watch needs a folder"),
@@ -190,12 +190,13 @@ def test_it_needs_a_folder(root, model, ddbm):
         ([root / "in", root / "out", "--watch", "--limit", "3"], "mutually exclusive"),
         ([root / "none", root / "out", "--watch"], "--watch needs a folder"),
     ]:
-        code, _, err = ddbm("translate", *words, "-m", model)
+        code, _, err = ddbm("translate", *words)
         assert code == 2 and message in err and "Hint" in err, err
 
 
 @pytest.mark.slow
-def test_control_c_ends_it_with_a_summary(root, model):
+def test_control_c_ends_it_with_a_summary(root, tmp_path):
+    model = write_tiny(tmp_path / "tiny.safetensors")
     words = ["-m", "ddbm_cli", "translate", root / "in", root / "out", "-m", model, "-d", "cpu", "--watch"]
     child = subprocess.Popen([sys.executable, *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     picture(0, 24).save(root / "in" / "0.png")
