@@ -120,8 +120,13 @@ class Preview:
 
 
 def _may_ask() -> bool:
-    """Return whether the terminal can be asked: this process reads from it, writes to it and is in the foreground."""
+    """Return whether the terminal can be asked.
+
+    This process reads from it, writes to it and is in the foreground, and it has a size, which some recorders leave 0.
+    """
     try:
+        if not os.get_terminal_size(1).columns:
+            return False
         return all(os.isatty(stream) for stream in (0, 1)) and os.tcgetpgrp(0) == os.getpgrp()
     except (OSError, AttributeError):
         return False
