@@ -5,6 +5,9 @@
 The floor is the time inside the network's own calls. The clock starts when the model is loaded and the plan is made,
 so reading the first pictures and writing the last ones count. Memory is measured after 50 pictures and after all
 (2000 by default); NFE is the model's own by default.
+
+The time after start-up is to be at most 1.05 times that of the network: 95 %. A tiny model shows the memory of many
+pictures, and no share of the network, which takes a millisecond.
 """
 
 import gc
