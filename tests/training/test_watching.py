@@ -5,10 +5,11 @@ import re
 from itertools import islice
 
 import pytest
+import torch
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.events import Noticed, Saved
-from ddbm_cli.tasks.train import request, run
+from ddbm_cli.tasks.train import perceptual, request, run
 from ddbm_cli.tasks.train.report import chart, charts
 from ddbm_cli.training import trackers
 from tests.tiny import write_pairs
@@ -102,6 +103,28 @@ def test_a_tracker_that_fails_does_not_end_the_run(root, monkeypatch):
     notices = [event.message for event in events if isinstance(event, Noticed)]
     assert notices == ["--tracker tensorboard: no route; it is not used any longer in this session"]
     assert events[-1].step == 6
+
+
+def test_validations_have_lpips_where_its_network_is_cached(root, monkeypatch):
+    """AlexNet stands for itself here: its file is not part of the tests."""
+    settings = {"size": 32, "tracker": (), "recipe": {"steps": 3}}
+    list(run(asked(root, "without", **settings)))
+    assert "lpips" not in rows(root / "without" / "results.csv")[0]
+
+    class Known:
+        device = torch.device("cpu")
+
+        def __call__(self, batch):
+            assert batch.outputs.dtype == torch.uint8 and batch.outputs.shape == batch.wanted.shape
+            return torch.full((len(batch.outputs),), 0.25)
+
+    (root / "alexnet.pth").touch()
+    monkeypatch.setattr(perceptual.ALEXNET.__class__, "path", root / "alexnet.pth")
+    monkeypatch.setattr(perceptual, "LPIPS", lambda device: Known())
+    list(run(asked(root, "with", **settings)))
+    assert rows(root / "with" / "results.csv")[0]["lpips"] == "0.25"
+    assert "Validation lpips" in (root / "with" / "report.html").read_text()
+    assert same(weights(root / "with"), weights(root / "without"))
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(root):
