@@ -6,6 +6,7 @@ later is looked at again.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -133,7 +134,7 @@ def watch(
     yield from (Noticed(message=text) for text in plan.warnings())
     changed, gone, listed = Flag(), False, 0.0
     with _reports(root, changed, recursive=request.recursive):
-        while not stop():
+        while not stop() and tally.failed < (request.max_failures or math.inf):
             if changed.is_set() or arrivals.waits or time.monotonic() - listed > IDLE:
                 changed.clear()
                 listed = time.monotonic()
@@ -192,6 +193,8 @@ def _translate(maker: Maker, tally: Tally, jobs: Jobs, every: Jobs, stop: Callab
             yield Noticed(message=f"{event.source}: deleted before it was translated")
             continue
         yield event
+        if isinstance(event, Failed):  # failures are listed at the end, which may be hours away
+            yield Noticed(message=event.message, hint=event.hint)
     if request.spread:
         groups = by_source(jobs.jobs)
         gather(groups, maker.preprocess, maps=maps_of(groups, [job.output for job in every.jobs]))

@@ -117,6 +117,19 @@ def test_a_damaged_file_is_reported_and_translated_when_it_is_replaced(root, mod
         session.until_written(2)
 
 
+def test_failures_are_noted_at_once_and_their_largest_number_ends_it(root, model):
+    (root / "in" / "a.png").write_bytes(b"no image")
+    os.utime(root / "in" / "a.png", (1e9, 1e9))
+    with Session(root, model, max_failures=2) as session:
+        session.until(lambda: any("a.png: not an image" in event.message for event in kinds(session.events, Noticed)))
+        (root / "in" / "b.png").write_bytes(b"no image")
+        end = time.monotonic() + 15
+        while not kinds(session.events, Finished):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert kinds(session.events, Finished)[0].failed == 2
+
+
 def test_own_outputs_are_no_inputs(root, model):
     with Session(root, model, output=root / "in" / "made", recursive=True, gif=True) as session:
         picture(0, 24).save(root / "in" / "0.png")
