@@ -9,6 +9,7 @@ from PIL import Image
 
 from ddbm_cli.imaging.preparing import Expects, Prepared, Steps, arrays, lines, prepare
 from ddbm_cli.imaging.preparing.page import find_page
+from ddbm_cli.models import builtin_path
 from tests.imaging import drawings, papers
 
 SIZE = 64
@@ -194,3 +195,8 @@ def test_many_threads_may_ask_for_opencv_at_once():
         "    assert len({id(each) for each in pool.map(lambda _: opencv(), range(64))}) == 1\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_packaged_sketches_are_not_touched():
+    for file in sorted((builtin_path().parent / "sketches").glob("*.png")):
+        assert made(Image.open(file).convert("RGB")) == Prepared()

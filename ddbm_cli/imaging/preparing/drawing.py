@@ -37,7 +37,7 @@ DETAIL = 3
 WHITE = 0.975
 """Brightness of paper that needs no mending."""
 
-CENTRED = 0.12
+CENTRED = 0.18
 """Distance of a drawing's middle from the image's that needs no mending, as a fraction of the longer side."""
 
 FILLING = 0.8
