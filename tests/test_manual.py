@@ -32,6 +32,7 @@ TOPICS = (
         "scaling",
         "samplers",
         "tune",
+        "solvers",
     ),
     *(
         "priors-and-sdedit",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.files import write_text
+from tests.benchmarks.solver_plot import svg
 
 BUDGETS = (1, 2, 4, 6, 10, 20, 50, 119)
 FEW = BUDGETS[:6]
@@ -43,6 +44,8 @@ SAMPLERS = {
     "lambda-uniform": Entry("multistep in lambda, uniform grid", "multistep:variable=lambda", "uniform"),
     "lambda-card": Entry("multistep in lambda, grid of the card", "multistep:variable=lambda", "timesteps"),
     "dbmsolver": Entry("DBMSolver, Karras rho 3", "dbmsolver", "karras:rho=3", BUDGETS),
+    "lambda-log-snr": Entry("multistep in lambda, log-SNR grid", "multistep:variable=lambda", "log-snr", (2, 4, 6, 10)),
+    "dbmsolver-log-snr": Entry("DBMSolver, log-SNR grid", "dbmsolver", "log-snr", (2, 4, 6, 10)),
     "dbmsolver-7": Entry("DBMSolver, Karras rho 7", "dbmsolver", "karras:rho=7"),
     "dbmsolver-uniform": Entry("DBMSolver, uniform grid", "dbmsolver:middle=time", "uniform"),
     "ecsi": Entry("ECSI, eta 1", "ecsi:eta=1"),
@@ -115,5 +118,6 @@ def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
 def write_tables(out: Path, path: str) -> None:
     """Write what OUT's cells give: tables, plot and choices."""
     cells = read_cells(out)
+    write_text(out / "solvers.svg", svg(cells, {name: entry.label for name, entry in SAMPLERS.items()}))
     write_text(out / "solvers.md", "\n".join(tables(cells)))
     write_text(out / "auto.json", json.dumps({path: choices(cells)}, indent=1) + "\n")
