@@ -68,9 +68,16 @@ def interrupted(root, kills):
 
 
 def check(root):
-    names = sorted(file.name for file in (root / "killed").rglob("*") if not file.name.startswith(".ddbm-lock"))
-    assert names == sorted(file.name for file in (root / "whole").rglob("*") if not file.name.startswith(".ddbm-lock"))
+    names = [
+        sorted(
+            file.name for file in (root / name).rglob("*") if not file.name.startswith((".ddbm-lock", "events.out."))
+        )
+        for name in ("whole", "killed")
+    ]
+    assert names[0] == names[1]  # TensorBoard has a file for each session
     assert same(weights(root / "whole"), weights(root / "killed"))
+    steps = [[line.split(",")[:4] for line in (root / name / "metrics.csv").open()] for name in ("whole", "killed")]
+    assert steps[0] == steps[1]
     tables = [(root / name / "results.csv").read_text() for name in ("whole", "killed")]
     assert tables[0] == tables[1]
 

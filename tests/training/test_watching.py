@@ -75,6 +75,14 @@ def test_metrics_are_those_of_an_uninterrupted_run(root):
     assert all(float(row["gradient_norm"]) > 0 and float(row["rate"]) > 0 for row in found[0])
 
 
+def test_a_run_that_is_done_is_left_as_it_is(root):
+    list(run(asked(root, tracker=())))
+    names = ("report.html", "metrics.csv", "results.csv")
+    before = [(root / "run" / name).read_bytes() for name in names]
+    list(run(asked(root, tracker=())))
+    assert before == [(root / "run" / name).read_bytes() for name in names]
+
+
 def test_trackers_change_no_bit_of_a_run(root):
     list(run(asked(root, "tracked")))
     list(run(asked(root, "untracked", tracker=())))

@@ -45,6 +45,7 @@ class Watch:
         self._every = max(1, request.recipe.steps // POINTS)
         self._since: list[Stepped] = []
         self._step, self._seconds = fit.step, fit.seconds
+        self._first = fit.step
         identity = fit.notes.setdefault(IDENTITY, os.urandom(8).hex()) if "wandb" in trackers else ""
         self._trackers = Trackers(trackers, folder.path, step=fit.step, identity=str(identity))
         if not fit.step:
@@ -61,7 +62,7 @@ class Watch:
             if sheet.exists():
                 self._trackers.images("samples", to_tensor(open_picture(sheet)), event.step)
             self._report.write(event.step)
-        elif isinstance(event, Saved):
+        elif isinstance(event, Saved) and (event.step > self._first or not self._folder.report.exists()):
             self._row()
             self._metrics.write()
             self._report.write(event.step)
