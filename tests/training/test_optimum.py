@@ -2,44 +2,49 @@
 
 import pytest
 
-from ddbm_cli.paths import PATHS
 from ddbm_cli.tasks.train import request, run
-from tests.training.optimum import NETWORK, SIZE, draw, excess, gaussians, mixtures, sampling_error, write
+from tests.training.optimum import GAUSSIANS, MIXTURES, excess, sampling_error, write
 from tests.training.test_scale import ended, launched
 
-RECIPE = {"batch_size": 8, "learning_rate": 2e-3, "ema": 0.99, "warmup": 20}
 
+def trained(root, problem, *, images, steps, processes=None):
+    """Train, through the command where a number of processes is asked for; return the model.
 
-def trained(root, kind, *, images, steps, processes=None):
-    """Train, through the command where a number of processes is asked for; return the model."""
-    write(root / "pairs", draw(kind(PATHS["vp-bridge"]()), images, seed=0))
-    recipe = RECIPE | {"steps": steps, "save_every": steps, "validate_every": steps}
-    body = {"data": [root / "pairs"], "output": root / "run", "size": SIZE, "network": NETWORK, "augment": ("flip",)}
+    Shifts would bring in paper, which the distributions do not have.
+    """
+    write(root / "pairs.tar", problem.draw(images, seed=0))
+    recipe = {"batch_size": problem.batch, "learning_rate": 2e-3, "ema": 0.99, "warmup": 20, "steps": steps}
+    recipe |= {"save_every": steps, "validate_every": steps}
+    body = {"size": problem.size, "network": problem.network, "prediction": problem.prediction}
     if processes is None:
-        list(run(request(body | {"recipe": recipe, "device": "cpu"})))
+        data = {"data": [root / "pairs.tar"], "output": root / "run", "augment": ("flip",), "device": "cpu"}
+        list(run(request({**body, **data, "recipe": recipe})))
     else:
-        numbers = {"--" + name.replace("_", "-"): value for name, value in recipe.items()}
-        more = [text for pair in numbers.items() for text in pair]
-        options = ["--size", SIZE, "--network", NETWORK, "--augment", "flip", *more]
-        ended(launched(root, "pairs", "-o", "run", *options, count=processes), timeout=1800)
+        numbers = {"--" + name.replace("_", "-"): value for name, value in (body | recipe).items()}
+        options = [text for pair in numbers.items() for text in pair]
+        ended(launched(root, "pairs.tar", "-o", "run", "--augment", "flip", *options, count=processes), timeout=1800)
     return root / "run" / "model.safetensors"
 
 
 def test_a_bridge_between_gaussians_comes_near_the_optimum_in_seconds(tmp_path):
-    """Shifts would bring in paper, which the distribution does not have."""
-    assert excess(trained(tmp_path, gaussians, images=100, steps=80), gaussians) < 0.15
+    assert excess(trained(tmp_path, GAUSSIANS, images=100, steps=80), GAUSSIANS) < 0.15
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(
-    ("kind", "steps", "most", "furthest"), [(gaussians, 600, 0.02, 0.05), (mixtures, 1200, 0.05, 0.05)]
+    ("problem", "images", "steps", "most", "furthest"),
+    [(GAUSSIANS, 1000, 600, 0.02, 0.05), (MIXTURES, 20_000, 1000, 0.15, 0.15)],
+    ids=["gaussians", "mixtures"],
 )
-def test_a_bridge_reaches_the_optimum_in_minutes(tmp_path, capsys, kind, steps, most, furthest, processes):
-    """The loss is at most 2 % (mixtures: 5 %) above the smallest possible one, and so are the results."""
-    file = trained(tmp_path, kind, images=1000, steps=steps, processes=processes)
-    found, distance = excess(file, kind), sampling_error(tmp_path / "new", file, kind)
+def test_a_bridge_reaches_the_optimum_in_minutes(tmp_path, capsys, problem, images, steps, most, furthest, processes):
+    """The loss is at most 2 % above the smallest possible one, and 15 % between mixtures, where that is nearly 0.
+
+    The best estimate itself has a distance of 0.04 and 0.09 with this sampler: its steps are not infinitely small.
+    """
+    file = trained(tmp_path, problem, images=images, steps=steps, processes=processes)
+    found, distance = excess(file, problem), sampling_error(tmp_path / "new", file, problem)
     with capsys.disabled():
-        print(f"\n{kind.__name__}, {processes} processes: excess {found:.4f}, distance {distance:.4f}")  # noqa: T201
+        print(f"\n{problem.name}, {processes} processes: excess {found:.4f}, distance {distance:.4f}")  # noqa: T201
     assert found < most and distance < furthest
