@@ -23,6 +23,7 @@ LONGEST, LONGEST_TESTS = 350, 430
 # A package may import from packages below its own line; those of one line never import each other.
 LAYERS = [
     {"cli", "api"},
+    {"serve"},
     {"tasks"},
     {"training", "comparison"},
     {"methods"},
@@ -45,6 +46,8 @@ ONLY_IN = {
     "safetensors": {"models", "training"},
     "huggingface_hub": {"registry"},
     "jinja2": {"comparison", "tasks"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
     "diffusers": {"models", "codecs"},
     "transformers": {"models", "metrics"},
     "torchmetrics": {"metrics"},
@@ -247,6 +250,7 @@ def test_no_setting_is_left_out_of_its_registry(package):
         ["tune", "--help"],
         ["data", "edges", "--help"],
         ["evaluate", "--help"],
+        ["draw", "--help"],
         ["weights", "list"],
         ["weights", "info", "edges2handbags-vp-64"],
     ],

@@ -296,6 +296,12 @@ class _Renderer:
         if event.failed:
             self._code = SOME_FAILED if event.written or event.kept else NOTHING_DONE
 
+    def _listening(self, event: Any) -> None:
+        self._fact("Models", ", ".join(event.models))
+        self._fact("Token", event.token or "none; only this machine can connect")
+        self._fact("Stop", "Ctrl-C")
+        self._result(event.url)
+
     def _reported(self, event: Any) -> None:
         self._close()
         if self.table and not self._json:

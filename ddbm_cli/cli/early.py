@@ -125,6 +125,16 @@ def compare(request: Any) -> None:
     model(request.model)
 
 
+def draw(options: Any) -> None:
+    """Check the libraries of the server, its models and their device."""
+    from ddbm_cli.serve.sockets import check_installed
+
+    check_installed()
+    device(options.device)
+    for reference in options.models:
+        model(reference)
+
+
 def evaluate(request: Any) -> None:
     """Check the folders, the model and the device of an evaluation."""
     device(request.device)

@@ -268,6 +268,15 @@ class Finished:
 
 
 @event()
+class Listening:
+    """A server is ready. url: of the page, with the token where there is one. models: by name, the default first."""
+
+    url: str
+    models: list[str]
+    token: str = ""
+
+
+@event()
 class Error:
     """The command ended with an error; this is the last line."""
 

@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.colours import to_srgb
+from ddbm_cli.imaging.headers import webp_pixels
 from ddbm_cli.imaging.memory import DECODED
 from ddbm_cli.imaging.origin import KEY, read_origin
 from ddbm_cli.imaging.writing import COMMENT_PREFIX
@@ -219,7 +220,8 @@ def read_text(path: Path) -> dict[str, str]:
 
 def _decode(body: bytes, held: contextlib.ExitStack) -> Image.Image:
     """Decode an image after its size is checked and its memory is claimed until `held` ends."""
-    _check_webp(body)
+    if webp_pixels(body) > MOST_PIXELS:
+        raise _TooLarge
     with Image.open(io.BytesIO(body), formats=READABLE) as found:
         _check_size(found)
         held.enter_context(DECODED.hold(_BYTES_PER_PIXEL * found.width * found.height))
@@ -233,14 +235,6 @@ def _decode(body: bytes, held: contextlib.ExitStack) -> Image.Image:
 def _check_size(found: Image.Image) -> None:
     if found.width * found.height > MOST_PIXELS or max(found.size) > LONGEST:
         raise _TooLarge
-
-
-def _check_webp(body: bytes) -> None:
-    """Check the canvas of a WebP file, whose reader allocates it before it reports the size."""
-    if body[:4] == b"RIFF" and body[8:16] == b"WEBPVP8X" and len(body) >= 30:
-        width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (24, 27))
-        if width * height > MOST_PIXELS:
-            raise _TooLarge
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -81,7 +81,23 @@ def command(file: Path, *, source: Path, models: Mapping[str, str | None]) -> st
     Raises:
         ImageError: the image has no record.
     """
-    return _recreation(file, image_record(file), _Known(source, models)).command
+    return command_of(image_record(file), file, source=source, models=models)
+
+
+def command_of(
+    record: Mapping[str, Any], file: Path, *, source: Path, models: Mapping[str, str | None], output: Path | None = None
+) -> str:
+    """Return the command that makes the image of a record again; arguments as of `command`.
+
+    Args:
+        file: the name of the image, whose extension decides the format.
+        output: where the command writes; None for its own default.
+
+    Raises:
+        ImageError: the record is damaged.
+    """
+    made = _recreation(file, record, _Known(source, models)).command
+    return made if output is None else f"{made} --output {quoted(str(output))}"
 
 
 def searched(file: Path) -> Files:
