@@ -135,8 +135,8 @@ async def _body(request: Request, most: int) -> bytes:
     too_large = Refused(
         f"the image has more than {most // 2**20} MiB", hint="reduce it, or start with --max-upload", status=413
     )
-    if request.headers.get("content-type", "").startswith(("multipart/", "application/x-www-form-urlencoded")):
-        hint = "send the bytes of the image as the body: curl --data-binary @IMAGE -H 'Content-Type: image/png'"
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        hint = "send the bytes of the image as the body: curl --data-binary @IMAGE"
         raise Refused("the request is a form", hint=hint, status=415)
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and len(declared) < 20 and int(declared) > most:

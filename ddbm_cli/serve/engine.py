@@ -195,9 +195,9 @@ class Engine:
                     _tell_all(rows, _stopping())  # those that are cancelled get nothing
                     return
         except StopIteration as stop:
+            self.made += len(rows)
             for row, result in zip(rows, stop.value, strict=True):
                 row.ticket.tell(Sampled(row.draw, row.part, result))
-            self.made += len(rows)
 
     def _warm_up(self, model: TranslationModel) -> None:
         """Evaluate the network once: the first call is slower, because libraries prepare themselves."""

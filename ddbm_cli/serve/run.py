@@ -50,43 +50,50 @@ def run(options: DrawOptions, listening: socket.socket, *, browser: bool = True)
     yield Listening(url=page, models=[each.name for each in models], token=token)
     if browser and has_screen():
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-    serve(create_app(models, Limits.of(options), engine, token), engine, listening)
+    Server(create_app(models, Limits.of(options), engine, token), engine).serve_until_stopped(listening)
     yield Finished(written=engine.made, kept=0, failed=0, seconds=time.monotonic() - began, word="translated")
 
 
-def serve(app: Any, engine: Engine, listening: socket.socket) -> None:
-    """Serve an application until Ctrl-C or SIGTERM; answers that are not complete by then end with an error."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        log_level="critical",
-        lifespan="off",
-        ws="none",
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=LAST_SECONDS,
-    )
-    engine.start()
-    try:
-        asyncio.run(_Server(config, engine).serve([listening]))
-    finally:
-        engine.stop()
-        engine.join(LAST_SECONDS)
-        listening.close()
+class Server(uvicorn.Server):
+    """A server that stops its engine with the first signal, and returns in place of raising the signal again.
 
+    Args:
+        app: what is served. engine: is started and stopped with the server.
+    """
 
-class _Server(uvicorn.Server):
-    """A server that stops the engine with the first signal, and returns in place of raising the signal again."""
-
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, app: Any, engine: Engine) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            log_level="critical",
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=LAST_SECONDS,
+        )
         super().__init__(config)
         self._engine = engine
+
+    def serve_until_stopped(self, listening: socket.socket) -> None:
+        """Serve until Ctrl-C, SIGTERM or `stop`; answers that are not complete by then end with an error."""
+        self._engine.start()
+        try:
+            asyncio.run(self.serve([listening]))
+        finally:
+            self._engine.stop()
+            self._engine.join(LAST_SECONDS)
+            listening.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; a second signal does not wait for answers."""
         self.force_exit = self.should_exit
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop, from any thread."""
         self.should_exit = True
         self._engine.stop()
 

@@ -118,7 +118,7 @@ function show(results, states = [], asked = {}) {
   page.results = results;
   page.chosen = Math.min(page.chosen, Math.max(0, results.length - 1));
   $("empty").hidden = Boolean(results.length);
-  $("image").hidden = !results.length;
+  $("image").hidden = $("mini").hidden = !results.length;
   $("draws").hidden = results.length < 2;
   $("draws").replaceChildren(...results.map((result, place) => {
     const button = document.createElement("button");
@@ -153,7 +153,7 @@ function choose() {
     return;
   }
   const address = `data:image/png;base64,${result.image}`;
-  $("image").src = address;
+  $("image").src = $("mini").src = address;
   $("image").alt = `Result of the drawing, draw ${result.draw}, ${result.width} by ${result.height} pixels`;
   $("save").href = address;
   $("save").download = result.name;
