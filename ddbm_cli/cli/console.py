@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ddbm_cli.cli import comparison, terminal
+from ddbm_cli.cli import comparison, serving, terminal
 from ddbm_cli.cli.bars import Downloads, Images, human
 from ddbm_cli.cli.preview import Preview
 from ddbm_cli.cli.steps import Steps
@@ -297,10 +297,7 @@ class _Renderer:
             self._code = SOME_FAILED if event.written or event.kept else NOTHING_DONE
 
     def _listening(self, event: Any) -> None:
-        self._fact("Models", ", ".join(event.models))
-        self._fact("Token", event.token or "none; only this machine can connect")
-        self._fact("Stop", "Ctrl-C")
-        self._result(event.url)
+        serving.listening(event, self._fact, self._result)
 
     def _reported(self, event: Any) -> None:
         self._close()
