@@ -28,7 +28,7 @@ def names_table() -> dict[str, dict[str, Any]]:
     from ddbm_cli.imaging.io import FORMATS
     from ddbm_cli.metrics import METRICS
     from ddbm_cli.networks import NETWORKS
-    from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
+    from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS
     from ddbm_cli.paths import PATHS
     from ddbm_cli.samplers import ALIASES, GRIDS, SAMPLERS
 
@@ -40,6 +40,7 @@ def names_table() -> dict[str, dict[str, Any]]:
         "networks": NETWORKS,
         "times": TIME_DISTRIBUTIONS,
         "objectives": OBJECTIVES,
+        "methods": METHODS,
         "metrics": METRICS,
         "perturbations": PERTURBATIONS,
     }

@@ -1,8 +1,10 @@
 """The training objectives, and the distributions of training times."""
 
 from ddbm_cli.objectives.adversarial import Adversarial
+from ddbm_cli.objectives.consistency import ConsistencyDistillation, ConsistencyTraining
 from ddbm_cli.objectives.denoising import Denoising, denoising_loss
-from ddbm_cli.objectives.objective import Loss, Objective
+from ddbm_cli.objectives.matching import InverseBridgeMatching, RealUID
+from ddbm_cli.objectives.objective import Context, Loss, Objective
 from ddbm_cli.objectives.reconstruction import Reconstruction
 from ddbm_cli.objectives.source import noise_source, signal_left
 from ddbm_cli.objectives.times import ArcsineTimes, LogNormalTimes, TimeDistribution, UniformTimes
@@ -14,16 +16,27 @@ TIME_DISTRIBUTIONS: dict[str, type[TimeDistribution]] = {
 OBJECTIVES: dict[str, type[Objective]] = {
     objective.name: objective for objective in (Denoising, Adversarial, Reconstruction)
 }
+METHODS: dict[str, type[Objective]] = {
+    method.name: method for method in (ConsistencyDistillation, ConsistencyTraining, InverseBridgeMatching, RealUID)
+}
+"""The objectives of distillation."""
+
 
 __all__ = [
+    "METHODS",
     "OBJECTIVES",
     "TIME_DISTRIBUTIONS",
     "Adversarial",
     "ArcsineTimes",
+    "ConsistencyDistillation",
+    "ConsistencyTraining",
+    "Context",
     "Denoising",
+    "InverseBridgeMatching",
     "LogNormalTimes",
     "Loss",
     "Objective",
+    "RealUID",
     "Reconstruction",
     "TimeDistribution",
     "UniformTimes",

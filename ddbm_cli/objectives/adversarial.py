@@ -4,6 +4,7 @@ a real image, and the output must be close to the target.
 loss = -log D(x_T, G(x_T)) + l1 |G(x_T) - x_0|,    the critic's: -(log D(x_T, x_0) + log(1 - D(x_T, G(x_T)))) / 2
 """
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks import PatchGAN
-from ddbm_cli.objectives.objective import Loss, Objective
+from ddbm_cli.objectives.objective import Context, Loss, Objective
 
 
 @settings
@@ -32,18 +33,45 @@ class Adversarial(Objective):
     channels: Annotated[int, Field(ge=1)] = 64
     layers: Annotated[int, Field(ge=1, le=6)] = 3
 
-    def create(self, device: torch.device) -> Loss:
-        return _AdversarialLoss(self, device)
+    def create(self, context: Context) -> Loss:
+        return _AdversarialLoss(self, context)
+
+
+class Critic:
+    """A critic of patches that is trained with its own Adam, one step for each step of the network.
+
+    reduce: averages gradients over the processes that train together, in place.
+    """
+
+    def __init__(self, network: PatchGAN, *, rate: float, reduce: Callable[[Sequence[Tensor]], None]) -> None:
+        self.network = network
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))
+        self._reduce = reduce
+
+    def teach(self, source: Tensor, real: Tensor, made: Tensor) -> None:
+        """Train the critic by one step on real and made images (B, C, H, W) of the same sources."""
+        loss = F.softplus(-self.network(source, real)).mean() + F.softplus(self.network(source, made.detach())).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss / 2).backward()  # type: ignore[no-untyped-call]
+        self._reduce([each.grad for each in self.network.parameters() if each.grad is not None])
+        self.optimizer.step()
+
+    def loss(self, source: Tensor, made: Tensor) -> Tensor:
+        """Return what the network minimises to be taken for real, (B,); the critic's weights get no gradient."""
+        self.network.requires_grad_(False)
+        looks: Tensor = F.softplus(-self.network(source, made)).flatten(1).mean(1)
+        self.network.requires_grad_(True)
+        return looks
 
 
 class _AdversarialLoss(Loss):
-    def __init__(self, objective: Adversarial, device: torch.device) -> None:
+    def __init__(self, objective: Adversarial, context: Context) -> None:
         super().__init__()
         self._l1 = objective.l1
-        self._critic = PatchGAN(channels=objective.channels, layers=objective.layers).to(device)
-        self._optimizer = torch.optim.Adam(self._critic.parameters(), lr=objective.rate, betas=(0.5, 0.999))
-        self.modules = {"critic": self._critic}
-        self.optimizers = {"critic_optimizer": self._optimizer}
+        network = PatchGAN(channels=objective.channels, layers=objective.layers).to(context.device)
+        self._critic = Critic(network, rate=objective.rate, reduce=context.reduce)
+        self.modules = {"critic": network}
+        self.optimizers = {"critic_optimizer": self._critic.optimizer}
 
     def __call__(
         self,
@@ -55,15 +83,7 @@ class _AdversarialLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         made = denoiser(denoiser.path.training_state(x0, source, eps, t), t, source, conditions)
-        self._teach(source, x0, made.detach())
-        self._critic.requires_grad_(False)  # its weights get no gradient from the network's loss
-        looks: Tensor = F.softplus(-self._critic(source, made)).flatten(1).mean(1)
-        self._critic.requires_grad_(True)
+        self._critic.teach(source, x0, made)
+        looks = self._critic.loss(source, made)
         looks += self._l1 * (made - x0).abs().flatten(1).mean(1)
         return looks
-
-    def _teach(self, source: Tensor, real: Tensor, made: Tensor) -> None:
-        loss = F.softplus(-self._critic(source, real)).mean() + F.softplus(self._critic(source, made)).mean()
-        self._optimizer.zero_grad(set_to_none=True)
-        (loss / 2).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()

@@ -7,12 +7,11 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.objectives.objective import Loss, Objective
+from ddbm_cli.objectives.objective import Context, Loss, Objective
 
 
 def denoising_loss(
@@ -37,7 +36,7 @@ class Denoising(Objective):
 
     name: ClassVar[str] = "denoising"
 
-    def create(self, device: torch.device) -> Loss:
+    def create(self, context: Context) -> Loss:
         return _DenoisingLoss()
 
 

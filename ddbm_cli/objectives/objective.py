@@ -1,6 +1,8 @@
 """An objective: the loss of a batch, and further modules that are trained for it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -8,10 +10,34 @@ from torch import Tensor, nn
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.samplers import Plan
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a loss gets of its run.
+
+    device: of the weights. teacher: the model that is distilled, frozen; None where nothing is. plan: how the model is
+    sampled by default, of which a distilled model is trained on every evaluation. clip: whether estimates are limited
+    to -1..1 while sampling. adversarial: weight of the term of a critic of patches. reduce: averages gradients over the
+    processes that train together, in place.
+    """
+
+    device: torch.device
+    teacher: Denoiser | None = None
+    plan: Plan | None = None
+    clip: bool = True
+    adversarial: float = 0.0
+    reduce: Callable[[Sequence[Tensor]], None] = lambda gradients: None
 
 
 class Loss(ABC):
-    """The loss of one run. `modules` and `optimizers` belong to it and are saved with the run."""
+    """The loss of one run. `modules` and `optimizers` belong to it and are saved with the run.
+
+    several_processes: whether processes can train together although the loss has modules of its own.
+    """
+
+    several_processes: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.modules: dict[str, nn.Module] = {}
@@ -44,5 +70,5 @@ class Objective(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def create(self, device: torch.device) -> Loss:
-        """Return the loss of a new run, on its device."""
+    def create(self, context: Context) -> Loss:
+        """Return the loss of a new run."""

@@ -19,7 +19,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks import Autoencoder, PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
-from ddbm_cli.objectives.objective import Loss, Objective
+from ddbm_cli.objectives.objective import Context, Loss, Objective
 
 MOMENTUM = 0.02
 """Weight of a step in the running moments of the latents."""
@@ -51,8 +51,8 @@ class Reconstruction(Objective):
     rate: Annotated[float, Field(gt=0)] = 2e-4
     layers: Annotated[int, Field(ge=1, le=6)] = 2
 
-    def create(self, device: torch.device) -> Loss:
-        return _ReconstructionLoss(self, device)
+    def create(self, context: Context) -> Loss:
+        return _ReconstructionLoss(self, context.device)
 
 
 class _ReconstructionLoss(Loss):

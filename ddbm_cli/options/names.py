@@ -24,6 +24,7 @@ SINGULAR = {
     "networks": "network",
     "times": "time distribution",
     "objectives": "objective",
+    "methods": "method",
     "metrics": "metric",
     "formats": "format",
     "augmentations": "augmentation",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.coding import Codec
+from ddbm_cli.options.distill import AdversarialWeight, Method, Teacher
 from ddbm_cli.options.expects import CARD, ExpectsSpec
 from ddbm_cli.options.groups import (
     DATA,
@@ -108,10 +109,11 @@ class TrainRequest:
         ),
     ] = None
     task: Annotated[
-        Literal["bridge", "prior", "autoencoder"],
+        Literal["bridge", "prior", "autoencoder", "distill"],
         Field(
             "What is trained. A bridge translates sources to targets; a prior generates images from noise; an "
-            "autoencoder codes images as latents for bridges and priors.",
+            "autoencoder codes images as latents for bridges and priors; distill makes a bridge of few evaluations of "
+            "--teacher.",
             aliases=("--kind",),
             metavar="NAME",
             panel=MODEL,
@@ -133,6 +135,9 @@ class TrainRequest:
     objective: Annotated[str, Field("Training objective.", metavar=Spec, names="objectives", panel=OPTIMISER)] = (
         "denoising"
     )
+    method: Method = "ibmd"
+    teacher: Teacher = None
+    adversarial: AdversarialWeight = 0.0
     sees_source: bool = True
     classes: Annotated[bool, Field("Condition on the class of each image: its folder.", panel=MODEL)] = False
     drop: Annotated[
@@ -198,6 +203,11 @@ class TrainRequest:
     def needs_pairs(self) -> bool:
         """Whether each target has a source of its own."""
         return self.task not in ("prior", "autoencoder")
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether a student is trained from a teacher."""
+        return self.task == "distill"
 
     @property
     def is_prior(self) -> bool:

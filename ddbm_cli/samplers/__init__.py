@@ -1,7 +1,19 @@
 """Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
 
 from ddbm_cli.samplers.auto import AUTO, choose
-from ddbm_cli.samplers.base import Bridge, Evaluation, Noise, Query, Sampler, Start, count_evaluations, finish, sample
+from ddbm_cli.samplers.base import (
+    Bridge,
+    Evaluation,
+    Noise,
+    Query,
+    Sampler,
+    Start,
+    count_evaluations,
+    finish,
+    network_time,
+    sample,
+    trajectory,
+)
 from ddbm_cli.samplers.booted_heun import BootedHeun
 from ddbm_cli.samplers.corrector import PredictorCorrector
 from ddbm_cli.samplers.dbmsolver import DBMSolver
@@ -86,5 +98,7 @@ __all__ = [
     "encode",
     "encoding_evaluations",
     "finish",
+    "network_time",
     "sample",
+    "trajectory",
 ]

@@ -188,6 +188,11 @@ def sample(
     return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge))
 
 
+def network_time(path: ProbabilityPath, t: Tensor) -> Tensor:
+    """Return the time that the network gets for a query at t (0-d float64)."""
+    return t if t < path.t_max else t.new_tensor(path.t_last)
+
+
 def drive(trajectory: Trajectory, denoise: Denoise, bridge: Bridge) -> Generator[Evaluation, None, Tensor]:
     """Answer the queries of a trajectory; yield every network evaluation when it is done.
 
@@ -197,7 +202,7 @@ def drive(trajectory: Trajectory, denoise: Denoise, bridge: Bridge) -> Generator
     try:
         query = next(trajectory)
         while True:
-            t = query.t if query.t < path.t_max else query.t.new_tensor(path.t_last)
+            t = network_time(path, query.t)
             with torch.no_grad():
                 x0 = denoise(query.x, t, bridge.source)
             nfe += 1

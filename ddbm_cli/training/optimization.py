@@ -58,7 +58,8 @@ class Optimization:
                 f"{self.rows.stop - self.rows.start} pairs cannot be divided into {compute.accumulate} equal parts",
                 hint="choose --batch-size as a multiple of --accumulate and the number of processes",
             )
-        if loss.modules and (processes.count > 1 or compute.accumulate > 1):
+        alone = processes.count == 1 or loss.several_processes
+        if loss.modules and not (alone and compute.accumulate == 1):
             raise UsageError(
                 "this objective trains a second network in each step: it needs one process and --accumulate 1",
                 hint="start it without torchrun and --accumulate",

@@ -6,7 +6,7 @@ needs no accelerate.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,6 +66,14 @@ class Processes:
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the processes."""
         return values if self.count == 1 else cast(Tensor, self._accelerator.reduce(values, reduction="mean"))
+
+    def average(self, values: Sequence[Tensor]) -> None:
+        """Replace tensors by their means over the processes, in place."""
+        if self.count == 1 or not values:
+            return
+        flat = self.mean(torch.cat([value.flatten() for value in values]))
+        for value, mean in zip(values, torch.split(flat, [value.numel() for value in values]), strict=True):
+            value.copy_(mean.view_as(value))
 
     def any(self, flag: bool) -> bool:
         """Return whether a flag is set in any process."""

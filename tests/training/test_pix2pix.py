@@ -9,13 +9,15 @@ from ddbm_cli.denoisers import Denoiser, TargetPrediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import load_model
 from ddbm_cli.networks import Pix2PixConfig
-from ddbm_cli.objectives import Adversarial
+from ddbm_cli.objectives import Adversarial, Context
 from ddbm_cli.paths import RectifiedFlow
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import PIX2PIX, request, run
 from ddbm_cli.training import Saved
 from tests.tiny import write_pairs
 from tests.training.test_training import same, weights
+
+CONTEXT = Context(device=torch.device("cpu"))
 
 SMALL = {
     "network": "pix2pix:channels=8,depth=3",
@@ -78,7 +80,9 @@ def test_every_field_changes_the_loss(root):
     def loss(**fields):
         torch.manual_seed(0)
         denoiser = Denoiser(Pix2PixConfig(channels=8, depth=2).create().eval(), RectifiedFlow(), TargetPrediction())
-        made = dataclasses.replace(Adversarial(channels=8, layers=1), **fields).create(torch.device("cpu"))
+        made = dataclasses.replace(Adversarial(channels=8, layers=1), **fields).create(
+            Context(device=torch.device("cpu"))
+        )
         x0, source, eps = torch.randn(3, 2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
         t = torch.tensor([0.3, 0.6], dtype=torch.float64)
         for _ in range(2):  # the critic's step acts on the next loss
@@ -92,7 +96,7 @@ def test_every_field_changes_the_loss(root):
 def test_the_critic_learns_to_recognise_outputs():
     torch.manual_seed(0)
     denoiser = Denoiser(Pix2PixConfig(channels=4, depth=2).create().eval(), RectifiedFlow(), TargetPrediction())
-    made = Adversarial(channels=8, layers=1, l1=0.0, rate=2e-3).create(torch.device("cpu"))
+    made = Adversarial(channels=8, layers=1, l1=0.0, rate=2e-3).create(CONTEXT)
     x0, source, eps = torch.randn(3, 4, 3, 16, 16)
     t = torch.full((4,), 0.5, dtype=torch.float64)
     losses = [float(made(denoiser, x0, source, t, eps).mean().detach()) for _ in range(40)]

@@ -25,6 +25,7 @@ from ddbm_cli.samplers import (
     AUTO,
     GRIDS,
     SAMPLERS,
+    Booted,
     Euler,
     HybridHeun,
     Implicit,
@@ -33,6 +34,7 @@ from ddbm_cli.samplers import (
     Plan,
     Prior,
     Sampler,
+    Uniform,
     choose,
     default_grid,
     default_start,
@@ -46,6 +48,9 @@ MAX_CORRELATION = 1 - 1e-6
 """Bounds of the measured moments, in full precision; they matter for blank and for identical images."""
 MAX_SIGNAL_LEFT = 0.1
 """Largest signal-to-noise ratio at the source of an unconditional bridge, which sampling begins without."""
+
+STUDENT_GAP = 0.03
+"""Fraction of t_max before the source at which a student gets its noise by default."""
 
 BUDGET, BUDGET_FROM_NOISE = 10, 35
 """Network evaluations of a new model's default sampling: of bridges, and of models that begin at noise."""
@@ -98,6 +103,7 @@ def card_of(
         network |= {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
     sees_source = request.sees_source and not request.is_prior
     at_once = config.at_once
+    few = request.is_distilled
     if not sees_source and not request.is_prior and (path.source_free or at_once):
         raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
     if classes and "classes" not in network:
@@ -121,7 +127,7 @@ def card_of(
         inpainting=is_inpainting(request.source),
         class_names=classes,
         condition_dropout=request.drop,
-        defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once)),
+        defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once, few=few)),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
@@ -130,12 +136,16 @@ def card_of(
     return card
 
 
-def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Plan:
+def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool, few: bool = False) -> Plan:
     """Return the default sampling of a model on a path.
 
     Args:
         at_once: one evaluation gives the result.
+        few: two evaluations give the result, one at the source and one at noise next to it.
     """
+    if few and not path.noise_free:
+        near = Uniform(gap=STUDENT_GAP * path.t_max, t_min=0.0)
+        return Plan(path=path, sampler=Implicit(eta=1.0), grid=near, start=Booted(), steps=1)
     if at_once:
         return Plan(path=path, sampler=Implicit(eta=0.0), grid=Karras(rho=7.0, gap=0.0), start=Pinned(), steps=1)
     from_noise = request.is_prior or path.source_free

@@ -82,6 +82,7 @@ def facts_of(
     facts = {
         **data.facts(),
         "Model": f"{card.network['name']} {weights / 1e6:.2f} M parameters, {card.preprocess.words}",
+        "Distils": f"{request.teacher} by {_method(request)}" if request.is_distilled else "",
         "Begins": ", but ".join([f"with {request.start_from}", *notes]) if request.start_from else "",
         "Adapter": trained,
         "Expects": _expected(card),
@@ -105,6 +106,11 @@ def _computed(request: TrainRequest, fit: Fit) -> list[str]:
     said += [f"{compute.accumulate} parts of {each} pairs"] if compute.accumulate > 1 else []
     said += ["activations are recomputed"] if compute.checkpoint_activations else []
     return [*said, *(["compiled"] if compute.compile else [])]
+
+
+def _method(request: TrainRequest) -> str:
+    critic = f", with a critic of weight {request.adversarial:g}" if request.adversarial else ""
+    return request.method + critic
 
 
 def _resumed(steps: int, fit: Fit) -> str:

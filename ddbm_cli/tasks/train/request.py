@@ -15,7 +15,7 @@ from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.models import locate
 from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
+from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.expects import LineArt, Photograph
 from ddbm_cli.options.lora import check_lora
@@ -30,6 +30,7 @@ SETTINGS: dict[str, Mapping[str, type]] = {
     "prediction": PREDICTIONS,
     "times": TIME_DISTRIBUTIONS,
     "objective": OBJECTIVES,
+    "method": METHODS,
 }
 """Fields of a request that are settings in their shell form, and the registries that build them."""
 
@@ -55,6 +56,13 @@ AUTOENCODER = {
     "augment": ["flip"],
 }
 """Defaults of an autoencoder where they differ from those of `TrainRequest`."""
+
+
+DISTILLATION = {
+    "times": "uniform",
+    "recipe": {"steps": 2000, "batch_size": 96, "learning_rate": 3e-5, "beta1": 0.0, "warmup": 0, "ema": 0.99},
+}
+"""Defaults of a distillation where they differ from those of `TrainRequest`."""
 
 FORMERLY: dict[str, Any] = {"fit": "pad"}
 """Settings of runs that are older than these settings, where they differ from the defaults."""
@@ -126,6 +134,10 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     if str(body.get("objective", "")).startswith(Adversarial.name):
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
+    if body.get("task") == "distill":
+        body = _distilling(body)
+    elif body.get("teacher"):
+        raise UsageError("--teacher is an option of --task distill", hint="add --task distill, or leave out --teacher")
     if body.get("classes"):
         body = {"drop": DROP} | body
     check_lora(body, begins=begins)
@@ -149,6 +161,20 @@ def _with_codec(body: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{name} '{body[name]}' is for pixels, not for latents", hint="leave out --codec")
     file = Path(str(body["codec"]))
     return {**body, "codec": str(file.absolute())} if file.exists() else body
+
+
+def _distilling(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a distillation; the student begins with the weights of the teacher.
+
+    Raises:
+        UsageError: there is no teacher.
+    """
+    if not body.get("teacher"):
+        raise UsageError("--task distill needs a model to distill", hint="pass --teacher NAME, such as a run's folder")
+    if body.get("codec"):
+        raise UsageError("models of latents cannot be distilled", hint="leave out --codec")
+    body = _merge(DISTILLATION, body)
+    return {**body, "start_from": body.get("start_from") or body["teacher"]}
 
 
 def _path(body: Mapping[str, Any]) -> ProbabilityPath:

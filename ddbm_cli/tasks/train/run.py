@@ -24,12 +24,13 @@ from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.codecs import digest_of_codec
 from ddbm_cli.models.seen import joined, remember
-from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS
+from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Objective
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train.beginning import NOTES, begin
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.data import files_of, load_data
+from ddbm_cli.tasks.train.distill import context_of
 from ddbm_cli.tasks.train.estimate import estimate
 from ddbm_cli.tasks.train.facts import differences, facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
@@ -64,7 +65,11 @@ def run(
     trackers = chosen(request.tracker)
     device = choose_device(request.device)
     processes = connected(device)
-    loss = build(OBJECTIVES, request.objective, what="objective")
+    loss: Objective = (
+        build(METHODS, request.method, what="method")
+        if request.is_distilled
+        else build(OBJECTIVES, request.objective, what="objective")
+    )
     distribution = build(TIME_DISTRIBUTIONS, request.times, what="time distribution")
     data = load_data(request, exclude=(request.resume or request.output or DEFAULT,))
     request, pairs, batches = data.request, data.pairs, data.batches
@@ -90,7 +95,7 @@ def run(
             batches,
             distribution,
             request.recipe,
-            loss=loss.create(device),
+            loss=loss.create(context_of(request, card, device, processes)),
             state=folder.state,
             from_noise=request.is_prior,
             compute=request.compute,

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,9 +81,12 @@ class Validation:
         Raises:
             Interrupted: the run is to stop.
         """
-        with torch.no_grad():
-            loss = self._loss(denoiser)
         results = self._translate(denoiser)
+        if self._request.is_distilled:  # a student estimates images, not their means: its error is that of the images
+            loss = float((results - self._target).square().mean())
+        else:
+            with torch.no_grad():
+                loss = self._loss(denoiser)
         self.scores = {"loss": loss}
         if not self._request.is_prior:  # samples have no target to be compared with
             self.scores |= {
@@ -104,7 +108,7 @@ class Validation:
     def card(self, fit: Fit) -> ModelCard:
         """Return the card after the steps done so far."""
         recipe = fit.recipe
-        training = {
+        training: dict[str, Any] = {
             "images" if self._request.is_prior else "pairs": len(fit.batches),
             "steps": fit.step,
             "seconds": round(fit.seconds),
@@ -113,7 +117,10 @@ class Validation:
             "device": fit.device.type,
             "torch": torch.__version__,
         }
-        if self._request.start_from:
+        if self._request.is_distilled:
+            training |= {"teacher": Path(str(self._request.teacher)).name, "method": self._request.method}
+            training |= {"adversarial": self._request.adversarial} if self._request.adversarial else {}
+        elif self._request.start_from:
             training["started_from"] = Path(self._request.start_from).name
         held_out = {name: round(value, 5) for name, value in self.scores.items()}
         what = "validation_images" if self._request.is_prior else "validation_pairs"

@@ -1,0 +1,142 @@
+"""`ddbm train --task distill`: a student of a model, by the same command and with the same guarantees."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.foundation.events import Planned, Validated
+from ddbm_cli.models import load_model
+from ddbm_cli.tasks.train import request, run
+from ddbm_cli.training import Saved
+from tests.tiny import write_pairs, write_tiny
+from tests.training.test_scale import ended, launched
+from tests.training.test_training import same, weights
+
+SMALLEST = {
+    "name": "adm",
+    "channels": 8,
+    "multipliers": [1],
+    "blocks": 1,
+    "attention": [2],
+    "head_channels": 8,
+    "patch": 4,
+}
+METHODS = ("cbd", "cbt", "ibmd:updates=1", "realuid:updates=1")
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_pairs(tmp_path / "pairs", 12)
+    write_tiny(tmp_path / "teacher.safetensors", network=SMALLEST)
+    return tmp_path
+
+
+def asked(root, output="run", **changes):
+    recipe = {"steps": 6, "batch_size": 4, "save_every": 3, "validate_every": 6} | changes.pop("recipe", {})
+    own = {"task": "distill", "teacher": str(root / "teacher.safetensors"), "method": "ibmd:updates=1"}
+    body = {"data": [root / "pairs"], "output": root / output, "val_share": 0.3, "device": "cpu"}
+    return request(body | own | changes | {"recipe": recipe})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_student_takes_two_evaluations_and_has_the_teachers_settings(root, method):
+    events = list(run(asked(root, method=method)))
+    model = load_model(root / "run" / "model.safetensors", device="cpu")
+    teacher = load_model(root / "teacher.safetensors", device="cpu")
+    assert model.plan().nfe == 2 and model.plan().draws == 1
+    assert model.denoiser.network.config == teacher.denoiser.network.config
+    assert model.denoiser.path == teacher.denoiser.path
+    assert model.card.training["teacher"] == "teacher.safetensors" and model.card.training["method"] == method
+    scored = next(event for event in events if isinstance(event, Validated))
+    assert scored.scores["loss"] == scored.scores["mse"], "a student is judged by its images"
+    planned = next(event for event in events if isinstance(event, Planned))
+    assert method in planned.facts["Distils"] and "teacher.safetensors" in planned.facts["Distils"]
+
+
+def test_a_student_begins_as_its_teacher(root):
+    list(run(asked(root, recipe={"steps": 1, "learning_rate": 1e-12})))
+    student, teacher = (
+        load_model(file, device="cpu").denoiser.network.state_dict()
+        for file in (root / "run" / "model.safetensors", root / "teacher.safetensors")
+    )
+    assert all(torch.allclose(value, teacher[name], atol=1e-3) for name, value in student.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_is_bit_identical(root, method):
+    given = {"method": method, "adversarial": 0.05}
+    list(run(asked(root, "whole", **given)))
+    for event in run(asked(root, "cut", **given), stop=lambda: (root / "cut" / "stop").exists()):
+        if isinstance(event, Saved):
+            (root / "cut" / "stop").touch()
+    (root / "cut" / "stop").unlink()
+    list(run(request({}, resume=root / "cut")))
+    assert same(weights(root / "whole"), weights(root / "cut"))
+
+
+def test_a_kill_changes_nothing(root):
+    given = {"method": "realuid:updates=1", "recipe": {"steps": 12}}
+    list(run(asked(root, "whole", **given)))
+    list(run(asked(root, "killed", **given), stop=lambda: True))
+    command = [sys.executable, "-m", "ddbm_cli", "train", "--resume", str(root / "killed"), "-d", "cpu", "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    for line in process.stdout:
+        if '"step": 5,' in line:
+            break
+    process.kill()
+    process.communicate()
+    list(run(request({}, resume=root / "killed")))
+    assert same(weights(root / "whole"), weights(root / "killed"))
+
+
+def test_two_processes_train_one_student(root):
+    options = ["pairs", "--task", "distill", "--teacher", "teacher.safetensors", "--method", "ibmd:updates=1"]
+    sizes = ["-b", "4", "--validate-every", "4", "--val-share", "0.3", "--lr-decay-fraction", "0"]
+    options += [*sizes, "--adversarial", "0.05"]
+    events = ended(launched(root, *options, "--steps", "4", "-o", "two"))
+    assert "2 processes" in events[0]["facts"]["Device"] and (root / "two" / "model.safetensors").exists()
+    ended(launched(root, *options, "--steps", "2", "-o", "cut"))
+    ended(launched(root, "--resume", "cut", "--steps", "4"))
+    assert same(weights(root / "two"), weights(root / "cut")), "the fake bridge and the critic are those of both"
+
+
+@pytest.mark.parametrize("change", [{"adversarial": 0.05}, {"method": "cbd"}])
+def test_every_option_changes_the_student(root, change):
+    list(run(asked(root)))
+    list(run(asked(root, "other", **change)))
+    one, other = (load_model(root / name / "model.safetensors", device="cpu") for name in ("run", "other"))
+    pairs = zip(one.denoiser.parameters(), other.denoiser.parameters(), strict=True)
+    assert any(not torch.equal(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "hint"),
+    [
+        ({"teacher": None}, "needs a model to distill", "--teacher"),
+        ({"method": "ibmd:updates=0"}, "updates", ""),
+        ({"method": "magic"}, "unknown method", "ibmd"),
+        ({"path": "brownian"}, "the path is not that of the teacher", "leave out --path"),
+        ({"teacher": "nowhere.safetensors"}, "nowhere.safetensors", ""),
+        ({"recipe": {"batch_size": 3}}, "batches of 3 cannot be divided into 2 parts", "--batch-size 4"),
+        ({"method": "ibmd", "compute": {"accumulate": 2}}, "trains a second network", "--accumulate"),
+        ({"adversarial": -1.0}, "adversarial", ""),
+        ({"task": "bridge"}, "--teacher is an option of --task distill", "--task distill"),
+    ],
+)
+def test_wrong_values_are_answered(root, change, message, hint):
+    with pytest.raises(DdbmError) as error:
+        list(run(asked(root, **change)))
+    assert message in error.value.message and hint in (error.value.hint or ""), error.value
+
+
+def test_a_prior_cannot_be_a_teacher(root):
+    prior = {"kind": "prior", "concat_source": False, "network": SMALLEST | {"in_channels": 3}, "path": {"name": "ve"}}
+    start = {"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 2}
+    write_tiny(root / "prior.safetensors", **prior, defaults=start)
+    with pytest.raises(UsageError, match="does not translate images"):
+        list(run(asked(root, teacher=str(root / "prior.safetensors"))))
