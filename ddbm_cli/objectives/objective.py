@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -28,7 +28,11 @@ class Context:
     plan: Plan | None = None
     clip: bool = True
     adversarial: float = 0.0
-    reduce: Callable[[Sequence[Tensor]], None] = lambda gradients: None
+    reduce: Callable[[Sequence[Tensor]], None] = field(default_factory=lambda: _alone)
+
+
+def _alone(gradients: Sequence[Tensor]) -> None:
+    """Leave the gradients of a single process as they are."""
 
 
 class Loss(ABC):
