@@ -45,7 +45,7 @@ def translate(request: Any, *, watch: bool = False) -> None:
             raise UsageError(f"--guide {guide}: unknown value", hint=f"choose one of: {', '.join(GUIDES)}")
     if request.mask:
         exists(request.mask, what="mask")
-    model(method.reference(request.model))
+    model(method.reference(request))
     model(request.source_model)
 
 

@@ -60,13 +60,13 @@ class Method(ABC):
             UsageError: options that do not go together.
         """
 
-    def reference(self, name: str | None) -> str | None:
+    def reference(self, request: TranslateRequest) -> str | None:
         """Return the reference of the model to load; None is the built-in bridge.
 
         Raises:
             UsageError: none is given, and there is no built-in model of the kind.
         """
-        return builtin_prior(name) if self.needs_prior else name
+        return builtin_prior(request.model) if self.needs_prior else request.model
 
     def load(self, request: TranslateRequest, load: Loader) -> "Locating[TranslationModel]":
         """Load the model or models; yield downloads and conversions.
@@ -75,7 +75,7 @@ class Method(ABC):
             ModelError: a model is not available.
             UsageError: models that do not fit the method or each other.
         """
-        return (yield from load(self.reference(request.model)))
+        return (yield from load(self.reference(request)))
 
     @abstractmethod
     def plan(self, request: TranslateRequest, model: "TranslationModel") -> "Plan":
@@ -101,7 +101,7 @@ class Method(ABC):
             "method": self.name,
             "model": model.name,
             "model_sha256": model.digest,
-            "model_reference": portable_reference(self.reference(request.model)),
+            "model_reference": portable_reference(self.reference(request)),
         }
 
     def models(self, record: Mapping[str, Any]) -> list[ModelUse]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods.base import Method
 from ddbm_cli.options.translate import TranslateRequest
+from ddbm_cli.registry.reference import fast_version
 
 if TYPE_CHECKING:
     from ddbm_cli.models import TranslationModel
@@ -17,7 +18,10 @@ class BridgeMethod(Method):
 
     name = "bridge"
     summary = "Sample a bridge model from the source image."
-    takes = MappingProxyType({"mask": None})
+    takes = MappingProxyType({"mask": None, "fast": False})
+
+    def reference(self, request: TranslateRequest) -> str | None:
+        return fast_version(request.model) if request.fast else request.model
 
     def plan(self, request: TranslateRequest, model: "TranslationModel") -> "Plan":
         if model.is_prior:

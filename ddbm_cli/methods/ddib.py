@@ -32,7 +32,7 @@ class DDIBMethod(Method):
     def load(self, request: TranslateRequest, load: Loader) -> "Locating[TranslationModel]":
         from ddbm_cli.models import DDIB
 
-        targets = yield from load(self.reference(request.model))
+        targets = yield from load(self.reference(request))
         return DDIB((yield from load(request.source_model)), targets)
 
     def plan(self, request: TranslateRequest, model: "TranslationModel") -> "Plan":

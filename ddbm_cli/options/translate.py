@@ -46,6 +46,13 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
         Literal["bridge", "sdedit", "ddib"],
         Field("Method. sdedit and ddib take a prior as -m.", metavar="NAME", panel=SAMPLING),
     ] = "bridge"
+    fast: Annotated[
+        bool,
+        Field(
+            "Use the version of the model that was distilled for few network evaluations, two for the built-in one.",
+            panel=SAMPLING,
+        ),
+    ] = False
     source_model: Annotated[
         str | None, Field("For ddib: the prior of the sources.", metavar="NAME", unset="none", panel=SAMPLING)
     ] = None

@@ -54,6 +54,7 @@ class Entry:
     the first download is recorded and compared with later ones. parameters: number of weights, if known.
     licence, licence_source: words. importer: how to read a file without a card; "" for a file written by ddbm.
     card: for imported files, everything in `ModelCard` that the file does not hold. note: what could not be checked.
+    fast: name of the model that was distilled from it, for `ddbm translate --fast`.
     fingerprint: numbers of the self-check of the correct model, if recorded; see `models.selfcheck`.
     builtin: part of this package. Only the package's own registry may set it.
     origin: the registry file that holds the entry. packaged: that file is the package's own.
@@ -75,6 +76,7 @@ class Entry:
     card: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     fingerprint: tuple[float, ...] = ()
+    fast: str = ""
     builtin: bool = False
     origin: Path = PACKAGE / FILE_NAME
     packaged: bool = False

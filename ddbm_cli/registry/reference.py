@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.entries import Registry, read_registry
-from ddbm_cli.registry.entry import COMMIT, MAIN, REPO, Entry, HubFile
+from ddbm_cli.registry.entry import BUILTIN, COMMIT, MAIN, REPO, Entry, HubFile
 
 SUFFIX = ".safetensors"
 FOREIGN = (".pt", ".pth", ".ckpt", ".bin")
@@ -88,6 +88,28 @@ def unknown(name: str, registry: Registry) -> ModelError:
     whole = registry.problem_of("")
     skipped = f"{whole.message}. " if whole else ""
     return ModelError(f"no model '{name}'", hint=f"{skipped}{words}list all names: ddbm weights list")
+
+
+def fast_version(name: str | None) -> str:
+    """Return the name of the model of few evaluations that was distilled from a model; of such a one, its own.
+
+    Args:
+        name: a reference as a user writes it; None is the built-in model.
+
+    Raises:
+        ModelError: the registry names none.
+        UsageError: the registry named by DDBM_WEIGHTS cannot be read.
+    """
+    registry = read_registry()
+    asked = BUILTIN.stem if name is None else name
+    if asked in registry and registry[asked].fast:
+        return registry[asked].fast
+    if any(entry.fast == asked for entry in registry.values()):
+        return asked
+    raise ModelError(
+        f"model '{asked}' has no version for --fast",
+        hint=f"leave out --fast, or train one: ddbm train PAIRS --task distill --teacher {asked}",
+    )
 
 
 def is_commit(revision: str) -> bool:

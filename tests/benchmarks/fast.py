@@ -1,6 +1,6 @@
 """The two-evaluation model against its teacher of 20 evaluations, on held-out pairs.
 
-    python -m tests.benchmarks.fast PAIRS [--fast MODEL] [--teacher MODEL] [--count N] [--draws N] [--grid FILE]
+    python -m tests.benchmarks.fast PAIRS [--model MODEL:NFE ...] [--count N] [--draws N] [--grid FILE]
 
 PAIRS is the folder of `tests.recipes.sketch_to_3d`, with pairs in ink/ and pencil/. For each style it prints:
 
@@ -11,7 +11,7 @@ PAIRS is the folder of `tests.recipes.sketch_to_3d`, with pairs in ink/ and penc
 """
 
 import argparse
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.pairs import find_pairs
+from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.metrics.diversity import pairwise
 from ddbm_cli.metrics.sliced import SlicedWasserstein
@@ -27,6 +28,10 @@ from ddbm_cli.samplers import NoiseSource, Plan, finish
 from tests.recipes.ship import STYLES, load
 
 AT_ONCE = 16
+SHOWN = 24
+DEFAULT = ("sketch-to-3d-64-fast", "sketch-to-3d-64:20")
+
+Scores = dict[str, float]
 CHROMA = torch.tensor([[-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
 """Cb and Cr of red, green and blue (ITU-R BT.601)."""
 
@@ -56,7 +61,7 @@ def draw(model: TranslationModel, source: Tensor, names: list[str], plan: Plan, 
     return torch.stack(rows)
 
 
-def scores(made: Tensor, truths: Tensor) -> dict[str, float]:
+def scores(made: Tensor, truths: Tensor) -> Scores:
     """Return the figures of draws (draws, N, 3, H, W)."""
     swd = SlicedWasserstein(torch.device("cpu"))
     index = torch.arange(len(truths))
@@ -72,39 +77,53 @@ def scores(made: Tensor, truths: Tensor) -> dict[str, float]:
     }
 
 
+def held_out(pairs: Path, style: str, count: int, preprocess: Preprocess) -> tuple[Tensor, Tensor, list[str]]:
+    """Return sources, truths and names of up to `count` held-out pairs, evenly spread over all."""
+    every = find_pairs([pairs / style], val_share=0.0).val
+    count = min(count, len(every))
+    chosen = [every[number * len(every) // count] for number in range(count)]
+    source, target = load([(pair.source, pair.target) for pair in chosen], preprocess)
+    return source, target, [pair.name for pair in chosen]
+
+
+def measure(
+    model: TranslationModel, plan: Plan, pairs: Path, *, count: int, draws: int
+) -> Iterator[tuple[str, Scores]]:
+    """Yield each style and the figures of a model on it."""
+    for style in STYLES:
+        source, target, names = held_out(pairs, style, count, model.card.preprocess)
+        yield style, scores(draw(model, source, names, plan, draws), target)
+
+
+def show(models: list[tuple[TranslationModel, Plan]], pairs: Path, file: Path) -> None:
+    """Write a sheet of 24 sources that are not picked: source, an output of each model, truth."""
+    sheets = []
+    for style in STYLES:
+        source, target, names = held_out(pairs, style, SHOWN // len(STYLES), models[0][0].card.preprocess)
+        sheets.append([source, *(draw(model, source, names, plan, 1)[0] for model, plan in models), target])
+    columns = [torch.cat(column) for column in zip(*sheets, strict=True)]
+    save_picture(contact_sheet(columns, columns=4), file)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path)
-    parser.add_argument("--fast", default="sketch-to-3d-64-fast")
-    parser.add_argument("--teacher", default="sketch-to-3d-64")
-    parser.add_argument("--nfe", type=int, nargs="*", default=[20], help="evaluations of the teacher")
-    parser.add_argument("--count", type=int, default=174, help="pairs of each style")
+    parser.add_argument("--model", action="append", help="MODEL or MODEL:NFE; repeat it for several")
+    parser.add_argument("--count", type=int, default=174, help="held-out pairs of each style")
     parser.add_argument("--draws", type=int, default=2)
-    parser.add_argument("--grid", type=Path, help="PNG of 24 sources: source, teacher, fast model, truth")
+    parser.add_argument("--grid", type=Path, help="write a sheet of 24 sources, and no figures")
     given = parser.parse_args()
-    models = [(given.teacher, nfe) for nfe in given.nfe] + ([(given.fast, None)] if given.fast else [])
-    sheets: list[list[Tensor]] = []
-    for style in STYLES:
-        held_out = find_pairs([given.pairs / style], val_share=0.0).val
-        chosen = [held_out[number * len(held_out) // given.count] for number in range(min(given.count, len(held_out)))]
-        preprocess = load_model(given.teacher).card.preprocess
-        source, target = load([(pair.source, pair.target) for pair in chosen], preprocess)
-        names = [pair.name for pair in chosen]
-        columns = [source]
-        for name, nfe in models:
-            model = load_model(name, device="cpu")
-            plan = model.plan() if nfe is None else model.plan(nfe=nfe)
-            began = time.perf_counter()
-            made = draw(model, source, names, plan, given.draws)
-            seconds = (time.perf_counter() - began) / given.draws / len(source)
-            row = "  ".join(f"{key} {value:.4f}" for key, value in scores(made, target).items())
-            print(f"{style:6s} {model.name} nfe {plan.nfe}: {row}  {1000 * seconds:.0f} ms per image", flush=True)
-            columns.append(made[0])
-        sheets.append([*columns, target])
+    models = []
+    for name, _, nfe in (text.partition(":") for text in given.model or DEFAULT):
+        model = load_model(name, device="cpu")
+        models.append((model, model.plan(nfe=int(nfe)) if nfe else model.plan()))
     if given.grid:
-        shown = [number * len(sheets[0][0]) // 12 for number in range(12)]
-        columns = [torch.cat([sheet[index][shown] for sheet in sheets]) for index in range(len(sheets[0]))]
-        save_picture(contact_sheet(columns, columns=4), given.grid)
+        show(models, given.pairs, given.grid)
+        return
+    for model, plan in models:
+        for style, found in measure(model, plan, given.pairs, count=given.count, draws=given.draws):
+            row = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+            print(f"{style:6s} {model.name} nfe {plan.nfe}: {row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ddbm_cli
-from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.methods import DEFAULT_METHOD, METHODS, method_of, method_of_record
 from ddbm_cli.methods.base import builtin_prior, portable_reference
 from ddbm_cli.options.check import from_options
@@ -101,4 +101,19 @@ def test_references_that_are_paths_are_not_recorded(tmp_path, monkeypatch):
 
 def test_priors_are_the_builtin_one_unless_one_is_given():
     assert builtin_prior(None) == "prior-3d-64" and builtin_prior("mine") == "mine"
-    assert [method.reference(None) for method in METHODS.values()] == [None, "prior-3d-64", "prior-3d-64"]
+    assert [method.reference(request()) for method in METHODS.values()] == [None, "prior-3d-64", "prior-3d-64"]
+
+
+def test_fast_is_an_option_of_bridges_and_names_the_distilled_model(tmp_path, monkeypatch):
+    table = 'task = "a -> b"\nfile = "m.safetensors"\nrepo = "owner/name"\n'
+    (tmp_path / "weights.toml").write_text(f'[slow]\n{table}fast = "quick"\n[quick]\n{table}')
+    monkeypatch.setenv("DDBM_WEIGHTS", str(tmp_path / "weights.toml"))
+    bridge = METHODS["bridge"]
+    assert bridge.reference(request(model="slow")) == "slow"
+    assert bridge.reference(request(model="slow", fast=True)) == "quick"
+    assert bridge.reference(request(model="quick", fast=True)) == "quick"
+    with pytest.raises(ModelError, match="model 'prior-3d-64' has no version for --fast") as error:
+        bridge.reference(request(model="prior-3d-64", fast=True))
+    assert "--task distill --teacher prior-3d-64" in error.value.hint
+    with pytest.raises(UsageError, match="--fast is for --method bridge"):
+        method_of(request(method="sdedit", fast=True))

@@ -45,12 +45,17 @@ def is_finished(run: Path) -> bool:
     return (run / "results.csv").read_text().splitlines()[-1].split(",")[0] == str(steps)
 
 
+def make_pairs(images: Path, pairs: Path) -> Path:
+    """Write pairs in ink and in pencil; return their folder."""
+    index = str(images / "index.tsv")
+    for style in ship.STYLES:
+        ddbm("data", "edges", str(images), str(pairs / style), "--style", style, "--split-by", index, "-q")
+    return pairs
+
+
 def main() -> None:
     given, options = arguments(__doc__)
-    pairs = given.run.parent / "pairs"
-    index = str(given.images / "index.tsv")
-    for style in ("ink", "pencil"):
-        ddbm("data", "edges", str(given.images), str(pairs / style), "--style", style, "--split-by", index, "-q")
+    pairs = make_pairs(given.images, given.run.parent / "pairs")
     train([pairs / "ink", pairs / "pencil"], HERE / "sketch-to-3d-64.toml", given.run, options)
     if is_finished(given.run):  # otherwise the time was too short, and the same command resumes
         ddbm("train", "--resume", str(given.run), "--config", str(HERE / "sketch-to-3d-64-more.toml"), *options)
