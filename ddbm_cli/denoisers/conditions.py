@@ -1,7 +1,7 @@
 """Conditions: the network's inputs besides the state and the time.
 
-The source is concatenated to the state on the channels; a label has an embedding in the network. Where a condition is
-dropped, the source is zeros and the label is -1.
+The source is concatenated to the state on the channels, and after it noise, for networks that take some; a label has an
+embedding in the network. Where a condition is dropped, the source is zeros and the label is -1.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ class Conditions:
 
     label: (B,) integers, or (1,) for the whole batch, NO_LABEL for none; None for networks without classes.
     use_source: (B,) bool, False where the source is dropped; None where it never is.
+    noise: (B, N, H, W), standard normal, for networks with N channels of noise; None for zeros.
     """
 
     label: Tensor | None = None
     use_source: Tensor | None = None
+    noise: Tensor | None = None
 
     def source_input(self, source: Tensor) -> Tensor:
         """Return the network's input for a source (B, C, H, W): zeros where it is dropped."""
@@ -29,7 +31,8 @@ class Conditions:
 
     def to(self, device: torch.device) -> "Conditions":
         """Return the same on a device."""
-        return Conditions(*(None if each is None else each.to(device) for each in (self.label, self.use_source)))
+        given = (self.label, self.use_source, self.noise)
+        return Conditions(*(None if each is None else each.to(device) for each in given))
 
 
 NO_CONDITIONS = Conditions()

@@ -27,10 +27,17 @@ class Denoiser(nn.Module):
             labels (B,) as a third argument.
         path, prediction: the meaning of x_t and of F.
         sees_source: whether the source is an input of the network; False for priors.
+        noise_channels: number of channels of noise that the network gets besides; see `Conditions`.
     """
 
     def __init__(
-        self, network: nn.Module, path: ProbabilityPath, prediction: Prediction, *, sees_source: bool = True
+        self,
+        network: nn.Module,
+        path: ProbabilityPath,
+        prediction: Prediction,
+        *,
+        sees_source: bool = True,
+        noise_channels: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -38,12 +45,17 @@ class Denoiser(nn.Module):
         self.prediction = prediction
         self.sees_source = sees_source
         self._kept: dict[tuple[float, torch.dtype, torch.device], _Numbers] = {}
+        self.noise_channels = noise_channels
 
     def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NO_CONDITIONS) -> Tensor:
         """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
         numbers = self._numbers(x, t)
         skip, across, out, in_ = numbers.weights
         inputs = torch.cat([in_ * x, conditions.source_input(source)], dim=1) if self.sees_source else in_ * x
+        if self.noise_channels:
+            noise = conditions.noise
+            noise = x.new_zeros(len(x), self.noise_channels, *x.shape[2:]) if noise is None else noise.to(x)
+            inputs = torch.cat([inputs, noise], dim=1)
         weight = next(self.network.parameters())
         labels = () if conditions.label is None else (conditions.label,)
         output = self.network(inputs.to(weight.dtype), numbers.time, *labels).to(x.dtype)

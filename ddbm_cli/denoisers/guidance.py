@@ -33,15 +33,16 @@ class Guidance:
 PLAIN = Guidance()
 
 
-def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance) -> Denoise:
+def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance, noise: Tensor | None = None) -> Denoise:
     """Return the denoiser of (1).
 
     Args:
         denoiser: trained with condition dropout; see `conditions.dropped`.
         label: (B,), or (1,) for the whole batch; None for no label.
         guidance: the scales.
+        noise: (B, N, H, W) for networks with channels of noise.
     """
-    if label is None and guidance.image == guidance.label == 1:
+    if label is None and guidance.image == guidance.label == 1 and noise is None:
         return denoiser
     image = guidance.image if denoiser.sees_source else 1.0
     strength = guidance.label if label is not None else image
@@ -55,12 +56,13 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance) -> Deno
         if label is not None:
             each = label.expand(count)
             labels = torch.cat([each if named else torch.full_like(each, NO_LABEL) for (_, named), _ in terms])
-        conditions = Conditions(labels, None if use_source.all() else use_source).to(x.device)
+        repeated = None if noise is None else noise.repeat(kinds, 1, 1, 1)
+        conditions = Conditions(labels, None if use_source.all() else use_source, repeated).to(x.device)
         times = t if t.ndim == 0 else t.repeat(kinds)
         found = denoiser(x.repeat(kinds, 1, 1, 1), times, source.repeat(kinds, 1, 1, 1), conditions)
         weights = torch.tensor([weight for _, weight in terms], dtype=found.dtype, device=found.device)
         return torch.einsum("k,kbchw->bchw", weights, found.unflatten(0, (kinds, count)))
 
     if [used for used, _ in terms] == [(True, True)]:  # nothing is combined: the same bits as without guidance
-        return lambda x, t, source: denoiser(x, t, source, Conditions(label).to(x.device))
+        return lambda x, t, source: denoiser(x, t, source, Conditions(label, noise=noise).to(x.device))
     return estimate

@@ -49,6 +49,7 @@ def assemble(card: ModelCard) -> Denoiser:
             path,
             build(PREDICTIONS, card.prediction, what="prediction"),
             sees_source=card.concat_source,
+            noise_channels=card.noise_channels,
         )
     except UsageError as error:
         raise _as_model_error(card, error) from None
@@ -150,13 +151,13 @@ def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
         return ""
     size, shape = card.preprocess.size, (card.preprocess.width // codec.factor, card.preprocess.height // codec.factor)
     channels, states = codec.channels, "images have" if codec.factor == 1 else "latents have"
-    wanted = channels * (2 if card.concat_source else 1)
+    wanted = channels * (2 if card.concat_source else 1) + card.noise_channels
     if isinstance(config, ADMConfig) and is_too_deep(config):
         return f"network.blocks is {config.blocks} on {len(config.multipliers)} levels; at most {MOST_BLOCKS} in all"
     if config.out_channels != channels:
         return f"network.out_channels is {config.out_channels}, {states} {channels}"
     if config.in_channels != wanted:
-        return f"network.in_channels is {config.in_channels}, state and source have {wanted}"
+        return f"network.in_channels is {config.in_channels}, state, source and noise have {wanted}"
     if _largest_activation(config, channels, *shape) > LARGEST_ACTIVATION:
         return f"preprocess.size {size} is too large for this network: one image would not fit into memory"
     if _most_positions(config, *shape) > MOST_POSITIONS:

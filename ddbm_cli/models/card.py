@@ -58,6 +58,8 @@ class ModelCard:
     kind: "bridge" translates a source image; "prior" generates images from noise alone, without a source.
     network, path, prediction: settings as {"name": ..., field: value}.
     concat_source: the network gets x_T concatenated to x_t along the channels.
+    noise_channels: number of channels of noise that the network gets besides state and source, for models that are
+        distilled to one evaluation.
     inpainting: sources have a hole, given by a mask; everything outside the hole is kept.
     text_conditional: the network takes a text prompt.
     class_names: names of the classes in the order of the network's labels; empty if they have none.
@@ -86,6 +88,7 @@ class ModelCard:
     expects: Expects | None = None
     kind: Literal["bridge", "prior"] = "bridge"
     concat_source: bool = True
+    noise_channels: Annotated[int, Field(ge=0, le=64)] = 0
     inpainting: bool = False
     text_conditional: bool = False
     class_names: tuple[str, ...] = ()

@@ -214,12 +214,20 @@ class TranslationModel:
             budget=int(budget),
         )
 
-    def _denoise(self, path: ProbabilityPath, noise: Noise) -> Denoise:
-        """Return the denoiser with its guidance, for sampling on a path with a source of noise."""
+    def draws_noise(self, plan: Plan) -> bool:
+        """Return whether several images of one source differ under a plan."""
+        return bool(self.card.noise_channels or plan.draws)
+
+    def _denoise(self, path: ProbabilityPath, noise: Noise, extra: Tensor | None = None) -> Denoise:
+        """Return the denoiser with its guidance, for sampling on a path with a source of noise.
+
+        extra: (B, N, h, w), for networks with channels of noise.
+        """
         perturbation, label = self._guidance.perturbation, self._label
-        if perturbation is not None and label is not None and len(label) > 1:
-            label = label.repeat(2)  # `perturbed` estimates twice in one batch
-        denoise = guided(self.denoiser, label, self._guidance)
+        if perturbation is not None:  # `perturbed` estimates twice in one batch
+            label = label.repeat(2) if label is not None and len(label) > 1 else label
+            extra = None if extra is None else extra.repeat(2, 1, 1, 1)
+        denoise = guided(self.denoiser, label, self._guidance, extra)
         if perturbation is not None:
             denoise = perturbed(denoise, path, perturbation, noise)
         return clipped(denoise) if self.card.clip else denoise
@@ -256,7 +264,9 @@ class TranslationModel:
     ) -> Generator[Evaluation, None, Tensor]:
         """As `translate`, of states (B, C, h, w) instead of images."""
         source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
-        denoise = self._denoise(plan.path, noise)
+        channels = self.card.noise_channels
+        extra = noise(source.new_empty(len(source), channels, *source.shape[2:])) if channels else None
+        denoise = self._denoise(plan.path, noise, extra)
         if mask is None or plan.path.source_free:
             bridge = Bridge(plan.path, source, noise, mask)
             result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)

@@ -3,10 +3,12 @@
 A student is trained on the very trajectory that it is sampled with. One of its evaluations is chosen at random; those
 before it are computed without derivatives, and the estimate of the chosen one is the generated image (IBMD,
 arXiv:2502.01362, App. B). Evaluations before any noise is drawn are not chosen: they have one result for a source, and
-their best estimate is the mean that the teacher learned.
+their best estimate is the mean that the teacher learned. A network that gets noise as an input of its own is trained
+at all of them.
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -33,10 +35,16 @@ class StudentTrajectory:
         self._plan = plan
         self._clip = clip
         self._noisy = self._with_noise()
+        self._count = plan.nfe
 
     def __call__(self, denoiser: Denoiser, source: Tensor, conditions: Conditions, *, derivatives: bool) -> Tensor:
         """Return generated images (B, C, H, W); with `derivatives`, those of the chosen evaluation are kept."""
-        chosen = self._noisy[int(torch.randint(len(self._noisy), ()))]
+        channels = getattr(denoiser, "noise_channels", 0)
+        noisy = range(self._count) if channels else self._noisy
+        chosen = noisy[int(torch.randint(len(noisy), ()))]
+        if channels:
+            noise = torch.randn(len(source), channels, *source.shape[2:], device=source.device)
+            conditions = replace(conditions, noise=noise)
         bridge = Bridge(self._plan.path, source, torch.randn_like)
         steps = trajectory(bridge, self._plan.sampler, self._plan.start, self._plan.times)
         query, number = next(steps), 0

@@ -21,6 +21,17 @@ Method = Annotated[
     ),
 ]
 
+NoiseChannels = Annotated[
+    int,
+    Field(
+        "Channels of noise that the student of --task distill gets as a further input. With them one evaluation, at "
+        "the source, gives images that differ.",
+        ge=0,
+        le=64,
+        panel=MODEL,
+    ),
+]
+
 AdversarialWeight = Annotated[
     float,
     Field(

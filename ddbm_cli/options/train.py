@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.coding import Codec
-from ddbm_cli.options.distill import AdversarialWeight, Method, Teacher
+from ddbm_cli.options.distill import AdversarialWeight, Method, NoiseChannels, Teacher
 from ddbm_cli.options.expects import CARD, ExpectsSpec
 from ddbm_cli.options.groups import (
     DATA,
@@ -138,6 +138,7 @@ class TrainRequest:
     method: Method = "ibmd"
     teacher: Teacher = None
     adversarial: AdversarialWeight = 0.0
+    noise_channels: NoiseChannels = 0
     sees_source: bool = True
     classes: Annotated[bool, Field("Condition on the class of each image: its folder.", panel=MODEL)] = False
     drop: Annotated[

@@ -42,6 +42,7 @@ class CardTable(TypedDict, total=False):
     preprocess: Setting
     defaults: dict[str, Setting | int]
     concat_source: bool
+    noise_channels: int
     inpainting: bool
     text_conditional: bool
     class_names: list[str]

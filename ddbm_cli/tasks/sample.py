@@ -74,7 +74,7 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     tally = Tally()
     plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
     if request.source is not None:
-        translate.check_draws(plan, request.number)
+        translate.check_draws(model, plan, request.number)
     truths = Companions(request.encode, what="truth") if request.encode else None
     method = METHODS[DEFAULT_METHOD]
     maker = DrawMaker(asked, method, model, plan, truths) if groups else NoiseMaker(asked, method, model, plan)

@@ -140,7 +140,7 @@ def ready(
             message=f"model {model.name} is another file than that of the image, so results differ",
             hint="pass the model's file with -m",
         )
-    check_draws(plan, request.number)
+    check_draws(model, plan, request.number)
     return method, model, plan
 
 
@@ -187,13 +187,13 @@ def _apart(asked: TranslateRequest, name: str) -> dict[str, Path]:
     return apart
 
 
-def check_draws(plan: Plan, number: int) -> None:
+def check_draws(model: TranslationModel, plan: Plan, number: int) -> None:
     """Check that several draws of a source differ.
 
     Raises:
         UsageError: the sampler draws no noise.
     """
-    if number > 1 and not plan.draws:
+    if number > 1 and not model.draws_noise(plan):
         raise UsageError(
             f"sampler '{spell(plan.sampler)}' draws no noise: all draws of a source would be the same",
             hint="pass -n 1, or a stochastic sampler: dbim, heun:churn=0.33, sde",

@@ -10,6 +10,7 @@ import torch
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Planned, Validated
 from ddbm_cli.models import load_model
+from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Saved
 from tests.tiny import write_pairs, write_tiny
@@ -105,6 +106,26 @@ def test_two_processes_train_one_student(root):
     assert same(weights(root / "two"), weights(root / "cut")), "the fake bridge and the critic are those of both"
 
 
+def test_one_evaluation_with_noise_as_an_input_gives_different_images(root):
+    list(run(asked(root, noise_channels=1, recipe={"steps": 1, "learning_rate": 1e-12})))
+    model, teacher = (
+        load_model(root / name, device="cpu") for name in ("run/model.safetensors", "teacher.safetensors")
+    )
+    plan = model.plan()
+    assert (plan.nfe, model.card.noise_channels, model.draws_noise(plan)) == (1, 1, True)
+    source = torch.rand(2, 3, 16, 16) * 2 - 1
+    at_once = teacher.plan("implicit", "uniform:gap=1e-4,t_min=0", 1, start={"name": "pinned"})
+    made, wanted = (
+        finish(each.translate(source, NoiseSource(0, ["a", "b"]), how))
+        for each, how in ((model, plan), (teacher, at_once))
+    )
+    assert torch.allclose(made, wanted, atol=0.02), "the weights of the new channel are 0"
+    list(run(asked(root, "trained", noise_channels=1, recipe={"learning_rate": 1e-2})))
+    model = load_model(root / "trained" / "model.safetensors", device="cpu")
+    one, other = (finish(model.translate(source, NoiseSource(seed, ["a", "b"]), plan)) for seed in (0, 1))
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
 @pytest.mark.parametrize("change", [{"adversarial": 0.05}, {"method": "cbd"}])
 def test_every_option_changes_the_student(root, change):
     list(run(asked(root)))
@@ -125,6 +146,13 @@ def test_every_option_changes_the_student(root, change):
         ({"recipe": {"batch_size": 3}}, "batches of 3 cannot be divided into 2 parts", "--batch-size 4"),
         ({"method": "ibmd", "compute": {"accumulate": 2}}, "trains a second network", "--accumulate"),
         ({"adversarial": -1.0}, "adversarial", ""),
+        ({"noise_channels": 65}, "noise", ""),
+        (
+            {"task": "bridge", "teacher": None, "noise_channels": 1},
+            "--noise-channels is an option of",
+            "--task distill",
+        ),
+        ({"task": "bridge", "teacher": None, "adversarial": 0.1}, "--adversarial is an option of", "--task distill"),
         ({"task": "bridge"}, "--teacher is an option of --task distill", "--task distill"),
     ],
 )

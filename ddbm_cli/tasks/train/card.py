@@ -103,7 +103,6 @@ def card_of(
         network |= {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
     sees_source = request.sees_source and not request.is_prior
     at_once = config.at_once
-    few = request.is_distilled
     if not sees_source and not request.is_prior and (path.source_free or at_once):
         raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
     if classes and "classes" not in network:
@@ -115,6 +114,7 @@ def card_of(
         task=request.translates,
         network=network
         | ({} if sees_source else {"in_channels": network["out_channels"]})
+        | ({"in_channels": network["in_channels"] + request.noise_channels} if request.noise_channels else {})
         | ({"classes": len(classes)} if classes else {}),
         path=describe(path),
         prediction=_prediction(request, path, batches),
@@ -124,10 +124,11 @@ def card_of(
         codec=codec_setting or {"name": "pixels"},
         clip=codec is None or codec.factor == 1,  # latents have no bounds
         concat_source=sees_source,
+        noise_channels=request.noise_channels,
         inpainting=is_inpainting(request.source),
         class_names=classes,
         condition_dropout=request.drop,
-        defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once, few=few)),
+        defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once)),
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
@@ -136,14 +137,21 @@ def card_of(
     return card
 
 
-def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool, few: bool = False) -> Plan:
+def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Plan:
     """Return the default sampling of a model on a path.
 
     Args:
         at_once: one evaluation gives the result.
-        few: two evaluations give the result, one at the source and one at noise next to it.
     """
-    if few and not path.noise_free:
+    if request.noise_channels:
+        return Plan(
+            path=path,
+            sampler=Implicit(eta=1.0),
+            grid=Uniform(gap=1e-4 * path.t_max, t_min=0.0),
+            start=Pinned(),
+            steps=1,
+        )
+    if request.is_distilled and not path.noise_free:
         near = Uniform(gap=STUDENT_GAP * path.t_max, t_min=0.0)
         return Plan(path=path, sampler=Implicit(eta=1.0), grid=near, start=Booted(), steps=1)
     if at_once:

@@ -138,6 +138,9 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = _distilling(body)
     elif body.get("teacher"):
         raise UsageError("--teacher is an option of --task distill", hint="add --task distill, or leave out --teacher")
+    elif body.get("noise_channels") or body.get("adversarial"):
+        name = "--noise-channels" if body.get("noise_channels") else "--adversarial"
+        raise UsageError(f"{name} is an option of --task distill", hint=f"add --task distill, or leave out {name}")
     if body.get("classes"):
         body = {"drop": DROP} | body
     check_lora(body, begins=begins)
