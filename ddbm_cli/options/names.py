@@ -41,7 +41,8 @@ def _table() -> dict[str, dict[str, Any]]:
 
 def names(kind: str) -> dict[str, str]:
     """Return the names of a kind, such as "samplers", each with a one-line description."""
-    return {name: entry["description"] for name, entry in _table()[kind].items()}
+    # A kind that is new in the code is not in the table before that is generated.
+    return {name: entry["description"] for name, entry in _table().get(kind, {}).items()}
 
 
 def aliases(kind: str) -> dict[str, str]:
