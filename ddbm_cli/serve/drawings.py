@@ -91,7 +91,7 @@ def read_drawing(asked: Asked, offered: Offered, body: bytes, limits: Limits) ->
     method = method_of(request)
     plan = method.plan(request, offered.model)
     check_nfe(plan.nfe, limits)
-    check_draws(plan, request.number)
+    check_draws(offered.model, plan, request.number)
     maker = Maker(request, method, offered.model, plan)
     name = request.source
     check_pixels(body, name=name, most=limits.pixels)
