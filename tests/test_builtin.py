@@ -53,3 +53,16 @@ def test_it_colours_its_sketches_on_white_paper(model):
     pencil = torch.tensor([path.stem.endswith("pencil") for path in sorted(SKETCHES.glob("*.png"))])
     colour = (result.amax(1) - result.amin(1)).mean((1, 2))
     assert colour[pencil].mean() > 0.05, "with colour"
+
+
+def test_the_fast_version_is_small_takes_two_evaluations_and_its_card_has_the_teachers_scores():
+    table = tomllib.loads((ROOT / "weights.toml").read_text())["sketch-to-3d-64-fast"]
+    body = (ROOT / table["file"]).read_bytes()
+    assert len(body) <= 16e6
+    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    fast = load_model("sketch-to-3d-64-fast", device="cpu")
+    assert fast.plan().nfe == 2 and fast.card.training["teacher"] == "sketch-to-3d-64"
+    ink = fast.card.scores["ink"]
+    for figure in ("mse", "swd"):
+        assert ink["nfe_2"][figure] < 1.1 * ink["teacher_nfe_20"][figure]
+    assert ink["nfe_2"]["diversity"] > 0.7 * ink["teacher_nfe_20"]["diversity"]

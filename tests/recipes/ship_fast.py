@@ -29,9 +29,10 @@ def ship(file: Path, pairs: Path, *, count: int, draws: int) -> None:
     model = load_model(file, device="cpu")
     teacher = load_model(model.card.training["teacher"], device="cpu")
     found: dict[str, dict[str, object]] = {}
-    for which, plan in ((model, model.plan()), (teacher, teacher.plan(nfe=TEACHER_NFE))):
+    every = (("nfe_2", model, model.plan()), (f"teacher_nfe_{TEACHER_NFE}", teacher, teacher.plan(nfe=TEACHER_NFE)))
+    for key, which, plan in every:
         for style, scores in measure(which, plan, pairs, count=count, draws=draws):
-            found.setdefault(style, {"pictures": count})[f"nfe_{plan.nfe}"] = rounded(scores)
+            found.setdefault(style, {"pictures": count})[key] = rounded(scores)
             sys.stdout.write(f"{which.name} {style} {rounded(scores)}\n")
     card, weights = read_model(file)
     write_model(ASSETS / f"{NAME}.safetensors", dataclasses.replace(card, scores=found), weights)
