@@ -81,6 +81,7 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     from ddbm_cli.foundation.documents import read_json, read_toml
     from ddbm_cli.foundation.fields import declared
     from ddbm_cli.options.check import check, from_options
+    from ddbm_cli.options.checkpoints import divided
     from ddbm_cli.options.expects import read_expects
     from ddbm_cli.options.lora import check_lora
     from ddbm_cli.options.names import suggest
@@ -90,7 +91,10 @@ def train(given: dict[str, Any], *, config: Path | None, resume: Path | None) ->
     body: dict[str, Any] = {}
     if resume is not None and resume != Path("latest"):
         hint = "pass the folder of a run, the -o of its ddbm train"
-        body |= read_json(resume / "config.json", hint=hint) if resume.exists() else missing(resume, hint=hint)
+        if not resume.exists():
+            missing(resume, hint=hint)
+        resume, _ = divided(resume)
+        body |= read_json(resume / "config.json", hint=hint)
     if config is not None:
         settings = read_toml(config, hint="pass a TOML file of settings")
         flat = sorted(set(settings) & set(declared(Recipe)) - set(declared(TrainRequest)))

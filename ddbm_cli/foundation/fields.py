@@ -92,6 +92,7 @@ class Declared:
     Attributes:
         kind: its type, without None. choices: what may be given, of a Literal. many: whether it is a list.
         required: whether it must be given. sides: whether it is a size, a number or WIDTHxHEIGHT.
+        several: the range of numbers of which one or several may be given, "" for other fields.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Declared:
     many: bool = False
     required: bool = False
     sides: bool = False
+    several: str = ""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -132,15 +134,22 @@ def declared(cls: type[Any]) -> dict[str, Declared]:
         required = each.default is MISSING and not marks[0].unset
         default = None if each.default is MISSING else each.default
         found[each.name] = Declared(
-            each.name, marks[0], str if choices else kind, default, choices, many, required, _is_size(hint)
+            each.name,
+            marks[0],
+            str if choices else kind,
+            default,
+            choices,
+            many,
+            required,
+            _is_size(hint),
+            _several(hint),
         )
     return found
 
 
 def _plain(hint: Any) -> tuple[Any, bool]:
     """Return a type without its annotations, None and list, and whether it was a list."""
-    while typing.get_origin(hint) is typing.Annotated:
-        hint = typing.get_args(hint)[0]
+    hint = _bare(hint)
     if typing.get_origin(hint) in (typing.Union, UnionType):
         hint = next(each for each in typing.get_args(hint) if each is not NoneType)
         return _plain(hint)
@@ -161,11 +170,32 @@ def sides_of(value: Any) -> Any:
     return value[0] if len(set(map(str, value))) == 1 and len(value) < 3 else tuple(value)
 
 
-def _is_size(hint: Any) -> bool:
+def _bare(hint: Any) -> Any:
+    """Return a type without its annotations."""
     while typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
-    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else ()
-    return any(typing.get_origin(kind) is tuple for kind in kinds) and len(kinds) > 1 and NoneType not in kinds
+    return hint
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, and those of an annotated one; () for other types."""
+    hint = _bare(hint)
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else ()
+
+
+def _is_size(hint: Any) -> bool:
+    kinds = _alternatives(hint)
+    pairs = [kind for kind in kinds if typing.get_origin(kind) is tuple and Ellipsis not in typing.get_args(kind)]
+    return bool(pairs) and len(kinds) > 1 and NoneType not in kinds
+
+
+def _several(hint: Any) -> str:
+    """Return the range of a number that may also be a list of numbers, "" for other types."""
+    kinds = _alternatives(hint)
+    if not any(Ellipsis in typing.get_args(_bare(kind)) for kind in kinds):
+        return ""
+    marks = (mark for kind in kinds for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Field))
+    return next((mark.range for mark in marks), "")
 
 
 def _is_literal(kind: Any) -> bool:

@@ -11,7 +11,8 @@ class Stepped:
     """A step is done; `loss` is its mean over the batch, `rate` the learning rate, `seconds` the run's time so far.
 
     total: steps of the whole run; with a time budget, how many are expected to fit into it. gradient_norm: before it
-    is clipped. On a GPU some steps pass between two events; `loss` is then the mean over them.
+    is clipped. On a GPU some steps pass between two events; `loss` is then the mean over them. skipped: steps of the
+    run that had no effect, because their loss or gradient was not finite.
     """
 
     step: int
@@ -20,6 +21,7 @@ class Stepped:
     rate: float
     seconds: float
     gradient_norm: float = 0.0
+    skipped: int = 0
 
 
 @event()

@@ -58,6 +58,8 @@ def read(option: Declared, text: str) -> Any:
         return None
     if option.sides:
         return sides_of(text)
+    if option.several and "," in text:
+        return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if option.kind in (int, float) and not option.many:
         try:
             return option.kind(text)
@@ -120,6 +122,9 @@ BOUNDS = {
     "less_than_equal": "at most",
     "less_than": "below",
 }
+MOST_NUMBERS = 8
+"""How many numbers an option takes that takes several."""
+
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -143,6 +148,10 @@ def _explained(first: Any, options: Mapping[str, Declared], command: str) -> Usa
         shown = "x".join(map(str, value)) if isinstance(value, list | tuple) else shown
         hint = "pass a number, or WIDTHxHEIGHT such as 256x192; each from 8 to 4096"
         return UsageError(f"{option.flag} must be a size in pixels, not '{shown}'", hint=hint)
+    if option.several:
+        shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else shown
+        hint = f"separate several by commas, at most {MOST_NUMBERS}; {hint}"
+        return UsageError(f"{option.flag} must be numbers from {option.several}, not '{shown}'", hint=hint)
     kind = KINDS.get(option.kind)
     if first["type"] in BOUNDS:
         (bound,) = first["ctx"].values()

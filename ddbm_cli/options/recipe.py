@@ -7,6 +7,18 @@ from ddbm_cli.foundation.settings import settings
 
 RUN, OPTIMISER = "Run", "Optimiser"
 
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+Decays = Annotated[
+    _Decay | Annotated[tuple[_Decay, ...], Field(min_length=1, max_length=8)],
+    Field(
+        "Decay per step of the averaged weights (EMA), from 0 to below 1. Of several, separated by commas, the one "
+        "with the lowest validation loss becomes the model.",
+        aliases=("--ema-decay",),
+        metavar="X[,X]",
+        panel=OPTIMISER,
+    ),
+]
+
 
 @settings
 class Recipe:
@@ -14,7 +26,8 @@ class Recipe:
 
     learning_rate: of AdamW, reached after `warmup` steps, and constant until the final fraction `lr_decay_fraction` of
         the run, over which it decays linearly to 0.
-    ema: decay per step of the exponential moving average of the weights; it is smaller early in the run.
+    ema: decay per step of the exponential moving average of the weights; it is smaller early in the run. Several decays
+        are averaged at once.
     precision: "bf16" and "fp16" compute the network in half precision where that is safe; weights stay float32.
     """
 
@@ -57,10 +70,7 @@ class Recipe:
             panel=OPTIMISER,
         ),
     ] = 0.9
-    ema: Annotated[
-        float,
-        Field("Decay per step of the averaged weights (EMA).", aliases=("--ema-decay",), ge=0, lt=1, panel=OPTIMISER),
-    ] = 0.999
+    ema: Decays = 0.999
     clip_norm: Annotated[
         float, Field("Largest norm of the gradient.", aliases=("--max-grad-norm",), gt=0, panel=OPTIMISER)
     ] = 1.0
@@ -71,6 +81,25 @@ class Recipe:
     save_every: Annotated[
         int, Field("Steps between checkpoints.", aliases=("--checkpointing-steps",), ge=1, panel=RUN)
     ] = 500
+    keep: Annotated[
+        int,
+        Field(
+            "Number of checkpoints to keep. More than 1 are in RUN/checkpoints; --resume takes any of them.",
+            aliases=("--checkpoints-total-limit",),
+            ge=1,
+            le=10_000,
+            panel=RUN,
+        ),
+    ] = 1
+    max_skipped: Annotated[
+        int,
+        Field(
+            "Number of steps in a row that may be skipped because their loss or gradient contains NaN or infinity.",
+            ge=0,
+            le=100_000,
+            panel=OPTIMISER,
+        ),
+    ] = 30
     validate_every: Annotated[
         int, Field("Steps between validations.", aliases=("--validation-steps",), ge=1, panel=RUN)
     ] = 1000
@@ -81,6 +110,11 @@ class Recipe:
     seed: Annotated[
         int, Field("Random seed of weights, order and noise.", ge=0, le=2**62, flags=("-s", "--seed"), panel=OPTIMISER)
     ] = 0
+
+    @property
+    def decays(self) -> tuple[float, ...]:
+        """The decays of the averages, one or several."""
+        return self.ema if isinstance(self.ema, tuple) else (self.ema,)
 
     def rate(self, step: int, time_left: float = 1.0) -> float:
         """Return the learning rate of a step.

@@ -76,6 +76,7 @@ class TrainRequest:
     translates: text for the model card, "sketch -> image".
     network, path, prediction, times, objective: settings in their shell form, such as "adm:channels=64".
     sees_source: the network gets the source as an input besides the state.
+    from_step: the checkpoint to resume from; None for the newest state.
     """
 
     data: Annotated[
@@ -101,7 +102,7 @@ class TrainRequest:
     resume: Annotated[
         Path | None,
         Field(
-            "Resume the run in this folder, with its settings. Alone, the newest run.",
+            "Resume the run in this folder, with its settings, or one of its checkpoints. Alone, the newest run.",
             aliases=("--resume-from-checkpoint",),
             metavar="[RUN]",
             unset="none",
@@ -140,6 +141,7 @@ class TrainRequest:
     adversarial: AdversarialWeight = 0.0
     noise_channels: NoiseChannels = 0
     sees_source: bool = True
+    from_step: int | None = None
     classes: Annotated[bool, Field("Condition on the class of each image: its folder.", panel=MODEL)] = False
     drop: Annotated[
         float,

@@ -1,22 +1,21 @@
 """The training loop: a generator that yields what happened, and owns no files but its state.
 
-One step draws times and noise, computes the loss of `objectives`, and updates the weights by AdamW. An exponential
-moving average of the weights is what samples and what is written as the model (EDM, arXiv:2206.00364, App. F).
+One step draws times and noise, computes the loss of `objectives`, and updates the weights by AdamW. A step whose loss
+or gradient is not finite is skipped and counted: it has no effect, in any process.
 
-A state is written only after the loss and the gradient of the step that follows it were found finite. So a run that
+A state is written only after the loss and the gradient of a step that follows it were found finite. So a run that
 diverges never replaces a state from which it can be resumed. On a GPU, losses are read every `READ_EVERY` steps only,
-because reading waits for the device; in fp16, steps whose gradient is not finite are skipped and counted.
+because reading waits for the device.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.devices import is_finite
@@ -24,13 +23,15 @@ from ddbm_cli.foundation.events import Saved, Stepped, Validated
 from ddbm_cli.objectives import Loss, TimeDistribution
 from ddbm_cli.options.recipe import Compute
 from ddbm_cli.options.recipe import Recipe as Recipe
+from ddbm_cli.training.averages import Averages
 from ddbm_cli.training.batches import Batches
 from ddbm_cli.training.budget import Budget
+from ddbm_cli.training.checkpoints import Checkpoints
 from ddbm_cli.training.losses import Diverged, Losses
 from ddbm_cli.training.optimization import Optimization
 from ddbm_cli.training.pace import Pace
 from ddbm_cli.training.processes import Processes
-from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state, save_state
+from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state
 
 READ_EVERY = 10
 """Steps between two reads of the loss on a GPU; on a CPU every step is read."""
@@ -50,8 +51,9 @@ class Fit:
         recipe: how to optimise.
         loss: what is minimised.
         state: the file that the run is resumed from if it exists, and written to.
-        validate: given the averaged denoiser and the step, returns scores with a "loss"; lower is better. It may raise
-            `Interrupted`.
+        begin: a checkpoint that it is resumed from instead.
+        validate: given the averages and the step, chooses one of them, and returns scores with a "loss"; lower is
+            better. It may raise `Interrupted`.
         from_noise: train on sources that are noise (see `objectives.source`), not on those of the batches.
         compute: how a step is computed.
         processes: those that train together; batches are divided among them.
@@ -69,7 +71,8 @@ class Fit:
         *,
         loss: Loss,
         state: Path,
-        validate: Callable[[Denoiser, int], dict[str, float]] | None = None,
+        begin: Path | None = None,
+        validate: Callable[[Averages, int], dict[str, float]] | None = None,
         from_noise: bool = False,
         compute: Compute | None = None,
         processes: Processes | None = None,
@@ -89,7 +92,7 @@ class Fit:
             weight_decay=recipe.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.average = AveragedModel(denoiser, multi_avg_fn=self._average)
+        self.averages = Averages(denoiser, recipe.decays)
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf
@@ -101,10 +104,11 @@ class Fit:
         self.processes_before = self.processes.count
         """How many processes wrote the state that the run is resumed from."""
         self._read_every = 1 if self.device.type == "cpu" else READ_EVERY
-        self.losses = Losses(self.processes, may_skip=recipe.precision == "fp16")
+        self.losses = Losses(most_skipped=recipe.max_skipped)
         self.since_best = 0
         """Validations since the one with the lowest loss."""
         self._share_left = 1.0
+        self.checkpoints = Checkpoints(state, keep=recipe.keep)
         self.pace = Pace(recipe.batch_size)
         # Changes blocks of the denoiser in place, so the average is copied before.
         self.optimization = Optimization(
@@ -119,19 +123,36 @@ class Fit:
             from_noise=from_noise,
         )
         batches.rows = self.optimization.rows
-        if state.exists():
-            facts = load_state(state, *self.parts())
+        start = begin or state
+        if start.exists():
+            facts = load_state(start, *self.parts())
             self.step, self.seconds, self.best = facts["step"], facts["seconds"], facts["best"]
             self.validated = facts.get("validated", self.step)
             self.notes = facts.get("notes", {})
             self.since_best = facts.get("since_best", 0)
+            self.losses.skipped = facts.get("skipped", 0)
+            self.averages.chosen = min(facts.get("average", 0), len(self.averages) - 1)
             self.processes_before = facts.get("processes", 1)
             self.optimization.scaler.load_state_dict(facts.get("scaler") or self.optimization.scaler.state_dict())
+
+    def require_room(self, others: int) -> None:
+        """Check that the disk has room for a save, also of moments that do not exist yet.
+
+        Args:
+            others: bytes of the files that are written after a state.
+
+        Raises:
+            OSError: it has not.
+        """
+        self.checkpoints.others = others
+        trained = (each for group in self.optimizer.param_groups for each in group["params"])
+        moments = 0 if self.optimizer.state else 2 * sum(each.nbytes for each in trained)
+        self.checkpoints.require_room(moments + sum(each.nbytes for each in collect(*self.parts()).values()))
 
     @property
     def averaged(self) -> Denoiser:
         """The denoiser with averaged weights."""
-        return cast(Denoiser, self.average.module).eval()
+        return self.averages.used
 
     @property
     def is_stale(self) -> bool:
@@ -152,7 +173,7 @@ class Fit:
             OSError: a file cannot be written.
         """
         began, first = time.monotonic() - self.seconds, self.step
-        saved = self.step if self.state.exists() else -1
+        saved, postponed = self.step if self.state.exists() else -1, False
         if self._is_due(self.step) and not self._any(stop):
             yield from self._validated()  # the run was stopped before this validation was done
         for batch in self.batches.from_step(self.step):
@@ -162,23 +183,26 @@ class Fit:
             if ended and not self._any(stop):
                 yield from self._validated()
             done = ended or self._any(stop)
-            due = done or (self.step > max(saved, 0) and self.step % self.recipe.save_every == 0)
+            due = done or postponed or (self.step > max(saved, 0) and self.step % self.recipe.save_every == 0)
             state = self._snapshot() if due and self.step != saved else None
             started = time.monotonic()
             if not done or state is not None:
                 self.losses.add(self.optimization.gradient(batch, self.step))
             due_to_read = len(self.losses) and (state is not None or self._is_read())
             read = self.losses.read(self.step + 1) if due_to_read else None
-            if state is not None:
+            if state is not None and done:
+                self._until_finite()
+            postponed = state is not None and not self.losses.is_finite
+            if state is not None and not postponed:
                 saved = self.step
                 self._save(state, budget)
-            if due:
+            if due and not postponed:
                 yield Saved(step=self.step, path=self.state)
             if done:
                 return
             rate = self.recipe.rate(self.step, self._share_left)
             self.optimization.update(rate)
-            self.average.update_parameters(self.denoiser)
+            self.averages.update(self.denoiser)
             self.step += 1
             self.seconds = time.monotonic() - began
             self.pace.stepped(time.monotonic() - started)
@@ -191,9 +215,24 @@ class Fit:
                     rate=rate,
                     seconds=self.seconds,
                     gradient_norm=norm,
+                    skipped=self.losses.skipped,
                 )
             if self._is_due(self.step):
                 yield from self._validated()
+
+    def _until_finite(self) -> None:
+        """Compute the gradients of further steps, without effect, until one shows that the weights are good.
+
+        Raises:
+            Diverged: none of as many as may be skipped does.
+        """
+        step, skipped = self.step, self.losses.skipped - (not self.losses.is_finite)
+        while not self.losses.is_finite:
+            self.optimization.update(0.0)  # it is not finite, so that this only sets the scale of fp16
+            step += 1
+            self.losses.add(self.optimization.gradient(self.batches[step], step))
+            self.losses.read(step + 1)
+        self.losses.skipped = skipped
 
     def _any(self, stop: Callable[[], bool]) -> bool:
         """Return whether any process is asked to stop; several processes agree on it when they read the loss."""
@@ -219,7 +258,7 @@ class Fit:
         """Validate; return no scores where this was given up and other processes wait for them."""
         assert self.validate is not None
         try:
-            return self.validate(self.averaged, self.step)
+            return self.validate(self.averages, self.step)
         except Interrupted:
             if self.processes.count == 1:
                 raise
@@ -262,10 +301,14 @@ class Fit:
             facts["scaler"] = scaler
         if self.processes.count > 1:
             facts["processes"] = self.processes.count
+        if self.averages.chosen:
+            facts["average"] = self.averages.chosen
         return tensors, {**facts, "notes": dict(self.notes)}
 
     def _save(self, state: tuple[dict[str, Tensor], Facts], budget: Budget | None) -> None:
         started = time.monotonic()
+        if self.losses.skipped:
+            state[1]["skipped"] = self.losses.skipped
         if budget is not None:
             state[1].setdefault("notes", {})["budget"] = {
                 "seconds": budget.seconds,
@@ -273,15 +316,10 @@ class Fit:
                 "done": self.spent,
             }
         if self.processes.is_main:
-            save_state(self.state, *state)
+            self.checkpoints.save(*state)
         self.pace.save = time.monotonic() - started
 
     def parts(self) -> tuple[Modules, Optimizers]:
         """Return the modules and optimizers that a resumed run needs."""
-        modules = {"network": self.denoiser, "average": self.average, **self.loss.modules}
+        modules = {"network": self.denoiser, **self.averages.modules, **self.loss.modules}
         return modules, {"optimizer": self.optimizer, **self.loss.optimizers}
-
-    @torch.no_grad()
-    def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        decay = min(self.recipe.ema, (1 + int(updates)) / (10 + int(updates)))
-        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)

@@ -73,6 +73,7 @@ class Optimization:
         if self._half and self._device.type not in ("cuda", "cpu"):
             raise UsageError("--precision fp16 needs a CUDA device", hint="use --precision bf16 or fp32")
         self.scaler = torch.amp.GradScaler(self._device.type, init_scale=FIRST_SCALE, enabled=self._half)
+        self._is_odd = torch.zeros((), device=self._device)
 
     def gradient(self, batch: Batch, step: int) -> Tensor:
         """Compute the gradient of a step; the weights stay as they are.
@@ -81,8 +82,8 @@ class Optimization:
             batch: this process's rows.
 
         Returns:
-            The loss, mean over these rows, and the norm of the whole gradient: (2,), float32, on the device. They are
-            not read here, because reading would wait for the device.
+            The loss and the norm of the gradient of the whole batch: (2,), float32, on the device, the same in all
+            processes. They are not read here, because reading would wait for the device.
         """
         torch.manual_seed(self._seed(step))  # dropout
         count = self._compute.accumulate
@@ -107,14 +108,24 @@ class Optimization:
             total = total + loss.detach()
         self.scaler.unscale_(self._optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self._denoiser.parameters(), self._recipe.clip_norm)
-        return torch.stack([total.float(), norm.float()])
+        values = self._processes.mean(torch.stack([total.float(), norm.float()]))
+        self._is_odd = 1 - values.isfinite().all().float()
+        return values
 
     def update(self, rate: float) -> None:
-        """Apply the gradient; in fp16 nothing where it is not finite."""
+        """Apply the gradient; the weights stay as they are where the loss or the gradient is not finite."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self.scaler.step(self._optimizer)
-        self.scaler.update()
+        if self._half:
+            self.scaler.step(self._optimizer)
+            self.scaler.update()
+        elif self._optimizer.defaults.get("fused"):
+            # As GradScaler does: the fused step reads it on the device, so that nothing waits for its value.
+            self._optimizer.found_inf, self._optimizer.grad_scale = self._is_odd, None  # type: ignore[attr-defined]
+            self._optimizer.step()
+            del self._optimizer.found_inf, self._optimizer.grad_scale  # type: ignore[attr-defined]
+        elif not self._is_odd.item():
+            self._optimizer.step()
 
     def _seed(self, step: int) -> int:
         seed, rank = self._recipe.seed + step, self._processes.rank

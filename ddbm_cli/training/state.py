@@ -32,6 +32,7 @@ class Facts(TypedDict):
     step: steps done. seconds: training time so far. best: the lowest validation loss so far.
     validated: the last step that was validated. notes: values of the task, such as its data. scaler: of the loss in
     fp16. processes: how many trained together, where there were several. since_best: validations since the lowest loss.
+    skipped: steps without effect. average: index of the average that is used, of several.
     """
 
     step: int
@@ -41,6 +42,8 @@ class Facts(TypedDict):
     scaler: NotRequired[dict[str, int | float]]
     processes: NotRequired[int]
     since_best: NotRequired[int]
+    skipped: NotRequired[int]
+    average: NotRequired[int]
     notes: NotRequired[dict[str, Any]]
 
 

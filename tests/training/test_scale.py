@@ -191,14 +191,13 @@ def test_half_precision_is_scaled_and_resumed(root):
 
 
 def test_steps_that_overflow_are_skipped_and_counted(root, monkeypatch):
-    from ddbm_cli.training import losses, optimization
+    from ddbm_cli.training import optimization
 
     monkeypatch.setattr(optimization, "FIRST_SCALE", 2.0**40)
     events = list(run(tiny_request(root, steps=40, network=SMALLEST, precision="fp16")))
     assert any(isinstance(event, Noticed) and "were skipped" in event.message for event in events)
-    monkeypatch.setattr(losses, "MOST_SKIPPED", 2)
     with pytest.raises(Exception, match="diverged"):
-        list(run(tiny_request(root, "worse", steps=40, network=SMALLEST, precision="fp16")))
+        list(run(tiny_request(root, "worse", steps=40, network=SMALLEST, precision="fp16", max_skipped=2)))
 
 
 def test_the_norm_of_the_gradient_is_reported(root):

@@ -2,6 +2,7 @@
 
 RUN/config.json            the resolved request, and a digest of the data
 RUN/state.safetensors      what the run is resumed from
+RUN/checkpoints/           with --keep, the last states; the newest is the same file as state.safetensors
 RUN/model.safetensors      averaged weights with their card, for `ddbm translate -m`
 RUN/best.safetensors       the same, at the lowest validation loss
 RUN/results.csv            a row for each validation

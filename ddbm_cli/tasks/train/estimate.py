@@ -39,7 +39,7 @@ def _measured(fit: Fit) -> tuple[int, float]:
     for _ in range(WARM_UP):
         fit.optimization.gradient(next(batches), fit.step)
         fit.optimization.update(0.0)
-        fit.average.update_parameters(fit.denoiser)
+        fit.averages.update(fit.denoiser)
     _wait(fit.device)
     if fit.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(fit.device)
@@ -47,7 +47,7 @@ def _measured(fit: Fit) -> tuple[int, float]:
     while done < MOST_STEPS and (not done or time.monotonic() - began < MOST_SECONDS):
         fit.optimization.gradient(next(batches), fit.step)
         fit.optimization.update(0.0)
-        fit.average.update_parameters(fit.denoiser)
+        fit.averages.update(fit.denoiser)
         done += 1
     _wait(fit.device)
     return done, time.monotonic() - began
@@ -70,11 +70,11 @@ def _memory(device: torch.device) -> str:
 
 
 def _disk(fit: Fit, folder: Path) -> str:
-    """Return how much a run needs: its state, which exists twice while it is saved, and two models in fp16."""
+    """Return how much a run needs: the states it keeps, one more while it saves, and two models in fp16."""
     state = sum(tensor.nbytes for tensor in collect(*fit.parts()).values())
     models = 2 * sum(2 * parameter.numel() for parameter in fit.denoiser.network.parameters())
     there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     free = shutil.disk_usage(there).free
-    needed = 2 * state + models
+    needed = (fit.recipe.keep + 1) * state + models
     short = " (not enough)" if needed > free else ""
     return f"{needed / 2**30:.2f} GiB, besides sample images; {free / 2**30:.1f} GiB are free{short}"

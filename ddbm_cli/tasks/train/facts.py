@@ -87,7 +87,8 @@ def facts_of(
         "Adapter": trained,
         "Expects": _expected(card),
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
-        "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, ema {recipe.ema:g}",
+        "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, "
+        f"ema {', '.join(f'{decay:g}' for decay in recipe.decays)}",
         "Time": _time(request, budget),
         "Device": "; ".join([f"{device}, {recipe.precision}", *_computed(request, fit)]),
         "Run": str(folder.path),

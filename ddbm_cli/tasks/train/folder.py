@@ -18,6 +18,7 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.foundation.settings import adapter, build, describe
 from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.imaging.stored import length_of
+from ddbm_cli.options.checkpoints import FOLDER
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.request import SETTINGS, from_stored
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
@@ -51,6 +52,11 @@ class RunFolder:
     def state(self) -> Path:
         """The checkpoint."""
         return self.path / "state.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of earlier checkpoints, of runs that keep several."""
+        return self.path / FOLDER
 
     @property
     def model(self) -> Path:
@@ -88,7 +94,8 @@ class RunFolder:
 
     def is_empty(self) -> bool:
         """Whether nothing was trained here: there are no files of a run but its request."""
-        return not any(file.exists() for file in (self.state, self.model, self.best, self.results, self.samples))
+        files = (self.state, self.model, self.best, self.results, self.samples, self.checkpoints)
+        return not any(file.exists() for file in files)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -114,7 +121,7 @@ class RunFolder:
                 f"{self.path}: cannot be written: {error.strerror or error}", hint="choose another folder with -o"
             ) from None
         try:
-            for folder in (self.path, self.samples):
+            for folder in (self.path, self.samples, self.checkpoints):
                 remove_leftovers(folder)
             yield
         finally:
@@ -129,7 +136,7 @@ def sheet_name(step: int) -> str:
 def dump(request: TrainRequest) -> dict[str, Any]:
     """Return the JSON form of a request."""
     body: dict[str, Any] = adapter(TrainRequest).dump_python(request, mode="json")
-    del body["resume"], body["check"]
+    del body["resume"], body["check"], body["from_step"]
     return body
 
 

@@ -17,6 +17,7 @@ from ddbm_cli.models.load import checked_card
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
+from ddbm_cli.options.checkpoints import divided
 from ddbm_cli.options.expects import LineArt, Photograph
 from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
@@ -89,11 +90,12 @@ def request(
     if resume is not None:
         if resume == Path(LATEST) and not resume.exists():
             resume = newest(Path())
+        resume, from_step = divided(resume)
         body = read_stored(resume)
         from_stored(body, resume)
         body.pop(IMAGES, None)
         body = FORMERLY | body
-        given = {**given, "output": resume, "resume": resume}
+        given = {**given, "output": resume, "resume": resume, "from_step": from_step}
     if config is not None:
         body = _merge(body, _known(read_settings(config), config))
     body = _merge(body, given)
@@ -233,7 +235,7 @@ def _known(body: dict[str, Any], file: Path) -> dict[str, Any]:
     """
     tables: dict[str, type] = {"recipe": Recipe, "compute": Compute, "sampling": Sampling}
     fields = {table: {field.name for field in dataclasses.fields(kind)} for table, kind in tables.items()}
-    top = {field.name for field in dataclasses.fields(TrainRequest)} - {"resume"}
+    top = {field.name for field in dataclasses.fields(TrainRequest)} - {"resume", "from_step"}
     for name in body:
         if name not in top:
             home = next((table for table in fields if name in fields[table]), None)

@@ -6,12 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ddbm_cli.codecs import Codec
-from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed, Sampled, Trained
@@ -25,6 +25,7 @@ from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.codecs import digest_of_codec
 from ddbm_cli.models.seen import joined, remember
 from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Objective
+from ddbm_cli.options.checkpoints import name_of
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train.beginning import NOTES, begin
@@ -39,6 +40,7 @@ from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.tasks.train.validation import Validation
 from ddbm_cli.tasks.train.watching import Watch
 from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
+from ddbm_cli.training.averages import Averages
 from ddbm_cli.training.processes import connected
 from ddbm_cli.training.trackers import chosen
 
@@ -97,6 +99,7 @@ def run(
             request.recipe,
             loss=loss.create(context_of(request, card, device, processes)),
             state=folder.state,
+            begin=_begin(request, folder),
             from_noise=request.is_prior,
             compute=request.compute,
             processes=processes,
@@ -139,6 +142,7 @@ def run(
         )
         if len(data.held_out):
             fit.validate, fit.pace.validation_size = validation, validation.size
+        fit.require_room(4 * sum(parameter.numel() for parameter in denoiser.parameters()))
         write_config(folder, request, images)
         yield planned
         yield from differences(beginning.started, request)
@@ -157,11 +161,27 @@ def run(
             for error in batches.new_failures():
                 yield Noticed(message=f"{error.message}; another pair is used instead", hint=error.hint)
         if fit.losses.skipped:
-            yield Noticed(message=f"{fit.losses.skipped} steps were skipped: their gradient was not finite in fp16")
+            yield Noticed(message=f"{fit.losses.skipped} steps were skipped: their loss or gradient was not finite")
         yield trained(request, folder, fit)
 
 
-def _by_main(denoiser: Denoiser, step: int) -> dict[str, float]:
+def _begin(request: TrainRequest, folder: RunFolder) -> Path | None:
+    """Return the checkpoint that a run is resumed from, None for its newest state.
+
+    Raises:
+        UsageError: there is no such checkpoint.
+    """
+    if request.from_step is None:
+        return None
+    file = folder.checkpoints / name_of(request.from_step)
+    if not file.is_file():
+        raise UsageError(
+            f"{file}: no such checkpoint", hint="pass the folder of the run, or a file in its checkpoints/"
+        )
+    return file
+
+
+def _by_main(averages: Averages, step: int) -> dict[str, float]:
     """Stand for a validation, which the main process does."""
     raise AssertionError
 

@@ -58,7 +58,7 @@ def read_settings(file: Path) -> dict[str, Any]:
 def settings_of(request: TrainRequest) -> str:
     """Return the settings of a request, without its data and folders, as the text of a TOML file."""
     body = adapter(TrainRequest).dump_python(
-        request, mode="json", exclude={"data", "output", "resume", "device", "check"}
+        request, mode="json", exclude={"data", "output", "resume", "device", "check", "from_step"}
     )
     tables = {name: value for name, value in body.items() if isinstance(value, dict)}
     blocks = [{name: value for name, value in body.items() if name not in tables}, *tables.values()]

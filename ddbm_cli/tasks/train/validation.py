@@ -23,6 +23,7 @@ from ddbm_cli.tasks.train.folder import sheet_name
 from ddbm_cli.tasks.train.perceptual import lpips_of, mean_of
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.training import Batches, Fit, Interrupted
+from ddbm_cli.training.averages import Averages
 
 VALIDATION_PAIRS = 64
 SHEET_PAIRS = 12
@@ -75,19 +76,23 @@ class Validation:
         sampled = min(self._count, SHEET_SAMPLES) if self._request.is_prior else self._count
         return self._count + sampled * self._card.defaults["steps"]
 
-    def __call__(self, denoiser: Denoiser, step: int) -> dict[str, float]:
-        """Validate the denoiser; write a row and a sheet of samples.
+    def __call__(self, averages: Averages, step: int) -> dict[str, float]:
+        """Validate all averages, and choose the one with the lowest loss; write a row and a sheet of its samples.
 
         Raises:
             Interrupted: the run is to stop.
         """
-        results = self._translate(denoiser)
+        each = [averages[index] for index in range(len(averages))]
         if self._request.is_distilled:  # a student estimates images, not their means: its error is that of the images
-            loss = float((results - self._target).square().mean())
+            losses = [float((self._translate(one) - self._target).square().mean()) for one in each]
         else:
             with torch.no_grad():
-                loss = self._loss(denoiser)
-        self.scores = {"loss": loss}
+                losses = [self._loss(one) for one in each]
+        averages.chosen = min(range(len(losses)), key=losses.__getitem__)
+        results = self._translate(averages.used)
+        self.scores = {"loss": min(losses)}
+        if len(losses) > 1:
+            self.scores |= {f"loss_ema_{decay:g}": loss for decay, loss in zip(averages.decays, losses, strict=True)}
         if not self._request.is_prior:  # samples have no target to be compared with
             self.scores |= {
                 "mse": float((results - self._target).square().mean()),
@@ -114,6 +119,7 @@ class Validation:
             "seconds": round(fit.seconds),
             "batch_size": recipe.batch_size,
             "precision": recipe.precision,
+            "ema": fit.averages.decay,
             "device": fit.device.type,
             "torch": torch.__version__,
         }

@@ -1,0 +1,65 @@
+"""Exponential moving averages of the weights, one for each decay, and the choice among them.
+
+The average is what samples and what is written as the model (EDM, arXiv:2206.00364, App. F). Which decay is best
+depends on the length of the run; with several, each is validated, and the one with the lowest validation loss is used.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ddbm_cli.denoisers import Denoiser
+
+NAME = "average"
+
+
+class Averages:
+    """Averages of a denoiser.
+
+    Args:
+        denoiser: what is averaged.
+        decays: per step, 0 to below 1, one for each average; a decay is smaller early in the run.
+    """
+
+    def __init__(self, denoiser: Denoiser, decays: Sequence[float]) -> None:
+        self.decays = tuple(decays)
+        self._models = [AveragedModel(denoiser, multi_avg_fn=partial(_average, decay)) for decay in decays]
+        self.chosen = 0
+        """Index of the average that is used: the first, until a validation finds another one better."""
+
+    @property
+    def decay(self) -> float:
+        """The decay of the average that is used."""
+        return self.decays[self.chosen]
+
+    @property
+    def used(self) -> Denoiser:
+        """The denoiser with the average that is used."""
+        return self[self.chosen]
+
+    def __getitem__(self, index: int) -> Denoiser:
+        """Return the denoiser with one of the averages, for evaluation."""
+        return cast(Denoiser, self._models[index].module).eval()
+
+    def __len__(self) -> int:
+        return len(self.decays)
+
+    def update(self, denoiser: Denoiser) -> None:
+        """Take the weights after a step into all averages."""
+        for model in self._models:
+            model.update_parameters(denoiser)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """All averages by their names in a state: "average", "average_2", ..."""
+        return {NAME + (f"_{number}" if number > 1 else ""): each for number, each in enumerate(self._models, start=1)}
+
+
+@torch.no_grad()
+def _average(decay: float, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+    decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
+    torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
