@@ -92,6 +92,20 @@ def write_new(path: Path, body: bytes) -> bool:
             temporary.unlink(missing_ok=True)
 
 
+def second_name(file: Path, name: Path) -> bool:
+    """Give a file a second name, atomically in place of what has it; return whether the file system can do that."""
+    temporary = name.with_name(temporary_name())
+    try:
+        temporary.hardlink_to(file)
+        temporary.replace(name)
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):  # a name that is a link of the same file stays, and so does this one
+            temporary.unlink(missing_ok=True)
+    return True
+
+
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a UTF-8 text file atomically, as `write_bytes` does."""
     write_bytes(path, text.encode("utf-8"), durable=durable)

@@ -5,7 +5,6 @@ newest of them is the same file as state.safetensors where the file system has h
 """
 
 import errno
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.foundation.files import temporary_name
+from ddbm_cli.foundation.files import second_name
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.options.checkpoints import FOLDER, name_of, step_of
 from ddbm_cli.training.state import HEADER_KEY, Facts, save_state
@@ -64,7 +63,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             kept = self.folder / name_of(facts["step"])
             save_state(kept, tensors, facts)
-            if not _linked(kept, self.state):
+            if not second_name(kept, self.state):
                 save_state(self.state, tensors, facts)
         self._prune(facts["step"])
 
@@ -91,21 +90,6 @@ def _step_in(file: Path) -> int | None:
         step = parse_json(read_header(file)[HEADER_KEY])["step"]
         return step if isinstance(step, int) else None
     return None
-
-
-def _linked(file: Path, name: Path) -> bool:
-    """Give a file a second name, atomically in place of what has it; return whether the file system can do that."""
-    temporary = name.with_name(temporary_name())
-    try:
-        temporary.hardlink_to(file)
-    except OSError:
-        return False
-    try:
-        os.replace(temporary, name)  # noqa: PTH105 - a name that is a link of the same file stays, and so does this one
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return True
 
 
 def _in_words(size: int) -> str:
