@@ -117,7 +117,7 @@ def test_colours_eraser_width_and_settings_change_the_result(load):
     for change in (
         lambda: page.keyboard.press("3") or circle(page),
         lambda: page.keyboard.press("]") or circle(page),
-        lambda: page.keyboard.press("e") or circle(page, 0.2),
+        lambda: page.keyboard.press("e") or circle(page, 0.28),
         lambda: page.keyboard.press("r"),
         lambda: page.locator("#nfe").fill("5") or page.keyboard.press("Tab"),
         lambda: page.locator("#seed").fill("77") or page.keyboard.press("Tab"),
