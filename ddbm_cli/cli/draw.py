@@ -13,7 +13,7 @@ from ddbm_cli.options.groups import PANELS, Brief
 
 @signature.takes(DrawOptions, Brief, panels=(SERVER, *PANELS[:-1], LIMITS, PANELS[-1]))
 def draw(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Draw in the browser, and see the result while drawing; the same server translates images for scripts.
+    """Draw in the browser, and see the result; a server for scripts.
 
     Needs the extra serve: pip install 'ddbm-cli[serve]'. Ends with Ctrl-C. See: ddbm manual draw
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "train": "Train a bridge on pairs of images, or a prior on images alone.",
     "tune": "Search sampler and times for small budgets, and store them in the model's card.",
     "compare": "Compare methods on the same images: one page with images, a table and trajectories.",
-    "draw": "Draw in the browser, and see the result while drawing.",
+    "draw": "Draw in the browser, and see the result; a server for scripts.",
     "evaluate": "Measure outputs against targets, sketches or a prior, or how much draws of one source differ.",
     "show": "Print a model's card, or the settings that an image was made with.",
     "doctor": "Check this machine: device, number types, speed, cache, network, models.",

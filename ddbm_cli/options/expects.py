@@ -7,6 +7,7 @@ from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import build, settings
 
 CARD = "Model card"
+MEASURED = "measured on the sources"
 
 ExpectsSpec = Annotated[
     str | None,
@@ -29,9 +30,9 @@ class LineArt:
     name: ClassVar[str] = "line-art"
     kind: ClassVar[Literal["line-art"]] = "line-art"
 
-    line_width: Annotated[float | None, Field("Width of a black line.", gt=0, le=16)] = None
-    margin: Annotated[float | None, Field("White border.", ge=0, le=0.4)] = None
-    objects: Annotated[int | None, Field("Separate objects.", ge=1, le=64)] = None
+    line_width: Annotated[float | None, Field("Width of a black line.", gt=0, le=16, unset=MEASURED)] = None
+    margin: Annotated[float | None, Field("White border.", ge=0, le=0.4, unset=MEASURED)] = None
+    objects: Annotated[int | None, Field("Separate objects.", ge=1, le=64, unset=MEASURED)] = None
 
 
 @settings

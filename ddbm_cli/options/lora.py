@@ -33,7 +33,7 @@ class Lora:
     name: ClassVar[str] = "lora"
 
     rank: Annotated[int, Field("Rank.", ge=1, le=1024)] = 8
-    alpha: Annotated[float | None, Field("Scale, divided by the rank.", gt=0, le=2**16)] = None
+    alpha: Annotated[float | None, Field("Scale, divided by the rank.", gt=0, le=2**16, unset="the rank")] = None
     targets: Annotated[
         tuple[Literal["attention", "convolutions", "embedding"], ...], Field("Layers.", min_length=1)
     ] = ("attention", "convolutions")

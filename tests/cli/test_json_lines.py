@@ -53,10 +53,11 @@ def place(tmp_path, monkeypatch):
         picture(index, 24).save(tmp_path / "in" / f"{index}.png")
     (tmp_path / "in" / "broken.png").write_text("no image")
     write_tiny(tmp_path / "m.safetensors")
-    write_pairs(tmp_path / "pairs", 4)
+    write_pairs(tmp_path / "pairs", 8)
     return tmp_path
 
 
+SEARCH = ["--images", "2", "--teacher", "8", "--sweeps", "0"]
 TRANSLATE = ["translate", "in", "out", "-m", "m.safetensors"]
 RUNS = [
     (TRANSLATE, {"planned", "batch_started", "written", "failed", "finished"}),
@@ -74,6 +75,8 @@ RUNS = [
     (["data", "edges", "in", "made", "--size", "16"], {"planned", "written", "failed", "finished"}),
     (["data", "check", "pairs"], {"planned", "diagnosed", "finished"}),
     (["data", "preview", "pairs", "--size", "16"], {"planned", "written", "finished"}),
+    (["tune", "m.safetensors", "pairs", "--nfe", "2", "-o", "t.safetensors", *SEARCH], {"made", "tuned"}),
+    (["draw", "--no-browser", "-m", "none.safetensors"], {"error"}),
     (["show", "m.safetensors"], {"shown"}),
     (["show", "out/0.png"], {"shown"}),
     (["show", "in/0.png"], {"error"}),
