@@ -19,7 +19,7 @@ from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.samplers import SAMPLERS, Plan, Sampler, default_grid, default_start
 from ddbm_cli.samplers.auto import FILE
 from tests.benchmarks import grids
-from tests.benchmarks.solver_tables import BUDGETS, ENOUGH
+from tests.benchmarks._solver_tables import BUDGETS, ENOUGH
 
 CHOSEN = (
     *("implicit:eta=0.0", "multistep:order=2", "multistep:order=3", "multistep:variable=lambda", "dbmsolver"),

@@ -64,11 +64,9 @@ def alone(url: str, nfe: int) -> None:
         began = time.perf_counter()
         finish(model.translate(source, NoiseSource(turn, ["drawing.png"]), plan))
         own.append(time.perf_counter() - began)
-    ratio = statistics.median(asked[2:]) / statistics.median(own[2:])
-    print(
-        f"one client  {1000 * statistics.median(asked[2:]):.0f} ms, the model {1000 * statistics.median(own[2:]):.0f} ms"
-    )
-    print(f"ratio       {ratio:.2f} (limit 1.5)")
+    request, network = (1000 * statistics.median(each[2:]) for each in (asked, own))
+    print(f"one client  {request:.0f} ms, the model {network:.0f} ms")
+    print(f"ratio       {request / network:.2f} (limit 1.5)")
 
 
 def together(url: str, pid: int, seconds: float, clients: int, nfe: int) -> None:

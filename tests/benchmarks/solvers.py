@@ -38,7 +38,7 @@ from ddbm_cli.metrics.sliced import SlicedWasserstein
 from ddbm_cli.metrics.summary import interval
 from ddbm_cli.models import TranslationModel, builtin_path, load_model
 from ddbm_cli.samplers import NoiseSource, Plan, finish
-from tests.benchmarks.solver_tables import BUDGETS, SAMPLERS, write_tables
+from tests.benchmarks._solver_tables import BUDGETS, SAMPLERS, write_tables
 
 BATCH = 16
 FINE = 500

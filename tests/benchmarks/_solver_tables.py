@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.files import write_text
-from tests.benchmarks.solver_plot import svg
+from tests.benchmarks._solver_plot import svg
 
 BUDGETS = (1, 2, 4, 6, 10, 20, 50, 119)
 FEW = BUDGETS[:6]
