@@ -43,23 +43,29 @@ def memory_of(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def send(url: str, client: int, number: int, nfe: int) -> int:
-    """Send one drawing, and return the status of the answer."""
-    parameters = {"seed": number, "nfe": nfe, "name": f"{client}.png"}
-    headers = {"X-Client": str(client)}
-    return httpx2.post(
-        f"{url}translate", params=parameters, content=drawing(client), headers=headers, timeout=120
-    ).status_code
+class Client:
+    """A client with a drawing of its own, and one connection."""
+
+    def __init__(self, url: str, number: int, nfe: int) -> None:
+        self._url, self._name, self._nfe = f"{url}translate", f"{number}.png", nfe
+        self._drawing = drawing(number)
+        self._http = httpx2.Client(headers={"X-Client": str(number)}, timeout=120)
+
+    def send(self, seed: int) -> int:
+        """Send the drawing, and return the status of the answer."""
+        parameters = {"seed": seed, "nfe": self._nfe, "name": self._name}
+        return self._http.post(self._url, params=parameters, content=self._drawing).status_code
 
 
 def alone(url: str, nfe: int) -> None:
     """Print the ratio of a request's time to that of the model."""
     model = load_model(None, device="cpu")
     plan, source = model.plan(nfe=nfe), torch.ones(1, 3, 64, 64)
+    client = Client(url, 0, nfe)
     asked, own = [], []
     for turn in range(TURNS):
         began = time.perf_counter()
-        assert send(url, 0, turn, nfe) == 200
+        assert client.send(turn) == 200
         asked.append(time.perf_counter() - began)
         began = time.perf_counter()
         finish(model.translate(source, NoiseSource(turn, ["drawing.png"]), plan))
@@ -71,19 +77,20 @@ def alone(url: str, nfe: int) -> None:
 
 def together(url: str, pid: int, seconds: float, clients: int, nfe: int) -> None:
     """Print what many clients got."""
+    everyone = [Client(url, number, nfe) for number in range(clients)]
     end = time.monotonic() + seconds
     early: list[float] = []
 
-    def work(client: int) -> list[int]:
-        got = []
+    def work(client: Client) -> list[int]:
+        got: list[int] = []
         while time.monotonic() < end:
-            got.append(send(url, client, len(got), nfe))
+            got.append(client.send(len(got)))
             if not early and time.monotonic() > end - 0.75 * seconds:
                 early.append(memory_of(pid))
         return got
 
     with ThreadPoolExecutor(clients) as threads:
-        answers = list(threads.map(work, range(clients)))
+        answers = list(threads.map(work, everyone))
     counts = [sum(status == 200 for status in each) for each in answers]
     failed = sum(status != 200 for each in answers for status in each)
     late = memory_of(pid)
@@ -109,4 +116,4 @@ def main(seconds: float, clients: int, nfe: int) -> None:
 
 if __name__ == "__main__":
     given = dict(enumerate(sys.argv[1:]))
-    main(float(given.get(0, 60)), int(given.get(1, 50)), int(given.get(2, 2)))
+    main(float(given.get(0, 60)), int(given.get(1, 50)), int(given.get(2, 8)))

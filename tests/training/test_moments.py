@@ -20,7 +20,7 @@ def test_scalings_of_nearly_identical_pairs_are_finite(difference):
         def __len__(self):
             return len(target)
 
-    measured = card._measure(Pairs(pair=lambda index: (target[index], source[index])))
+    measured = card._measure(Pairs(states=lambda index: (target[index], source[index])))
     exact = float((target.double() * source.double()).mean())
     assert measured["cov"] == pytest.approx(exact, rel=2e-6)
     for path in (kind() for kind in PATHS.values()):

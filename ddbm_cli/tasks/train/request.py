@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ def _with_codec(body: dict[str, Any]) -> dict[str, Any]:
         if str(body.get(name, "")).startswith((Adversarial.name, "autoencoder", "reconstruction")):
             raise UsageError(f"{name} '{body[name]}' is for pixels, not for latents", hint="leave out --codec")
     file = Path(str(body["codec"]))
-    return {**body, "codec": str(file.absolute())} if file.exists() else body
+    with suppress(OSError, ValueError):  # no name of a file
+        return {**body, "codec": str(file.absolute())} if file.exists() else body
+    return body
 
 
 def _distilling(body: dict[str, Any]) -> dict[str, Any]:
