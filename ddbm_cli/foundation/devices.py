@@ -1,11 +1,17 @@
 """Devices and number formats: the names that users write, and what torch calls them."""
 
+import ctypes
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
+
+PAUSE_HARD = 2
+"""omp_pause_hard of OpenMP 5.0: nothing of the resources is kept."""
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Number formats that a network can compute in."""
@@ -60,3 +66,14 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise UsageError(f"unknown dtype '{name}'", hint=f"choose one of: auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def release_threads() -> None:
+    """End the threads that help this thread to compute, before another thread computes with as many.
+
+    GNU's OpenMP keeps a team of threads for each thread that computed once. With more of them than cores it no longer
+    lets them wait actively, and the built-in model takes 1.8 times as long. Without effect on other libraries.
+    """
+    library = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(str(library) if library.exists() else "libgomp.so.1").omp_pause_resource_all(PAUSE_HARD)

@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from ddbm_cli.foundation.devices import release_threads
 from ddbm_cli.foundation.events import Listening
 from ddbm_cli.options.draw import DrawOptions
 from ddbm_cli.serve.app import create_app
@@ -79,6 +80,7 @@ class Server(uvicorn.Server):
 
     def serve_until_stopped(self, listening: socket.socket) -> None:
         """Serve until Ctrl-C, SIGTERM or `stop`; answers that are not complete by then end with an error."""
+        release_threads()
         self._engine.start()
         try:
             asyncio.run(self.serve([listening]))
