@@ -21,7 +21,7 @@ def draw(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     Examples:
       ddbm draw
       ddbm draw -m runs/dogs -m runs/cats --port 9000 --no-browser
-      ddbm draw --host 0.0.0.0      for a tablet in the same network; prints a token
+      ddbm draw --host 0.0.0.0      for a tablet nearby; prints a token
       curl --data-binary @a.png -o b.png "localhost:8765/translate?nfe=8"
     """
     shown = Brief(**printed)
