@@ -1,5 +1,6 @@
 """Codecs of existing files, for new models: an autoencoder of ours, that of another model, or one of diffusers."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,9 +70,10 @@ def _filled(codec: Codec, weights: dict[str, torch.Tensor], where: str) -> Codec
 
 def _folder_of_diffusers(path: Path) -> Path | None:
     """Return the folder with an autoencoder of diffusers, which may be vae/ below the given one."""
-    for folder in (path, path / "vae"):
-        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
-            return folder
+    with suppress(OSError, ValueError):  # no name of a file
+        for folder in (path, path / "vae"):
+            if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+                return folder
     return None
 
 
