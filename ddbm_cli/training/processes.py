@@ -19,6 +19,13 @@ from ddbm_cli.foundation.errors import UsageError
 
 T = TypeVar("T")
 
+DIVIDED = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+"""Variables of accelerate's launcher that would divide the model among the processes, and what they stand for."""
+
 WAIT = timedelta(days=1)
 """How long processes wait for the main one, which may be validating."""
 
@@ -100,8 +107,14 @@ def connected(device: torch.device) -> Processes:
     """Connect to the other processes, if a launcher started several.
 
     Raises:
-        UsageError: accelerate is not installed, or the launcher's variables are incomplete.
+        UsageError: accelerate is not installed, the launcher's variables are incomplete, or it would divide the model.
     """
+    for variable, name in DIVIDED.items():
+        if os.environ.get(variable, "").lower() in ("1", "true", "yes", "on"):
+            raise UsageError(
+                f"training cannot divide a model by {name}: each process holds all of it",
+                hint="start it with accelerate launch --multi_gpu, and save memory with --checkpoint-activations",
+            )
     if _number("WORLD_SIZE", 1) <= 1:
         return Processes()
     try:

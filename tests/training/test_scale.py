@@ -231,3 +231,14 @@ def test_no_step_waits_for_the_device(root):
     no_waiting(
         request({"data": [root / "pairs"], "output": root / "gpu", "network": NETWORK, "size": 16, "device": "cuda"})
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_a_launcher_that_would_divide_the_model_is_refused(root, monkeypatch, variable, name):
+    monkeypatch.setenv(variable, "true")
+    with pytest.raises(UsageError, match=f"divide a model by {name}"):
+        list(run(tiny_request(root, steps=1)))
+    monkeypatch.setenv(variable, "false")
+    list(run(tiny_request(root, steps=1)))
