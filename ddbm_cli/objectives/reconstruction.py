@@ -19,6 +19,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks import Autoencoder, PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
+from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.objectives.objective import Context, Loss, Objective
 
 MOMENTUM = 0.02
@@ -52,21 +53,21 @@ class Reconstruction(Objective):
     layers: Annotated[int, Field(ge=1, le=6)] = 2
 
     def create(self, context: Context) -> Loss:
-        return _ReconstructionLoss(self, context.device)
+        return _ReconstructionLoss(self, context)
 
 
 class _ReconstructionLoss(Loss):
-    def __init__(self, objective: Reconstruction, device: torch.device) -> None:
+    def __init__(self, objective: Reconstruction, context: Context) -> None:
         super().__init__()
         self._own = objective
-        self._moments = _Moments().to(device)
+        self._moments = _Moments().to(context.device)
         self.modules = {"moments": self._moments}
-        self._distance = load_perceptual_distance(device) if objective.perceptual else None
+        self._distance = load_perceptual_distance(context.device) if objective.perceptual else None
         if objective.critic:
-            self._critic = PatchGAN(channels_in=3, channels=32, layers=objective.layers).to(device)
-            self._optimizer = torch.optim.Adam(self._critic.parameters(), lr=objective.rate, betas=(0.5, 0.999))
-            self.modules["critic"] = self._critic
-            self.optimizers = {"critic_optimizer": self._optimizer}
+            network = PatchGAN(channels_in=3, channels=32, layers=objective.layers).to(context.device)
+            self._critic = Critic(network, rate=objective.rate, reduce=context.reduce)
+            self.modules["critic"] = network
+            self.optimizers = {"critic_optimizer": self._critic.optimizer}
 
     def __call__(
         self,
@@ -111,14 +112,9 @@ class _ReconstructionLoss(Loss):
         """Train the critic by one step, and return what it says of the images, (B,); 0 before it joins."""
         if int(self._moments.steps) < self._own.critic_after:
             return made.new_zeros(len(made))
-        taught = F.softplus(-self._critic.layers(real)).mean() + F.softplus(self._critic.layers(made.detach())).mean()
-        self._optimizer.zero_grad(set_to_none=True)
-        (taught / 2).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._critic.requires_grad_(False)  # its weights get no gradient from the network's loss
-        said: Tensor = F.softplus(-self._critic.layers(made)).flatten(1).mean(1)
-        self._critic.requires_grad_(True)
-        return self._own.critic * said
+        alone = real[:, :0]  # the critic gets no source
+        self._critic.teach(alone, real, made)
+        return self._own.critic * self._critic.loss(alone, made)
 
 
 def _l1(made: Tensor, wanted: Tensor) -> Tensor:
