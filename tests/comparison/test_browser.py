@@ -1,7 +1,6 @@
 """The page in a real browser: no errors, nothing is cut at any width, and every control works."""
 
 import io
-import shutil
 
 import pytest
 from PIL import Image
@@ -10,17 +9,6 @@ from ddbm_cli.comparison.page import as_html
 from tests.comparison.made import comparison
 
 playwright = pytest.importorskip("playwright.sync_api", reason='needs pip install "ddbm-cli[browser]"')
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,24 +2,12 @@
 
 import io
 import math
-import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason='needs pip install "ddbm-cli[browser]"')
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
