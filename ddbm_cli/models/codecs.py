@@ -12,8 +12,9 @@ from ddbm_cli.foundation.hashing import sha256_of_parts
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.assemble import CODEC_PREFIX, assemble_codec, divided
 from ddbm_cli.models.card import AGAIN, Setting
-from ddbm_cli.models.checkpoint import open_tensors, read_model
-from ddbm_cli.models.layout import is_folder, read_folder, read_json
+from ddbm_cli.models.checkpoint import open_tensors
+from ddbm_cli.models.layout import read_json
+from ddbm_cli.models.load import open_model
 from ddbm_cli.models.resolve import locate
 
 AUTOENCODER = "autoencoder"
@@ -34,10 +35,8 @@ def load_codec(reference: str) -> tuple[Setting, Codec]:
     if folder is not None:
         return _of_diffusers(folder)
     file = locate(reference)
-    card, weights = read_folder(file) if is_folder(file) else read_model(file)
-    if card is None:
-        raise ModelError(f"{reference}: no model card", hint=AGAIN)
-    network, of_codec = divided(weights)
+    with open_model(file) as (card, tensors):
+        network, of_codec = divided({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118
     if card.network.get("name") == AUTOENCODER:
         setting, own = dict(card.network), network
     elif of_codec:
