@@ -12,7 +12,6 @@ from ddbm_cli.codecs.diffusers import of_half_precision
 from ddbm_cli.foundation.devices import choose_device, choose_dtype, is_finite, short_name
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
-from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.adapters import Merged, base_of, find_base
 from ddbm_cli.models.assemble import CODEC_PREFIX, modules_of, outline, outline_codec
 from ddbm_cli.models.card import AGAIN, ModelCard, read_card
@@ -21,7 +20,6 @@ from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.models.speed import measure
-from ddbm_cli.networks import NETWORKS
 from ddbm_cli.samplers import Plan
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -63,7 +61,7 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
         _compare(modules, tensors, name)
         speed = None
         if dtype == "auto" and where.type == "cpu":
-            speed = measure(card, denoiser.network, build(NETWORKS, card.network, what="network"))
+            speed = measure(card, denoiser.network)
             number = speed.dtype if speed else number
         for prefix, module in modules.items():
             of_codec = of_half_precision(number) if prefix == CODEC_PREFIX else number

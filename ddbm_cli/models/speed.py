@@ -19,7 +19,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.models.card import ModelCard
-from ddbm_cli.networks import ADMConfig
+from ddbm_cli.networks import ADM, ADMConfig
 from ddbm_cli.registry.folders import data_folder
 
 LEAST_PARAMETERS = 50_000_000
@@ -55,15 +55,14 @@ class Measured:
         return f"bf16, {self.gain:.2g} times as fast here as fp32, with small changes; --dtype fp32 for none"
 
 
-def measure(card: ModelCard, network: nn.Module, config: object) -> Measured | None:
+def measure(card: ModelCard, network: nn.Module) -> Measured | None:
     """Return the speed of a network on the CPU, measured or remembered; None for small ones and for other kinds.
 
     Args:
         card: states the size of its images.
         network: on any device, also without memory.
-        config: its settings.
     """
-    if not isinstance(config, ADMConfig) or sum(each.numel() for each in network.parameters()) < LEAST_PARAMETERS:
+    if not isinstance(network, ADM) or sum(each.numel() for each in network.parameters()) < LEAST_PARAMETERS:
         return None
     own = card.preprocess
     facts = [torch.__version__, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(), own.size]
@@ -71,7 +70,7 @@ def measure(card: ModelCard, network: nn.Module, config: object) -> Measured | N
     known = _read()
     if key in known:
         return Measured(known[key], now=False)
-    less = dataclasses.replace(config, blocks=1)
+    less = dataclasses.replace(network.config, blocks=1)
     gain = _timed(less, own.height, own.width)
     with suppress(OSError):  # then it is measured again the next time
         _file().parent.mkdir(parents=True, exist_ok=True)

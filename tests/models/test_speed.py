@@ -77,7 +77,7 @@ def test_both_types_are_timed():
     assert torch.equal(torch.get_rng_state(), state)
     classes = dataclasses.replace(config, classes=3)
     assert 0.001 < speed._timed(classes, 16, 16) < 1000
-    assert speed.measure(tiny_card(), assemble(tiny_card()).network, config) is None
+    assert speed.measure(tiny_card(), assemble(tiny_card()).network) is None
 
 
 def test_the_change_of_images_is_small():
