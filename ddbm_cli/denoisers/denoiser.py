@@ -9,13 +9,10 @@ from torch import Tensor, nn
 from ddbm_cli.denoisers.conditions import NO_CONDITIONS, Conditions
 from ddbm_cli.denoisers.prediction import Prediction
 from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.paths.per_time import PerTime
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t 0-d or (B,) float64, x_T (B, C, H, W)) -> x_0 (B, C, H, W). All that samplers use of a model."""
-
-
-MOST = 4096
-"""Times whose scalings are kept; more than any usual plan has."""
 
 
 class Denoiser(nn.Module):
@@ -44,7 +41,7 @@ class Denoiser(nn.Module):
         self.path = path
         self.prediction = prediction
         self.sees_source = sees_source
-        self._kept: dict[tuple[float, torch.dtype, torch.device], _Numbers] = {}
+        self._kept = PerTime()
         self.noise_channels = noise_channels
 
     def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NO_CONDITIONS) -> Tensor:
@@ -64,14 +61,7 @@ class Denoiser(nn.Module):
 
     def _numbers(self, x: Tensor, t: Tensor) -> "_Numbers":
         """Return the scalings at t for a state like x; those of one time for the whole batch are kept for the next."""
-        if t.ndim or t.device.type != "cpu" or torch.is_inference_mode_enabled():  # whose tensors have no gradients
-            return self._computed(x, t)
-        key = float(t), x.dtype, x.device
-        if key not in self._kept:
-            if len(self._kept) >= MOST:
-                self._kept.clear()
-            self._kept[key] = self._computed(x, t)
-        return self._kept[key]
+        return self._kept(t, lambda: self._computed(x, t), x.dtype, x.device)
 
     def _computed(self, x: Tensor, t: Tensor) -> "_Numbers":
         # One time for the whole batch is embedded once, with the same bits for every batch size.

@@ -9,15 +9,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ddbm_cli.paths import ProbabilityPath
+from ddbm_cli.paths.per_time import PerTime
 
 METHODS = ("coefficients", "derivatives", "one_minus_a", "log_snr", "diffusion_squared")
-
-MOST = 4096
-"""Times that are kept of each method; more than any usual plan has."""
 
 
 def remembered(path: ProbabilityPath) -> ProbabilityPath:
@@ -40,16 +37,5 @@ def _remembered(path: ProbabilityPath) -> ProbabilityPath:
 
 
 def _kept(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    found: dict[float, Any] = {}
-
-    def compute(t: Tensor) -> Any:
-        if t.ndim or t.device.type != "cpu" or torch.is_inference_mode_enabled():  # whose tensors have no gradients
-            return function(t)
-        time = float(t)
-        if time not in found:
-            if len(found) >= MOST:
-                found.clear()
-            found[time] = function(t)
-        return found[time]
-
-    return compute
+    values = PerTime()
+    return lambda t: values(t, lambda: function(t))
