@@ -45,7 +45,7 @@ ONLY_IN = {
     "pyarrow": {"imaging"},
     "safetensors": {"models", "training"},
     "huggingface_hub": {"registry"},
-    "jinja2": {"comparison", "tasks"},
+    "jinja2": {"comparison"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
     "diffusers": {"models", "codecs"},

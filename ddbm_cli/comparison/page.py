@@ -4,14 +4,11 @@ The templates stand in `templates/`: `page.html.j2` includes one file per sectio
 is inlined.
 """
 
-import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from ddbm_cli.comparison import plots
+from ddbm_cli.comparison.html import environment
 from ddbm_cli.comparison.result import Comparison, Outcome
 from ddbm_cli.comparison.tables import as_csv, as_markdown
 
@@ -29,40 +26,33 @@ TITLE = ("name", "task")
 
 def as_html(comparison: Comparison) -> bytes:
     """Return the page. Equal comparisons give equal bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ddbm_cli.comparison", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["uri"] = _uri
-    page = environment.get_template("page.html.j2").render(
-        comparison=comparison,
-        plots=plots.plots(comparison),
-        series=plots.series_of(comparison),
-        models=_models(comparison.ran),
-        image_metrics=[name for name in comparison.metrics if any(each.scores.get(name) for each in comparison.ran)],
-        size={
-            "width": plots.WIDTH,
-            "height": plots.HEIGHT,
-            "left": plots.LEFT,
-            "right": plots.RIGHT,
-            "top": plots.TOP,
-            "bottom": plots.BOTTOM,
-        },
-        markdown=as_markdown(comparison).decode(),
-        csv=as_csv(comparison).decode(),
-        widest=WIDEST,
-        styles=STYLES,
-        scripts=SCRIPTS,
+    page = (
+        environment("ddbm_cli.comparison")
+        .get_template("page.html.j2")
+        .render(
+            comparison=comparison,
+            plots=plots.plots(comparison),
+            series=plots.series_of(comparison),
+            models=_models(comparison.ran),
+            image_metrics=[
+                name for name in comparison.metrics if any(each.scores.get(name) for each in comparison.ran)
+            ],
+            size={
+                "width": plots.WIDTH,
+                "height": plots.HEIGHT,
+                "left": plots.LEFT,
+                "right": plots.RIGHT,
+                "top": plots.TOP,
+                "bottom": plots.BOTTOM,
+            },
+            markdown=as_markdown(comparison).decode(),
+            csv=as_csv(comparison).decode(),
+            widest=WIDEST,
+            styles=STYLES,
+            scripts=SCRIPTS,
+        )
     )
     return page.encode("utf-8", "backslashreplace")
-
-
-def _uri(image: bytes) -> Markup:
-    kind = "webp" if image[8:12] == b"WEBP" else "png"
-    return Markup(f"data:image/{kind};base64,{base64.b64encode(image).decode()}")
 
 
 def _models(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ It is written again as the run goes, and can be read at any time: the file is re
 inside, and needs no script.
 """
 
-import base64
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
+from ddbm_cli.comparison.html import environment, uri
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.imaging.io import encode_picture, open_picture
@@ -76,26 +73,23 @@ class Report:
         Raises:
             OSError: it cannot be written.
         """
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("ddbm_cli.tasks.train", "templates"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-        )
         heads, strips = self._strips()
-        page = environment.get_template("report.html.j2").render(
-            title=self._request.name or self._folder.path.absolute().name,
-            status=self._status(step),
-            step=step,
-            total=max(self._request.recipe.steps, step),
-            charts=charts(self._metrics.rows, self._results.rows),
-            heads=heads,
-            strips=strips,
-            is_prior=self._request.is_prior,
-            commands=commands(self._request, self._folder),
-            facts=list(self._facts.items()),
-            settings=settings_of(self._request),
+        page = (
+            environment("ddbm_cli.tasks.train")
+            .get_template("report.html.j2")
+            .render(
+                title=self._request.name or self._folder.path.absolute().name,
+                status=self._status(step),
+                step=step,
+                total=max(self._request.recipe.steps, step),
+                charts=charts(self._metrics.rows, self._results.rows),
+                heads=heads,
+                strips=strips,
+                is_prior=self._request.is_prior,
+                commands=commands(self._request, self._folder),
+                facts=list(self._facts.items()),
+                settings=settings_of(self._request),
+            )
         )
         write_text(self._folder.report, page.encode("utf-8", "replace").decode())
 
@@ -112,8 +106,7 @@ class Report:
         if not steps:
             return [], []
         chosen = sorted({steps[round(place * (len(steps) - 1) / (SHOWN_STEPS - 1))] for place in range(SHOWN_STEPS)})
-        groups = {step: self._groups(step) for step in chosen}
-        self._cut = {step: groups[step] for step in groups}
+        groups = self._cut = {step: self._groups(step) for step in chosen}
         newest = groups[chosen[-1]]
         ends = 0 if self._request.is_prior else 1
         heads = ["source"] * ends + [f"step {step:,}" for step in chosen] + ["target"] * ends
@@ -137,7 +130,7 @@ class Report:
         except ImageError:
             return []
         kind = "png" if size.width * size.height <= 64 * 64 else "webp"
-        return [[_uri(encode_picture(each, kind, quality=90), kind) for each in images] for images in groups]
+        return [[uri(encode_picture(each, kind, quality=90)) for each in images] for images in groups]
 
 
 def charts(metrics: Sequence[Mapping[str, str]], results: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
@@ -246,7 +239,3 @@ def _cell(groups: list[list[str]], index: int, place: int, words: str) -> dict[s
     if index >= len(groups) or place >= len(groups[index]):
         return None
     return {"uri": groups[index][place], "alt": words}
-
-
-def _uri(image: bytes, kind: str) -> str:
-    return Markup(f"data:image/{kind};base64,{base64.b64encode(image).decode()}")
