@@ -1,6 +1,5 @@
 """Files that show the results of a run together: maps of how draws differ, and contact sheets."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
 from ddbm_cli.imaging.preprocess import Preprocess, to_picture, to_pixels
 from ddbm_cli.imaging.sheet import Picture, contact_sheet
-from ddbm_cli.tasks.records import TEXT_KEY
-from ddbm_cli.tasks.trajectory import Beside
+from ddbm_cli.tasks.trajectory import Beside, mark
 
 WHITE = 0.5
 """Standard deviation of values in -1..1 that is white in a map: 64 levels of 255."""
@@ -79,7 +77,7 @@ def gather(
             drawn = [picture for job, picture in zip(there, pictures, strict=True) if not between(job)]
             shown = spread_of(drawn)
             maps[number].parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(maps[number], encode_picture(shown, "png", text={TEXT_KEY: json.dumps({"spread": True})}))
+            write_atomically(maps[number], encode_picture(shown, "png", text=mark("spread")))
             row.append(preprocess.forward(shown)[0])
         rows.append(row)
     most = max(map(len, rows), default=0)
@@ -92,7 +90,7 @@ def gather(
 def write_sheet(file: Path, sheet: Picture) -> None:
     """Write a contact sheet, marked as made by this program."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, encode_picture(sheet, "png", text={TEXT_KEY: json.dumps({"sheet": True})}))
+    write_atomically(file, encode_picture(sheet, "png", text=mark("sheet")))
 
 
 def spread_of(draws: Sequence[Picture]) -> Picture:

@@ -77,14 +77,14 @@ class TrajectoryFiles:
         numbers = [frame.number for frame in frames[0]]
         if self._options.gif:
             shown = [*states, on_paper(last)]
-            comment = json.dumps(_mark("gif"))
+            comment = json.dumps(mark("gif"))
             body = encode_gif(shown, milliseconds=FRAME_MILLISECONDS, last=LAST_MILLISECONDS, comment=comment)
             write_atomically(self._beside(output, "-steps.gif"), body)
         if self._options.strip:
             places = [number - 1 for number in spaced(len(numbers), COLUMNS)]
             rows = [to_tensor(side[place]) for side in (states, estimates) for place in places]
             strip = contact_sheet([torch.stack(rows)], columns=len(places))
-            write_atomically(self._beside(output, "-strip.png"), encode_picture(strip, "png", text=_mark("strip")))
+            write_atomically(self._beside(output, "-strip.png"), encode_picture(strip, "png", text=mark("strip")))
         if self._options.steps_dir is not None:
             self._write_steps(self._steps(output), numbers, {"state": states, "estimate": estimates})
 
@@ -103,7 +103,7 @@ class TrajectoryFiles:
         for file in earlier - set(named):
             file.unlink(missing_ok=True)
         for file, picture in reversed(named.items()):
-            write_atomically(file, encode_picture(picture, "png", text=_mark("step")))
+            write_atomically(file, encode_picture(picture, "png", text=mark("step")))
 
     def _steps(self, output: Path) -> Path:
         assert self._options.steps_dir is not None
@@ -174,7 +174,7 @@ def is_ours(file: Path) -> bool:
     return TEXT_KEY in read_text(file)
 
 
-def _mark(what: str) -> dict[str, str]:
+def mark(what: str) -> dict[str, str]:
     """Return the text by which a file is recognised as one of this program."""
     return {TEXT_KEY: json.dumps({what: True})}
 
