@@ -7,9 +7,9 @@ interrupted command resumes, and ends with the same file.
 import dataclasses
 import json
 import os
-import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +173,10 @@ class _Tuning:
         file = self._folder / SCORES
         if not file.is_file():
             return
-        try:
+        with suppress(ValueError, TypeError):  # damaged: everything is measured again
             body = parse_json(file.read_bytes())
-        except ValueError:
-            body = None
-        if isinstance(body, dict) and body.get("of") == self._identity and isinstance(body.get("scores"), dict):
-            self._scores = {str(key): float(value) for key, value in body["scores"].items()}
+            if isinstance(body, dict) and body.get("of") == self._identity and isinstance(body.get("scores"), dict):
+                self._scores = {str(key): float(value) for key, value in body["scores"].items()}
 
     def _keep(self, key: str, value: float) -> float:
         self._scores[key] = value
@@ -187,8 +185,11 @@ class _Tuning:
         return value
 
     def forget(self) -> None:
-        """Remove what was kept."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove what was kept, and the folder where nothing else is in it."""
+        with suppress(OSError):
+            for name in (SCORES, SOLUTION):
+                (self._folder / name).unlink(missing_ok=True)
+            self._folder.rmdir()
 
     def _sampled(self, plan: Plan, rows: Sequence[int]) -> Tensor:
         """Return the results (B, 3, H, W) of rows of the images."""

@@ -127,6 +127,28 @@ def test_scores_of_another_search_are_not_used(root, done):
         assert "Resumed" not in planned.facts
 
 
+def test_damaged_scores_are_measured_again(root, done):
+    whole = (root / "whole.safetensors").read_bytes()
+    searching = tune(root, "damaged.safetensors")
+    scores = root / "damaged.safetensors.tuning" / "scores.json"
+    next(event for event in searching if scores.exists())
+    searching.close()
+    body = json.loads(scores.read_text())
+    for value in ("x", None, [1], {}):
+        scores.parent.mkdir(exist_ok=True)
+        scores.write_text(json.dumps(body | {"scores": {key: value for key in body["scores"]}}))
+        list(tune(root, "damaged.safetensors", overwrite=True))
+        assert (root / "damaged.safetensors").read_bytes() == whole
+
+
+def test_files_that_are_not_its_own_are_not_removed(root):
+    folder = root / "kept.safetensors.tuning"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    list(tune(root, "kept.safetensors"))
+    assert [file.name for file in folder.iterdir()] == ["mine.txt"]
+
+
 def trials_of(root, **changes):
     """Every trial, with its distance, of a search with these options."""
     events = list(tune(root, f"{'-'.join(changes)}.safetensors", **changes))
