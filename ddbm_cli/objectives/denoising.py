@@ -25,9 +25,14 @@ def denoising_loss(
         conditions: label and source condition of each image.
     """
     x_t = denoiser.path.training_state(x0, source, eps, t)
-    weight = denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
+    weight = error_weight(denoiser, t)
     error: Tensor = (denoiser(x_t, t, source, conditions) - x0).square().flatten(1).mean(1)
     return weight.to(error) * error
+
+
+def error_weight(denoiser: Denoiser, t: Tensor) -> Tensor:
+    """Return 1 / out^2 (B,), float64, under which the network's own error counts equally at all times t (B,)."""
+    return denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
 
 
 @settings

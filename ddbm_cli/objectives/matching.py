@@ -25,6 +25,7 @@ from torch import Tensor
 from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.objectives.denoising import error_weight
 from ddbm_cli.objectives.distillation import Distillation, rows
 from ddbm_cli.objectives.objective import Context, Loss, Objective
 
@@ -117,7 +118,9 @@ class _Matching(Distillation):
         errors = [_error(each, state, *given, wanted) for each in (self._teacher, self._fake)]
         self._fake.requires_grad_(True)
         factor = self._emphasis ** (1 - t[last] / self.path.t_max)
-        return self._alpha * (factor * self._weight(t[last])).to(errors[0]) * (errors[0] - errors[1]), made
+        return self._alpha * (factor * error_weight(self._teacher, t[last])).to(errors[0]) * (
+            errors[0] - errors[1]
+        ), made
 
     def _fit(self, made: Tensor, real: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions) -> None:
         """Take one step of the fake bridge on generated images, and on real ones where they have a share."""
@@ -127,15 +130,11 @@ class _Matching(Distillation):
             if share:
                 state = self.path.training_state(images, source, eps, t)
                 error = _error(self._fake, state, source, t, conditions, target / share * images)
-                loss = loss + share * (self._weight(t).to(error) * error).mean()
+                loss = loss + share * (error_weight(self._teacher, t).to(error) * error).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.context.reduce([weight.grad for weight in self._weights if weight.grad is not None])
         self._optimizer.step()
-
-    def _weight(self, t: Tensor) -> Tensor:
-        """Return w(t), under which the network's own error counts equally at all times."""
-        return self._teacher.prediction.scalings(self.path, t.double()).out ** -2
 
 
 def _error(
