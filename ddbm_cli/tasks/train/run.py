@@ -196,8 +196,10 @@ def _check_size(request: TrainRequest, multiple: int) -> None:
 
 def _same_codec(fit: Fit, codec: Codec, request: TrainRequest) -> None:
     """Raise if the run was begun with another autoencoder, whose latents mean something else."""
+    if not request.codec:
+        return
     digest = digest_of_codec(codec)
-    if request.codec and fit.notes.setdefault("codec", digest) != digest:
+    if fit.notes.setdefault("codec", digest) != digest:
         raise UsageError(
             f"--codec {request.codec}: not the autoencoder that the run was begun with",
             hint="restore the file, or begin another run",
