@@ -158,6 +158,14 @@ def test_uploads_pixels_and_requests_are_bounded(serve):
     assert post(small).status_code == 200
 
 
+def test_draws_and_evaluations_are_bounded_as_the_options_say(serve):
+    json = {"Accept": "application/json"}
+    small = serve(max_nfe=4, max_draws=2)
+    assert "at most 4" in two_lines(post(small, nfe=5), 400) and post(small, nfe=4).status_code == 200
+    assert "at most 2" in two_lines(post(small, headers=json, draws=3), 400)
+    assert len(post(small, headers=json, draws=2).json()["images"]) == 2
+
+
 def test_forms_other_methods_and_other_paths_are_explained(server):
     two_lines(httpx.post(f"{server.url}translate", files={"image": png()}), 415)
     two_lines(httpx.get(f"{server.url}translate"), 405)
