@@ -68,6 +68,6 @@ def test_a_compiled_model_makes_the_same_images_and_compiles_once(tmp_path):
     wanted = finish(plain.translate(source, NoiseSource(0, list("abcd")), plain.plan()))
     found = finish(compiled.translate(source, NoiseSource(0, list("abcd")), compiled.plan()))
     assert (found - wanted).abs().max() < 1e-4
-    began = time.monotonic()
+    began = time.process_time()
     last = finish(compiled.translate(source[:3], NoiseSource(0, list("abc")), compiled.plan()))
-    assert (last - wanted[:3]).abs().max() < 1e-4 and time.monotonic() - began < 2
+    assert (last - wanted[:3]).abs().max() < 1e-4 and time.process_time() - began < 2

