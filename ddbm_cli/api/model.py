@@ -36,6 +36,9 @@ T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Called after every network evaluation of a batch, with the number of those done and of all."""
 
+OF_THE_MODEL = {"source", "output", "model", "prompt", "direction", "device", "dtype", "noise_name"}
+"""Options of `ddbm translate` that a loaded model does not take."""
+
 THIS = "this model"
 SOURCES = "the model of the sources"
 """References to loaded models, in a request."""
@@ -210,7 +213,7 @@ class Model:
     ) -> Maker:
         known = {field.name for field in fields(TranslateRequest)}
         for name in options:
-            if name not in known - {"source", "output", "model", "prompt", "device", "dtype", "noise_name"}:
+            if name not in known - OF_THE_MODEL:
                 raise UsageError(f"unknown option '{name}'", hint="see: help(ddbm_cli.Model.__call__)")
         given = dict(options) | {
             "source": THIS,
@@ -240,6 +243,7 @@ def load_model(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    direction: str = "AtoB",
     prompt: str = "",
     guidance_scale: float | None = None,
 ) -> Model:
@@ -250,16 +254,18 @@ def load_model(
             folder or repository; None for the built-in model.
         device: "auto" (a GPU where there is one), "cpu", "cuda:1", "mps".
         dtype: "auto" (bfloat16 on GPUs that have it, else float32), "fp32", "fp16", "bf16".
+        direction: "AtoB" or "BtoA", for models that translate in both.
         prompt, guidance_scale: for models that take a text; the default scale is 7.5.
 
     Raises:
         ModelError: the model is not available, or damaged.
-        UsageError: no such device or dtype.
+        UsageError: no such device, dtype or direction.
     """
     if not isinstance(reference, str | Path | None):
         raise UsageError(f"{type(reference).__name__} is not a model", hint="pass a name, a file or a folder")
     scale = TEXT_SCALE if guidance_scale is None else guidance_scale
-    loaded = located(loading(reference, device=device, dtype=dtype, prompt=prompt, guidance_scale=scale))
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "direction": direction}
+    loaded = located(loading(reference, **options, prompt=prompt, guidance_scale=scale))
     return Model(loaded, reference=None if reference is None else str(reference))
 
 

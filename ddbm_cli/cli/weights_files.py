@@ -71,6 +71,7 @@ def export(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     Examples:
       ddbm weights export runs/mine mine.safetensors --dtype fp16
       ddbm weights export edges2handbags-vp-64 bags/ --format diffusers
+      ddbm weights export runs/cats-dogs to-cats.safetensors --direction BtoA
     """
     asked = from_options(ExportOptions, given, command="weights export")
     early.free(asked.output, overwrite=asked.overwrite)
@@ -78,7 +79,8 @@ def export(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     from ddbm_cli.tasks.exchange import export_model
 
-    steps = export_model(asked.model, asked.output, layout=asked.format, dtype=asked.dtype, overwrite=asked.overwrite)
+    options: dict[str, Any] = {"direction": asked.direction, "dtype": asked.dtype, "overwrite": asked.overwrite}
+    steps = export_model(asked.model, asked.output, layout=asked.format, **options)
     events = _with_result(steps, lambda done: done)
     raise typer.Exit(console.render(events, json=printed.get("json", False)))
 

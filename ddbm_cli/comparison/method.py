@@ -8,6 +8,7 @@ default                       the sampler and budget of the model card
 sdedit:0.2,0.4                SDEdit with the built-in prior; bare numbers are strengths
 ddib:20,source=a,model=b      DDIB with two priors, of the sources and of the targets
 dbim:10,class=cat,guidance_scale=3    a class, and a guidance scale
+default:direction=BtoA        the other direction of a model that has two
 """
 
 import difflib
@@ -37,6 +38,7 @@ OWN_FIELDS: dict[str, type] = {
     "strength": float,
     "source": str,
     "class": str,
+    "direction": str,
     **SCALES,
 }
 """Fields of a method; all others are the sampler's."""
@@ -49,6 +51,8 @@ RANGES = {
     "image_guidance_scale": (0, 1000),
 }
 
+DIRECTIONS = ("AtoB", "BtoA")
+
 ONLY_OF = {"strength": "strength", "source": "source_model"}
 """Fields that only some methods take, with their options."""
 
@@ -59,6 +63,7 @@ class Method:
 
     name: of the sampler or method, as written. sampler: in its command-line form.
     strength: SDEdit's noise level, 0 to 1. source: DDIB's model of the sources.
+    direction: of a model that has two.
     conditions: class and guidance scales, as options of `translate`.
     own_budget: the method specifies its budget itself, so that --nfe and --seconds do not apply to it.
     """
@@ -71,6 +76,7 @@ class Method:
     steps: int | None = None
     strength: float | None = None
     source: str | None = None
+    direction: str | None = None
     conditions: tuple[tuple[str, Any], ...] = ()
     own_budget: bool = False
 
@@ -80,6 +86,7 @@ class Method:
         words = self.name if self.name in NOT_SAMPLERS else str(self.sampler)
         words = f"{words}:{self.strength:g}" if self.strength is not None else words
         words = f"{words} grid {self.grid}" if self.grid is not None else words
+        words = f"{words} {self.direction}" if self.direction is not None else words
         return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.conditions)])
 
     @property
@@ -100,6 +107,7 @@ class Method:
             "grid": self.grid,
             "nfe": self.nfe,
             "steps": self.steps,
+            "direction": self.direction,
         }
         if self.name in NAMED:
             given |= {"method": self.name, "strength": self.strength, "source_model": self.source}
@@ -107,12 +115,15 @@ class Method:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def parse_methods(specs: Sequence[str], *, model: str | None = None, nfe: int | None = None) -> list[Method]:
+def parse_methods(
+    specs: Sequence[str], *, model: str | None = None, nfe: int | None = None, direction: str | None = None
+) -> list[Method]:
     """Return the methods that the specifications stand for, in order.
 
     Args:
         specs: in the form above. model: of the methods that specify none, except SDEdit and DDIB, which use a prior.
         nfe: budget of the methods that specify none.
+        direction: as `model`.
 
     Raises:
         UsageError: a value that cannot be read or is out of range, an unknown field, or the same method twice.
@@ -123,6 +134,8 @@ def parse_methods(specs: Sequence[str], *, model: str | None = None, nfe: int | 
             complete = method
             if method.model is None and not method.needs_prior:
                 complete = replace(complete, model=model)
+            if method.direction is None and not method.needs_prior:
+                complete = replace(complete, direction=direction)
             if not method.own_budget:
                 complete = replace(complete, nfe=nfe)
             if complete in methods or replace(complete, own_budget=not complete.own_budget) in methods:
@@ -201,6 +214,8 @@ def _value(field: str, text: str, spec: str) -> Any:
     if field in RANGES and not low <= value <= high:
         allowed = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise UsageError(f"'{spec}': {field} {text} is out of range", hint=f"{field} must be {allowed}")
+    if field == "direction" and value not in DIRECTIONS:
+        raise UsageError(f"'{spec}': no direction '{text}'", hint=f"choose one of: {', '.join(DIRECTIONS)}")
     if value == "":
         raise UsageError(f"'{spec}': {field} has no value", hint=_form())
     return value

@@ -20,7 +20,8 @@ def check(request: CompareRequest) -> list[Method]:
         UsageError: an unknown method, sampler, grid or field, a value out of range, a missing input or target, or an
             output that cannot be a report.
     """
-    methods = parse_methods(request.methods, model=request.model, nfe=request.nfe)
+    direction = None if request.direction == CompareRequest.direction else request.direction
+    methods = parse_methods(request.methods, model=request.model, nfe=request.nfe, direction=direction)
     for method in methods:
         method_of(TranslateRequest(source="", **method.options()))
         if method.sampler is not None:

@@ -101,13 +101,15 @@ class Method(ABC):
             "method": self.name,
             "model": model.name,
             "model_sha256": model.digest,
+            "direction": model.direction or None,
             "model_reference": portable_reference(self.reference(request)),
         }
 
     def models(self, record: Mapping[str, Any]) -> list[ModelUse]:
         """Return the models that a record names."""
         reference = str(record.get("model_reference") or "")
-        return [ModelUse("--model", str(record["model"]), str(record["model_sha256"]), reference)]
+        name = str(record["model"]).removesuffix(f"-{record.get('direction')}")  # the name in the card of both
+        return [ModelUse("--model", name, str(record["model_sha256"]), reference)]
 
     def options(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of `ddbm translate` that are this method's own, from a record."""

@@ -81,14 +81,20 @@ def outline_codec(card: ModelCard) -> Codec:
         return assemble_codec(card)
 
 
-def modules_of(denoiser: Denoiser, codec: Codec) -> dict[str, nn.Module]:
+Denoisers = Denoiser | Mapping[str, Denoiser]
+"""The denoiser of a model, or those of its directions by name."""
+
+
+def modules_of(denoisers: Denoisers, codec: Codec) -> dict[str, nn.Module]:
     """Return the modules whose weights a model file holds, by the prefix of their names in it."""
-    return {"": denoiser.network, CODEC_PREFIX: codec}
+    if isinstance(denoisers, Denoiser):
+        return {"": denoisers.network, CODEC_PREFIX: codec}
+    return {f"{name}.": each.network for name, each in denoisers.items()} | {CODEC_PREFIX: codec}
 
 
-def weights_of(denoiser: Denoiser, codec: Codec) -> dict[str, Tensor]:
+def weights_of(denoisers: Denoisers, codec: Codec) -> dict[str, Tensor]:
     """Return the weights of a model under their names in a model file."""
-    modules = modules_of(denoiser, codec)
+    modules = modules_of(denoisers, codec)
     return {f"{prefix}{name}": value for prefix, each in modules.items() for name, value in each.state_dict().items()}
 
 

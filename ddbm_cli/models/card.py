@@ -7,7 +7,7 @@ and licence.
 import json
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import Field
@@ -29,6 +29,14 @@ Setting = dict[str, Any]
 Budget = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")]
 
 AGAIN = "download the file again"
+
+Direction = Literal["AtoB", "BtoA"]
+
+FORWARD: Direction = "AtoB"
+"""The direction of a model of which none is given."""
+
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+"""The directions of a model that has two, in the order of their embedding."""
 
 
 class Defaults(TypedDict):
@@ -65,6 +73,10 @@ class ModelCard:
     class_names: names of the classes in the order of the network's labels; empty if they have none.
     condition_dropout: fraction of the training steps without source, without class and without both, which
         classifier-free guidance needs; 0 if there were none.
+    directions: AtoB and BtoA, for a model that translates in both; empty for one direction. The other fields are those
+        of AtoB; see `models.directions`.
+    networks: the names of the networks, where each direction has its own: those of the directions. Empty with two
+        directions: one network with an embedding of the direction, the label of a class.
     codec: how images become the states of the path and back, a setting; by default they are the pixels themselves.
     preprocess: how an image file becomes an image of the model's size and back.
     expects: what the sources of the training look like, so that others can be prepared; None: not stated.
@@ -92,6 +104,8 @@ class ModelCard:
     inpainting: bool = False
     text_conditional: bool = False
     class_names: tuple[str, ...] = ()
+    directions: tuple[Direction, ...] = ()
+    networks: tuple[Direction, ...] = ()
     condition_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     clip: bool = True
     licence: str = "not stated"
@@ -105,7 +119,12 @@ class ModelCard:
     @property
     def num_classes(self) -> int:
         """Number of classes of the network; 0 if it is not class-conditional."""
-        return int(self.network.get("classes") or 0)
+        return 0 if self.embeds_direction else int(self.network.get("classes") or 0)
+
+    @property
+    def embeds_direction(self) -> bool:
+        """Whether the labels of the network are directions."""
+        return bool(self.directions) and not self.networks
 
     def header(self) -> dict[str, str]:
         """Return the metadata of a safetensors file that carries this card."""
@@ -183,9 +202,23 @@ def _contradiction(card: ModelCard) -> str:
         return "network.classes: not a whole number above 0"
     if card.class_names and len(card.class_names) != card.num_classes:
         return f"{len(card.class_names)} class_names, but the network has {card.num_classes} classes"
+    fault = _fault_of_directions(card)
+    if fault:
+        return fault
     if card.kind == "prior" and (card.concat_source or card.inpainting):
         return f"a prior with {'concat_source' if card.concat_source else 'inpainting'}"
     for place, sampling in (("defaults", card.defaults), *((f"tuned.{nfe}", each) for nfe, each in card.tuned.items())):
         if sampling["steps"] < 1:
             return f"{place}.steps: must be at least 1"
+    return ""
+
+
+def _fault_of_directions(card: ModelCard) -> str:
+    """Return in what the directions contradict other fields, "" for nothing."""
+    if card.directions not in ((), DIRECTIONS) or card.networks not in ((), card.directions):
+        return f"directions and networks are not both {' and '.join(DIRECTIONS)}"
+    if card.directions and (card.kind == "prior" or card.inpainting or card.text_conditional):
+        return "two directions of a model that is no bridge between two sets of images"
+    if card.embeds_direction and card.network.get("classes") != len(DIRECTIONS):
+        return f"network.classes: not {len(DIRECTIONS)}, one for each direction"
     return ""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,8 +13,9 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256, sha256_of_file
 from ddbm_cli.models.adapters import Merged, base_of, find_base
 from ddbm_cli.models.assemble import CODEC_PREFIX, modules_of, outline, outline_codec
-from ddbm_cli.models.card import AGAIN, ModelCard, read_card
+from ddbm_cli.models.card import AGAIN, FORWARD, ModelCard, read_card
 from ddbm_cli.models.checkpoint import open_tensors
+from ddbm_cli.models.directions import Tensors, one_direction, shapes_of
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
@@ -26,17 +26,9 @@ FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Number formats of weights."""
 
 
-class Tensors(Protocol):
-    """The tensors of a file, each read when it is asked for."""
-
-    def keys(self) -> Any: ...
-
-    def get_slice(self, name: str) -> Any: ...
-
-    def get_tensor(self, name: str) -> Tensor: ...
-
-
-def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: str = "") -> TranslationModel:
+def load_file(
+    path: Path, *, device: str = "auto", dtype: str = "auto", name: str = "", direction: str = FORWARD
+) -> TranslationModel:
     """Load a model onto a device.
 
     Args:
@@ -45,20 +37,22 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
         dtype: "auto" (bfloat16 on GPUs that support it, and for large networks on CPUs where it is measured to be
             faster; float32 elsewhere), "fp32", "fp16" or "bf16".
         name: the name of the file in errors; its own if not given.
+        direction: of a model that has two, "AtoB" or "BtoA".
 
     Raises:
         ModelError: the file is damaged, or weights and card disagree.
-        UsageError: no such device or dtype.
+        UsageError: no such device or dtype, or direction.
     """
     where = choose_device(device)
     number = choose_dtype(dtype, where)
     name = name or path.name
-    with open_model(path) as (card, tensors):
+    with open_model(path) as (whole, every):
         if where.type == "cpu" and weights_of(path).stat().st_size >= LARGE:
             return_large_blocks()
+        _compare(whole, every, name)
+        card, tensors = one_direction(whole, every, direction)
         denoiser, codec = outline(card), outline_codec(card)
         modules = modules_of(denoiser, codec)
-        _compare(modules, tensors, name)
         speed = None
         if dtype == "auto" and where.type == "cpu":
             speed = measure(card, denoiser.network)
@@ -68,7 +62,8 @@ def load_file(path: Path, *, device: str = "auto", dtype: str = "auto", name: st
             _fill(module, tensors, name, where, of_codec, prefix=prefix)
     for each in (denoiser, codec):
         each.eval().requires_grad_(False)
-    model = TranslationModel(card, denoiser, codec, digest=digest_of(path), speed=speed)
+    direction = direction if whole.directions else ""
+    model = TranslationModel(card, denoiser, codec, digest=digest_of(path), speed=speed, direction=direction)
     try:
         usable = all(map(_is_finite, (model.plan(), *map(model.tuned_plan, card.tuned))))
     except (UsageError, ArithmeticError, RuntimeError) as error:
@@ -93,7 +88,7 @@ def checked_card(path: Path) -> ModelCard:
         ModelError: the file is damaged, or weights and card disagree.
     """
     with open_model(path) as (card, tensors):
-        _compare(modules_of(outline(card), outline_codec(card)), tensors, path.name)
+        _compare(card, tensors, path.name)
         return card
 
 
@@ -122,9 +117,7 @@ def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
             yield card, file
             return
         below = held.enter_context(open_tensors(find_base(base, path)))
-        modules = modules_of(outline(card), outline_codec(card))
-        wanted = {f"{prefix}{key}" for prefix, module in modules.items() for key in module.state_dict()}
-        yield card, Merged(file, below, scale=base["scale"], wanted=wanted, file=path.name)
+        yield card, Merged(file, below, scale=base["scale"], wanted=set(shapes_of(card)), file=path.name)
 
 
 def weights_of(path: Path) -> Path:
@@ -167,16 +160,9 @@ class _Slice:
         return names.get(self._tensor.dtype, str(self._tensor.dtype))
 
 
-def _compare(modules: Mapping[str, torch.nn.Module], file: Tensors, name: str) -> None:
-    """Raise unless the file has exactly the tensors of the modules, in floating point; no data are read.
-
-    modules: by the prefix of their tensors' names.
-    """
-    wanted = {
-        f"{prefix}{key}": tuple(tensor.shape)
-        for prefix, module in modules.items()
-        for key, tensor in module.state_dict().items()
-    }
+def _compare(card: ModelCard, file: Tensors, name: str) -> None:
+    """Raise unless the file has exactly the tensors of its card, in floating point; no data are read."""
+    wanted = shapes_of(card)
     found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
     if wanted != found:
         odd = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))

@@ -46,6 +46,7 @@ class TranslationModel:
         codec: built from the card, with weights; None for states that are images.
         digest: sha256 of the model's file, "" for none.
         speed: what its number type was chosen by; None where it was not measured.
+        direction: which one of the file's two directions this is; "" for a file of one.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class TranslationModel:
         *,
         digest: str = "",
         speed: Measured | None = None,
+        direction: str = "",
     ) -> None:
         self.card = card
         self.denoiser = denoiser
         self.codec = codec or PixelsConfig().create()
         self.digest = digest
         self.speed = speed
+        self.direction = direction
         self._label: Tensor | None = None
         self._guidance = PLAIN
 

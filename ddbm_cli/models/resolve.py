@@ -9,7 +9,8 @@ from typing import Any
 
 from ddbm_cli.denoisers.compiled import Compiled
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.models.card import ModelCard, describe_card
+from ddbm_cli.models.card import FORWARD, ModelCard, describe_card
+from ddbm_cli.models.directions import check_direction
 from ddbm_cli.models.importers import import_file
 from ddbm_cli.models.load import checked_card, digest_of, load_file
 from ddbm_cli.models.model import TranslationModel
@@ -67,6 +68,7 @@ def loading(
     device: str = "auto",
     dtype: str = "auto",
     compile: bool = False,
+    direction: str = FORWARD,
     fetch: bool = True,
     **conditions: Any,
 ) -> Locating[TranslationModel]:
@@ -76,20 +78,22 @@ def loading(
         reference: as of `load_model`.
         device, dtype: as of `load_file`.
         compile: compile the network, see `denoisers.compiled`.
+        direction: of a model that has two.
         fetch: as of `locating`.
         conditions: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
 
     Raises:
         ModelError: the model is not available, or is damaged.
-        UsageError: no such device or dtype; or a text for a model that takes none.
+        UsageError: no such device, dtype or direction; or a text for a model that takes none.
     """
     place = yield from _place(reference, fetch=fetch)
     if is_pipeline_folder(place):
-        from ddbm_cli.models.latent import load_pipeline
+        from ddbm_cli.models.latent import card_of_pipeline, load_pipeline
 
+        check_direction(card_of_pipeline(place), direction)
         model = load_pipeline(place, device=device, dtype=dtype, **conditions)
     else:
-        model = load_file(place, device=device, dtype=dtype)
+        model = load_file(place, device=device, dtype=dtype, direction=direction)
         if conditions.get("prompt"):
             raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
     if compile:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.assemble import CODEC_PREFIX
+from ddbm_cli.models.directions import one_direction
 from ddbm_cli.models.load import open_model
 
 FIRST = "input_blocks.0.0.weight"
@@ -49,7 +50,7 @@ def start_from(network: nn.Module, file: Path, classes: Sequence[str] = ()) -> S
 
     Args:
         network: what is trained, with fresh weights.
-        file: a model file, or a folder in diffusers' layout.
+        file: a model file, or a folder in diffusers' layout; of two directions, the weights of AtoB.
         classes: the names of the network's classes, if it has any.
 
     Raises:
@@ -58,7 +59,8 @@ def start_from(network: nn.Module, file: Path, classes: Sequence[str] = ()) -> S
     """
     own, weights = network.state_dict(), dict[str, Tensor]()
     same, adapted, new = 0, dict[str, str](), list[str]()
-    with open_model(file) as (card, tensors):
+    with open_model(file) as opened:
+        card, tensors = one_direction(*opened)
         names = {name for name in tensors.keys() if not name.startswith(CODEC_PREFIX)}  # noqa: SIM118 - not a dict
         patches = (getattr(getattr(network, "config", None), "patch", 1), card.network.get("patch", 1))
         for name, fresh in own.items():

@@ -183,6 +183,12 @@ Prepare = Annotated[
 ]
 
 
+ModelDirection = Annotated[
+    Literal["AtoB", "BtoA"],
+    Field("Direction of a model that translates in both.", metavar="NAME", panel=MODEL),
+]
+
+
 @settings
 class ModelOptions:
     """Which model, and where it runs."""
@@ -198,6 +204,7 @@ class ModelOptions:
             panel=MODEL,
         ),
     ] = None
+    direction: ModelDirection = "AtoB"
     device: Device = "auto"
     dtype: Dtype = "auto"
     compile: Annotated[

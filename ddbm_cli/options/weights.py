@@ -88,6 +88,10 @@ class ExportOptions:
         Literal["safetensors", "diffusers"],
         Field("Layout: one file, or a diffusers folder.", flags=("-f", "--format"), metavar="NAME"),
     ] = "safetensors"
+    direction: Annotated[
+        Literal["AtoB", "BtoA"] | None,
+        Field("Export one direction of a model that translates in both.", metavar="NAME", unset="both"),
+    ] = None
     dtype: StoredDtype = None
     overwrite: Overwrite = False
 

@@ -46,6 +46,8 @@ class CardTable(TypedDict, total=False):
     inpainting: bool
     text_conditional: bool
     class_names: list[str]
+    directions: list[str]
+    networks: list[str]
     condition_dropout: float
     clip: bool
     data: str

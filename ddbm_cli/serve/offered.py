@@ -7,6 +7,7 @@ from typing import Any
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods import method_of
 from ddbm_cli.models import TranslationModel, loading
+from ddbm_cli.models.card import DIRECTIONS
 from ddbm_cli.options.draw import DrawOptions
 from ddbm_cli.options.translate import TranslateRequest
 from ddbm_cli.registry import read_registry
@@ -71,7 +72,7 @@ class Models:
 
 
 def loading_all(options: DrawOptions) -> Locating[Models]:
-    """Load all models that a server offers; yield downloads and conversions.
+    """Load all models that a server offers, of those with two directions both; yield downloads and conversions.
 
     Raises:
         ModelError: a model is not available.
@@ -79,12 +80,16 @@ def loading_all(options: DrawOptions) -> Locating[Models]:
     """
     offered: list[Offered] = []
     for reference in options.models or builtin_bridges():
-        model = yield from loading(reference, device=options.device, dtype=options.dtype)
+        where: dict[str, Any] = {"device": options.device, "dtype": options.dtype}
+        models = [(yield from loading(reference, **where))]
+        for direction in DIRECTIONS[1:] if models[0].direction else ():
+            models.append((yield from loading(reference, direction=direction, **where)))
         request = TranslateRequest(source="", model=reference)
-        method_of(request).plan(request, model)
-        if model.name in (each.name for each in offered):
-            raise UsageError(f"two models have the name '{model.name}'", hint="pass one of them with -m")
-        offered.append(Offered(reference, model))
+        for model in models:
+            method_of(request).plan(request, model)
+            if model.name in (each.name for each in offered):
+                raise UsageError(f"two models have the name '{model.name}'", hint="pass one of them with -m")
+            offered.append(Offered(reference, model))
     return Models(offered)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.methods import method_of
 from ddbm_cli.methods.conditions import conditioned
 from ddbm_cli.models import TranslationModel, loading
-from ddbm_cli.models.card import describe_card
+from ddbm_cli.models.card import FORWARD, describe_card
 from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import NoiseSource, Plan
@@ -127,14 +128,15 @@ class Bench:
         self._seconds = seconds
         self._trajectories = trajectories
         self._exclude = exclude
-        self._models: dict[str | None, TranslationModel] = {}
+        self._models: dict[tuple[str | None, str], TranslationModel] = {}
         self._preprocess = Preprocess(size=64)
 
     def outcome(self, method: Method) -> Generator[Event, None, Outcome]:
         """Run a method. An error that stops it becomes its outcome."""
         try:
             asked = self._ask(method)
-            model = yield from method_of(asked).load(asked, self.load)
+            load = partial(self.load, direction=method.direction or FORWARD)
+            model = yield from method_of(asked).load(asked, load)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
@@ -170,26 +172,27 @@ class Bench:
         tensor, placement = self._preprocess.forward(open_picture(file))
         return encode_picture(self._preprocess.inverse(tensor, placement), "png")
 
-    def begin(self, reference: str | None) -> Locating[None]:
+    def begin(self, reference: str | None, direction: str = FORWARD) -> Locating[None]:
         """Load the model of the request, and prepare inputs as it expects.
 
         Raises:
             ModelError: it is not available.
             UsageError: no such device, dtype or preparation.
         """
-        self.sources.prepare_for((yield from self.load(reference)), reference)
+        self.sources.prepare_for((yield from self.load(reference, direction)), reference)
 
-    def load(self, reference: str | None) -> Locating[TranslationModel]:
-        """Load a model, once.
+    def load(self, reference: str | None, direction: str = FORWARD) -> Locating[TranslationModel]:
+        """Load a direction of a model, once.
 
         Raises:
             ModelError: it is not available.
             UsageError: no such device or dtype.
         """
-        if reference not in self._models:
+        key = (reference, direction)
+        if key not in self._models:
             where = {name: self._common[name] for name in ("device", "dtype", "compile")}
-            self._models[reference] = yield from loading(reference, **where)
-        model = self._models[reference]
+            self._models[key] = yield from loading(reference, direction=direction, **where)
+        model = self._models[key]
         self.device = str(model.device)
         return model
 

@@ -107,7 +107,8 @@ def _run(
         exclude=request.outputs,
     )
     if any(method.model == request.model and not method.needs_prior for method in methods):
-        yield from bench.begin(request.model)  # a model that all methods need is no matter of one column
+        # A model that all methods need is no matter of one column.
+        yield from bench.begin(request.model, request.direction)
     prepared = {"Prepare": fact} if (fact := bench.sources.fact()) else {}
     facts = _facts(request, source, plan, methods) | prepared
     yield Planned(total=len(jobs) * len(methods) + len(request.outputs), facts=facts)
@@ -200,6 +201,7 @@ def _command(request: CompareRequest) -> str:
     for name in (
         "targets",
         "model",
+        "direction",
         "nfe",
         "seconds",
         "seed",

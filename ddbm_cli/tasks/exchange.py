@@ -11,6 +11,7 @@ from ddbm_cli.foundation.files import replacing
 from ddbm_cli.models import locating, write_model
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
+from ddbm_cli.models.directions import one_direction
 from ddbm_cli.models.importers import ImportReport, import_file
 from ddbm_cli.models.layout import README, write_folder
 from ddbm_cli.models.load import open_model
@@ -58,7 +59,13 @@ def _entry(name: str) -> Entry:
 
 
 def export_model(
-    reference: str, output: Path, *, layout: str = "safetensors", dtype: str | None = None, overwrite: bool = False
+    reference: str,
+    output: Path,
+    *,
+    layout: str = "safetensors",
+    direction: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
 ) -> Locating[Exported]:
     """Write a model as one file with its card, or as a folder in diffusers' layout; yield the events of its download.
 
@@ -66,10 +73,11 @@ def export_model(
         reference: the model, as after -m.
         output: a file, or a folder.
         layout: "safetensors" or "diffusers".
+        direction: the one to export of a model that has two; None for both, which the layout of diffusers cannot hold.
         dtype: "fp32", "fp16" or "bf16" to convert; None keeps the file's own.
 
     Raises:
-        UsageError: the output exists, or the layout or type is unknown.
+        UsageError: the output exists, the layout or type is unknown, or no such direction.
         ModelError: the model is not available.
     """
     if layout not in LAYOUTS:
@@ -79,6 +87,13 @@ def export_model(
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already", hint="choose another output, or pass --overwrite")
     with open_model((yield from locating(reference))) as (card, tensors):
+        if card.directions and layout == "diffusers" and direction is None:
+            raise UsageError(
+                f"model '{card.name}' has two directions, and a diffusers folder holds one",
+                hint="add --direction AtoB or --direction BtoA",
+            )
+        if direction is not None:
+            card, tensors = one_direction(card, tensors, direction)
         weights = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - not a dict
     target = DTYPES[dtype] if dtype else None
     for name, value in weights.items():

@@ -175,6 +175,7 @@ def plain_options(record: Mapping[str, Any]) -> dict[str, Any]:
         "--dtype": DTYPES.get(record["dtype"], "auto"),
     }
     options |= {f"--{name.replace('_', '-')}": record[name] for name in CONDITIONS if name in record}
+    options |= {"--direction": record["direction"]} if "direction" in record else {}
     if record["source_sha256"] == "":
         return options
     options |= {"--fit": record["fit"], "--prepare": record.get("prepare", "none")}

@@ -45,6 +45,7 @@ def loader(request: TranslateRequest) -> Loader:
                 device=request.device,
                 dtype=request.dtype,
                 compile=request.compile,
+                direction=request.direction,
                 fetch=not request.dry_run,
                 prompt=request.prompt,
                 guidance_scale=text_scale(request),

@@ -63,6 +63,8 @@ def _options(file: Path, record: Mapping[str, Any], given: Mapping[str, Any]) ->
     if same and "draw" not in record:
         options |= method.options(record)
     options |= plain_options(record)
+    if not same or "model" in given:
+        options.pop("--direction", None)
     if "sampler" in given or any(name in given for name in BUDGETS):
         options.pop("--steps")
         if not any(name in given for name in BUDGETS):

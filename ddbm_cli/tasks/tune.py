@@ -103,6 +103,11 @@ def _output(request: TuneRequest) -> Path:
 
 def _check(model: TranslationModel) -> None:
     card = model.card
+    if model.direction:
+        raise UsageError(
+            f"model '{model.name.removesuffix(f'-{model.direction}')}' has two directions, and one is tuned at a time",
+            hint="export one first: ddbm weights export MODEL one.safetensors --direction AtoB",
+        )
     for wrong, what in ((card.inpainting, "is an inpainting model"), (card.text_conditional, "takes a text")):
         if wrong:
             raise UsageError(
