@@ -1,7 +1,9 @@
 """A diffusion bridge: the model was trained on pairs, and goes from the source to the target."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods.base import Method
@@ -18,7 +20,7 @@ class BridgeMethod(Method):
 
     name = "bridge"
     summary = "Sample a bridge model from the source image."
-    takes = MappingProxyType({"mask": None, "fast": False})
+    takes = MappingProxyType({"mask": None, "fast": False, "strength": None})
 
     def reference(self, request: TranslateRequest) -> str | None:
         return fast_version(request.model) if request.fast else request.model
@@ -38,4 +40,13 @@ class BridgeMethod(Method):
             raise UsageError(
                 f"model '{model.name}' is not an inpainting model", hint="remove --mask, or add --method sdedit"
             )
-        return model.plan(request.sampler, request.grid, request.steps, request.nfe)
+        plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
+        if request.strength is None:
+            return plan
+        if model.card.inpainting:
+            raise UsageError(f"model '{model.name}' is an inpainting model", hint="remove --strength")
+        partial = replace(plan, strength=request.strength)
+        return partial if request.nfe is None else partial.within(request.nfe)
+
+    def options(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        return {"--strength": record["strength"]} if "strength" in record else {}

@@ -272,7 +272,8 @@ class TranslationModel:
         denoise = self._denoise(plan.path, noise, extra)
         if mask is None or plan.path.source_free:
             bridge = Bridge(plan.path, source, noise, mask)
-            result = yield from sample(denoise, bridge, plan.sampler, plan.start, plan.times)
+            sampling = (bridge, plan.sampler, plan.start, plan.times)
+            result = yield from sample(denoise, *sampling, partial=plan.is_partial)
         else:
             bridge = Bridge(plan.path, source, noise)
             filled = yield from sample(kept(denoise, mask), bridge, plan.sampler, plan.start, plan.times)

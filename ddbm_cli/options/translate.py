@@ -30,6 +30,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 OUTPUT = Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input")
 SOURCE = "File, folder, quoted pattern, or - for standard input."
+STRENGTH = "From 0, the input, to 1: for bridges, where the trajectory ends; for sdedit, the noise level."
 LEVELS = "0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25."
 
 
@@ -151,7 +152,7 @@ class TranslateRequest(TranslateOptions):
     output: Annotated[Path | None, OUTPUT] = None
     strength: Annotated[
         float | None,
-        Field(f"For sdedit: noise level. {LEVELS}", ge=0, le=1, unset="0.6", panel=SAMPLING),
+        Field(f"{STRENGTH} {LEVELS}", ge=0, le=1, unset="0.6 for sdedit, else 1", panel=SAMPLING),
     ] = None
 
 
@@ -164,9 +165,9 @@ class TranslateCommand(TranslateOptions):
     strength: Annotated[
         tuple[Share, ...],
         Field(
-            f"For sdedit: noise level from 0 to 1. {LEVELS} Several, such as 0.2,0.4, write a folder each.",
+            f"{STRENGTH} {LEVELS} Several, such as 0.2,0.4, write a folder each.",
             metavar="X[,X]",
-            unset="0.6",
+            unset="0.6 for sdedit, else 1",
             panel=SAMPLING,
         ),
     ] = ()

@@ -154,19 +154,35 @@ class Start(ABC):
         """Return the state at t."""
 
 
-def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Trajectory:
-    """The whole trajectory from source to target along `times` (falling, float64)."""
-    guide = bridge.source
+def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor, *, finishes: bool = True) -> Trajectory:
+    """The trajectory from source to target along `times` (falling, float64).
+
+    finishes: the last step is treated as such; False for times that end on the way.
+    """
+    guide, end = bridge.source, len(times) if finishes else len(times) + 2
     for _ in range(start.rounds):
         x = first = yield from start.begin(bridge, times[0])
         history: list[Estimate] = []
         for index, (t, s) in enumerate(pairwise(times), start=2):
-            interval = Interval(t, s, last=index == len(times), second_last=index == len(times) - 1)
+            interval = Interval(t, s, last=index == end, second_last=index == end - 1)
             x = yield from sampler.step(bridge, x, interval, history)
             if bridge.mask is not None:
                 x = torch.where(bridge.mask > 0, x, _known(bridge.path, guide, first, times[0], interval))
         bridge = replace(bridge, source=x)
     return x
+
+
+def partial_trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor) -> Trajectory:
+    """The trajectory of a bridge along `times`, which end on the way; return the state there without its noise.
+
+    On a path with noise this takes one more estimate of the target. One time is that of the source.
+    """
+    if len(times) == 1:
+        return bridge.source
+    x = yield from trajectory(bridge, sampler, start, times, finishes=False)
+    if bridge.path.noise_free:
+        return x
+    return bridge.path.mean((yield Query(x, times[-1])), bridge.source, times[-1])
 
 
 def _known(path: ProbabilityPath, guide: Tensor, first: Tensor, start: Tensor, interval: Interval) -> Tensor:
@@ -178,14 +194,17 @@ def _known(path: ProbabilityPath, guide: Tensor, first: Tensor, start: Tensor, i
 
 
 def sample(
-    denoise: Denoise, bridge: Bridge, sampler: Sampler, start: Start, times: Tensor
+    denoise: Denoise, bridge: Bridge, sampler: Sampler, start: Start, times: Tensor, *, partial: bool = False
 ) -> Generator[Evaluation, None, Tensor]:
     """Run a sampler; yield every network evaluation when it is done, and return the final state (B, C, H, W).
+
+    partial: the times end on the way, see `partial_trajectory`.
 
     Inside another generator: `result = yield from sample(...)`; elsewhere: `result = finish(sample(...))`.
     """
     bridge = replace(bridge, path=remembered(start.path(bridge.path)))
-    return (yield from drive(trajectory(bridge, sampler, start, times), denoise, bridge))
+    steps = (partial_trajectory if partial else trajectory)(bridge, sampler, start, times)
+    return (yield from drive(steps, denoise, bridge))
 
 
 def network_time(path: ProbabilityPath, t: Tensor) -> Tensor:
@@ -224,6 +243,12 @@ def finish(events: Generator[Evaluation, None, T]) -> T:
             return cast(T, stop.value)
 
 
-def count_evaluations(path: ProbabilityPath, sampler: Sampler, start: Start, times: Tensor) -> int:
+def count_evaluations(
+    path: ProbabilityPath, sampler: Sampler, start: Start, times: Tensor, *, partial: bool = False
+) -> int:
     """Return the number of network calls that `sample` will make."""
+    if partial:  # samplers count their last step as one that ends at the target
+        blank = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+        bridge = Bridge(path, blank, torch.zeros_like)
+        return sum(1 for _ in sample(lambda x, t, source: x, bridge, sampler, start, times, partial=True))
     return start.rounds * (start.evaluations + sampler.evaluations(path, times))

@@ -28,6 +28,8 @@ class Plan:
     """How to sample on `path`, in `steps` steps of `grid`.
 
     path: given as the model's; from then on the one that is sampled, see `Start.path`.
+    strength: where the trajectory of a bridge ends, as the weight b / (a + b) of the target in the state; 1 for the
+        target itself, 0 for the source.
     budget: the number of network evaluations that was asked for, None where the steps were.
     """
 
@@ -36,6 +38,7 @@ class Plan:
     grid: TimeGrid
     start: Start
     steps: int
+    strength: float = 1.0
     budget: int | None = None
 
     def __post_init__(self) -> None:
@@ -44,19 +47,37 @@ class Plan:
         if not 1 <= self.steps <= MAX_STEPS:
             raise UsageError(f"the number of steps is {self.steps}", hint=f"pass --steps from 1 to {MAX_STEPS}")
         self.sampler.check(self.path)
+        if self.is_partial and self.path.source_free:
+            raise UsageError(
+                f"path '{self.path.name}' has no source to stop at on the way", hint="leave out --strength"
+            )
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the trajectory ends before the target."""
+        return self.strength < 1
 
     @cached_property
     def times(self) -> Tensor:
         """The falling times, float64 (steps + 1,): the grid's, or the start rule's and the last of a finer grid."""
         first = self.start.first(self.path)
         if first is None:
-            return self.grid.times(self.path, self.steps)
+            return self._until_stop(self.grid.times(self.path, self.steps))
         if first <= self.path.t_min:  # the guide has no noise to remove
             return first.reshape(1)
         whole = self.steps
         while (below := self._below(first, whole)).numel() < self.steps and whole < MAX_STEPS:
             whole += max(1, whole // 16)
         return torch.cat([first.reshape(1), below[-self.steps :]])
+
+    def _until_stop(self, times: Tensor) -> Tensor:
+        """Return the times up to the end of a partial trajectory."""
+        if not self.is_partial:
+            return times
+        stop = weight_time(self.path, self.strength)
+        if not bool((times > stop).any()):
+            return times.new_tensor([self.path.t_max])
+        return torch.cat([times[times > stop], stop.reshape(1)])
 
     def _below(self, first: Tensor, steps: int) -> Tensor:
         times = self.grid.times(self.path, steps)
@@ -65,7 +86,7 @@ class Plan:
     @cached_property
     def nfe(self) -> int:
         """The number of network evaluations."""
-        return count_evaluations(self.path, self.sampler, self.start, self.times)
+        return count_evaluations(self.path, self.sampler, self.start, self.times, partial=self.is_partial)
 
     @property
     def draws(self) -> int:
@@ -77,7 +98,8 @@ class Plan:
             return torch.zeros_like(like)
 
         bridge = Bridge(self.path, torch.zeros(1, 1, 1, 1, dtype=torch.float64), noise)
-        finish(sample(lambda x, t, source: torch.zeros_like(x), bridge, self.sampler, self.start, self.times))
+        sampling = (bridge, self.sampler, self.start, self.times)
+        finish(sample(lambda x, t, source: torch.zeros_like(x), *sampling, partial=self.is_partial))
         return len(drawn)
 
     def warnings(self) -> list[str]:
@@ -108,9 +130,11 @@ class Plan:
             UsageError: `nfe` is less than one step needs.
         """
         least = self._steps(1)
+        if self.is_partial and least.nfe == 0:
+            return replace(least, budget=None)
         if nfe < least.nfe and self.path.noise_free and self.start.evaluations:
             return replace(self, start=Pinned()).within(nfe)  # without noise a start needs no estimate
-        if nfe == 1 < least.nfe and not self.path.source_free:
+        if nfe == 1 < least.nfe and not self.path.source_free and not self.is_partial:
             return replace(self, sampler=Implicit(), grid=AT_THE_SOURCE, start=Pinned(), steps=1, budget=1)
         if nfe < least.nfe:
             raise UsageError(
@@ -118,6 +142,8 @@ class Plan:
                 hint=f"pass --nfe {least.nfe} or more",
             )
         below, above = least, self._steps(min(nfe + 1, MAX_STEPS))  # every step takes at least one evaluation
+        while self.is_partial and above.nfe < nfe and above.steps < MAX_STEPS:  # some of the steps are not taken
+            above = self._steps(min(2 * above.steps, MAX_STEPS))
         while above.nfe > nfe and above.steps - below.steps > 1:
             share = (nfe - below.nfe) / (above.nfe - below.nfe)
             guess = below.steps + round(share * (above.steps - below.steps))
@@ -135,4 +161,15 @@ class Plan:
             "grid": describe(self.grid),
             "start": describe(self.start),
             "steps": self.steps,
+            **({"strength": self.strength} if self.is_partial else {}),
         }
+
+
+def weight_time(path: ProbabilityPath, weight: float) -> Tensor:
+    """Return the time (0-d float64) at which the weight b / (a + b) of the target is `weight`, by bisection."""
+    low, high = torch.zeros((), dtype=torch.float64), torch.tensor(path.t_max, dtype=torch.float64)
+    for _ in range(80):  # the weight falls with t
+        middle = (low + high) / 2
+        a, b, _ = path.coefficients(middle)
+        low, high = (middle, high) if b / (a + b) > weight else (low, middle)
+    return high

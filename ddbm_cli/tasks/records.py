@@ -24,7 +24,7 @@ ADDED = frozenset({"method", "noise_name", "ddib_sha256"})
 """Fields that older records do not have; they are compared where they exist."""
 
 
-UNUSUAL = frozenset({"alpha", "bits", "prompt", "image_guidance_scale"})
+UNUSUAL = frozenset({"alpha", "strength", "bits", "prompt", "image_guidance_scale"})
 """Fields that a record holds only where they are not the default."""
 
 
