@@ -9,7 +9,7 @@ from ddbm_cli.cli import console, early, signature
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.options import groups
 from ddbm_cli.options.check import from_options
-from ddbm_cli.options.data import SKETCH, CheckRequest, EdgesRequest, PreviewRequest
+from ddbm_cli.options.data import EDITS, SKETCH, CheckRequest, EdgesRequest, InstructRequest, PreviewRequest
 
 app = typer.Typer(no_args_is_help=True, help="Create, check and preview training data.", cls=Group)
 
@@ -37,6 +37,29 @@ def edges(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     request = from_options(EdgesRequest, given, command="data edges")
 
     from ddbm_cli.tasks.edges import run
+
+    raise typer.Exit(console.render(run(request), quiet=shown.quiet, json=shown.json, progress=not shown.no_progress))
+
+
+@app.command(cls=Command)
+@signature.takes(InstructRequest, groups.Printed, panels=("", EDITS, *groups.PANELS))
+def instruct(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
+    """Edit images in random ways, with an instruction for each edit, to train a model that edits by instruction.
+
+    The images before and after the edit are written to OUT/before and OUT/after, and the list of them with their
+    instructions to OUT/pairs.jsonl. Edits that change too little are left out. Finished pairs are kept, so the same
+    command resumes an interrupted run.
+
+    \b
+    Examples:
+      ddbm data instruct photos/ pairs/
+      ddbm data instruct photos/ pairs/ --edits recolour,flip --per-image 2 -r
+      ddbm data instruct emoji/ pairs/ --variants index.tsv --split-by index.tsv
+    """
+    shown = groups.Printed(**printed)
+    request = from_options(InstructRequest, given, command="data instruct")
+
+    from ddbm_cli.tasks.instruct import run
 
     raise typer.Exit(console.render(run(request), quiet=shown.quiet, json=shown.json, progress=not shown.no_progress))
 

@@ -50,7 +50,7 @@ class Lines(NamedTuple):
 
 def on_white(picture: Image.Image, size: int) -> Image.Image:
     """Return the image on white paper, padded to a square of `size` pixels (RGB)."""
-    return _square(picture, size).convert("RGB")
+    return squared(picture, size).convert("RGB")
 
 
 def draw(
@@ -78,7 +78,7 @@ def draw(
         raise UsageError(f"unknown style '{style}'", hint="choose one of: ink, pencil")
     detail, width, pressure = rng.uniform((0.8, 0.85, 0.85), (1.25, 1.2, 1.0))
     zoom = 4 if size <= 96 else 2
-    square = _square(picture, size * zoom)
+    square = squared(picture, size * zoom)
     strokes = _strokes(square, zoom)
     lines = _lines(square, zoom, threshold=0.020 * detail, avoid=_grow(strokes, 0.6 * zoom) > 0.5)
     hand, unsteady = hand or Strokes(), unsteady or np.random.default_rng(0)
@@ -115,7 +115,7 @@ def _with_hand(lines: Lines, strokes: Mask, hand: Strokes, unsteady: np.random.G
     return moved, inked
 
 
-def _square(picture: Image.Image, size: int) -> Image.Image:
+def squared(picture: Image.Image, size: int) -> Image.Image:
     """Return the image on white as RGBA (size, size); alpha is still that of the image."""
     rgba = picture.convert("RGBA")
     scale = size / max(rgba.size)

@@ -1,7 +1,7 @@
 """The options of `ddbm data`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
@@ -20,6 +20,31 @@ from ddbm_cli.options.groups import (
 )
 
 SKETCH = "Sketch"
+EDITS = "Edits"
+
+EditName = Literal[
+    "recolour",
+    "darker",
+    "lighter",
+    "grey",
+    "flip",
+    "upside-down",
+    "outline",
+    "stripes",
+    "remove-background",
+    "erase",
+]
+"""The kinds of edits, in `imaging.edits.EDITS`."""
+
+SplitBy = Annotated[
+    Path | None,
+    Field(
+        "Table (csv or tsv) with columns file and split, for folders or lists of the splits.",
+        metavar="FILE",
+        unset="none",
+        panel=FILES,
+    ),
+]
 
 
 @settings
@@ -54,10 +79,36 @@ class EdgesRequest:
     ] = 1.0
     seed: Annotated[int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=SKETCH)] = 0
     recursive: Recursive = False
-    split_by: Annotated[
+    split_by: SplitBy = None
+    overwrite: Overwrite = False
+    dry_run: DryRun = False
+
+
+@settings
+class InstructRequest:
+    """Which images to edit, and the folder to write to.
+
+    seed: an image gets the same edits for the same seed, independent of the other images.
+    """
+
+    pictures: Annotated[Path, Field("Folder of images.", argument=True, metavar="IMAGES")]
+    output: Annotated[Path, Field("Folder for the pairs.", argument=True, metavar="OUT")]
+    size: Annotated[
+        int, Field("Height and width, in pixels.", aliases=("--resolution",), ge=8, le=2048, panel=EDITS)
+    ] = 64
+    edits: Annotated[
+        tuple[EditName, ...],
+        Field("Kinds of edits, separated by commas.", metavar="NAME[,NAME]", min_length=1, panel=EDITS),
+    ] = get_args(EditName)
+    per_image: Annotated[int, Field("Number of edits per image, of different kinds.", ge=1, le=64, panel=EDITS)] = 4
+    seed: Annotated[int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=EDITS)] = 0
+    recursive: Recursive = False
+    split_by: SplitBy = None
+    variants: Annotated[
         Path | None,
         Field(
-            "Table (csv or tsv) with columns file and split: write OUT/SPLIT/A and OUT/SPLIT/B.",
+            "Table (csv or tsv) with columns file, object and skin_tones: images of one object in several skin tones "
+            "are paired.",
             metavar="FILE",
             unset="none",
             panel=FILES,

@@ -5,17 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ddbm_cli.foundation.documents import read_table
-from ddbm_cli.foundation.errors import ImageError, UsageError
-from ddbm_cli.foundation.hashing import number_of
+from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.imaging.hands import strokes_of
-from ddbm_cli.imaging.io import opened, reduced, save_picture
+from ddbm_cli.imaging.io import opened, reduced
 from ddbm_cli.imaging.sketch import Style, draw, on_white
-from ddbm_cli.imaging.walk import Listing, Skipped, list_images
+from ddbm_cli.imaging.walk import Skipped
 from ddbm_cli.options.data import EdgesRequest
 from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
+from ddbm_cli.tasks.images_in import images_in, random_of, save_in_folder, splits_of
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ def run(request: EdgesRequest) -> Iterator[Event]:
 
 
 def _plan(request: EdgesRequest) -> _Planned:
-    listing = _find(request)
-    splits = _read_splits(request.split_by) if request.split_by else None
+    listing = images_in(request.pictures, request.output, recursive=request.recursive)
+    splits = splits_of(request.split_by) if request.split_by else None
     pairs: list[_Pair] = []
     failures = [Failed(source=each.path, message=each.message, hint=each.hint) for each in listing.problems]
     for image in listing.stems().values():
@@ -77,46 +74,6 @@ def _plan(request: EdgesRequest) -> _Planned:
         name = file.with_suffix("").as_posix()
         pairs.append(_Pair(image, name, root / "A" / f"{name}.png", root / "B" / f"{name}.png"))
     return _Planned(pairs, failures, listing.skipped)
-
-
-def _find(request: EdgesRequest) -> Listing:
-    folder = request.pictures
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="pass a folder of images")
-    if request.output.exists() and not request.output.is_dir():
-        raise UsageError(f"{request.output}: not a folder", hint="choose another folder for the pairs")
-    if request.recursive and request.output.exists() and request.output.samefile(folder):
-        raise UsageError(
-            f"{request.output}: with -r the pairs would be taken for images", hint="choose another folder for the pairs"
-        )
-    listing = list_images(folder, recursive=request.recursive, exclude=(request.output,))
-    if not listing.names and listing.problems:
-        raise UsageError(listing.problems[0].message, hint=listing.problems[0].hint)
-    if not listing.names:
-        left = f"; left out: {listing.skipped}" if listing.skipped else ""
-        hint = (
-            "pass another folder" if request.recursive else "pass another folder, or add -r to search its sub-folders"
-        )
-        raise UsageError(f"{folder}: no images in it{left}", hint=hint)
-    return listing
-
-
-def _read_splits(table: Path) -> dict[str, str]:
-    """Return the split of each file in a table whose columns are separated by tabs or commas."""
-    rows = read_table(table, hint="pass a text file with the columns file and split")
-    missing = [column for column in ("file", "split") if column not in (rows[0] if rows else ())]
-    if missing:
-        raise UsageError(
-            f"{table}: no column '{missing[0]}'", hint="its first line must contain the column names file and split"
-        )
-    splits = {row["file"]: row["split"] for row in rows}
-    for file, split in splits.items():
-        if not split or Path(split).name != split:
-            raise UsageError(
-                f"{table}: '{split or ''}' is not a split, for {file}",
-                hint="a split is a plain word, such as train or val",
-            )
-    return splits
 
 
 def _facts(request: EdgesRequest, count: int, skipped: Skipped) -> dict[str, str]:
@@ -133,23 +90,14 @@ def _make(request: EdgesRequest, pair: _Pair) -> None:
     style: Style = request.style if request.style != "mixed" else _style(request, pair.name)
     with opened(pair.picture) as found:
         picture = reduced(found)
-        unsteady = _random(request.seed, pair.name, "hand")
+        unsteady = random_of(request.seed, pair.name, "hand")
         hand = strokes_of(request.hand, request.hand_strength, unsteady)
-        pen = _random(request.seed, pair.name, "pen")
+        pen = random_of(request.seed, pair.name, "pen")
         sketch = draw(picture, size=request.size, style=style, rng=pen, hand=hand, unsteady=unsteady)
         target = on_white(picture, request.size)
     for image, path in ((sketch, pair.sketch), (target, pair.target)):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_picture(image, path)
-        except OSError as error:
-            raise ImageError(f"{path}: cannot be written ({error})", hint="check the folder and the disk") from None
+        save_in_folder(image, path)
 
 
 def _style(request: EdgesRequest, name: str) -> Style:
-    return "pencil" if _random(request.seed, name, "style").random() < request.pencil_share else "ink"
-
-
-def _random(seed: int, name: str, purpose: str) -> np.random.Generator:
-    """Return a generator that depends on one image, so that order and other images change nothing."""
-    return np.random.default_rng(number_of(f"{seed}\n{purpose}\n{name}"))
+    return "pencil" if random_of(request.seed, name, "style").random() < request.pencil_share else "ink"
