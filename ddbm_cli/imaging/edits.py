@@ -154,8 +154,7 @@ def _erase(drawing: Drawing, random: Random) -> Edited:
     after = drawing.colours.copy()
     if len(rows):
         y, x = (rows.min() + rows.max() + 1) // 2, (columns.min() + columns.max() + 1) // 2
-        part = {"left": np.s_[:, :x], "right": np.s_[:, x:], "top": np.s_[:y], "bottom": np.s_[y:]}[name]
-        after[part] = 1.0
+        {"left": after[:, :x], "right": after[:, x:], "top": after[:y], "bottom": after[y:]}[name].fill(1.0)
     return Edited(drawing.colours, after, name)
 
 
