@@ -67,6 +67,11 @@ class Edited:
         """Return the mean absolute difference, relative to the area of the silhouette."""
         return float(np.abs(self.after - self.before).mean(axis=2).sum() / max(drawing.silhouette.sum(), 1.0))
 
+    def pictures(self) -> tuple[Image.Image, Image.Image]:
+        """Return the two images, RGB."""
+        before, after = (Image.fromarray(np.rint(255 * each).astype(np.uint8)) for each in (self.before, self.after))
+        return before, after
+
 
 @dataclass(frozen=True)
 class Edit:

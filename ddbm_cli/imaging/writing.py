@@ -121,6 +121,19 @@ def save_picture(
     write_atomically(path, encode_picture(image, format, quality=quality, text=text))
 
 
+def save_in_folder(image: Image.Image, path: Path) -> None:
+    """Write an image atomically; its folder is created.
+
+    Raises:
+        ImageError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(image, path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error})", hint="check the folder and the disk") from None
+
+
 def write_atomically(path: Path, body: bytes, *, replace: bool = True) -> bool:
     """Write a file so that it is either the old one or the complete new one, and return whether it was written.
 

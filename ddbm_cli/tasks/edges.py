@@ -10,9 +10,10 @@ from ddbm_cli.imaging.hands import strokes_of
 from ddbm_cli.imaging.io import opened, reduced
 from ddbm_cli.imaging.sketch import Style, draw, on_white
 from ddbm_cli.imaging.walk import Skipped
+from ddbm_cli.imaging.writing import save_in_folder
 from ddbm_cli.options.data import EdgesRequest
 from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
-from ddbm_cli.tasks.images_in import images_in, random_of, save_in_folder, splits_of
+from ddbm_cli.tasks.images_in import images_in, random_of, splits_of
 
 
 @dataclass(frozen=True)

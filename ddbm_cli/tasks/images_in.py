@@ -1,14 +1,12 @@
-"""What making pairs from a folder of images needs: the images, tables about them, randomness, and writing."""
+"""What making pairs from a folder of images needs: the images, tables about them, and randomness."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ddbm_cli.foundation.documents import read_table
-from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.hashing import number_of
-from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.walk import Listing, list_images
 
 
@@ -76,16 +74,3 @@ def splits_of(table: Path) -> dict[str, str]:
 def random_of(seed: int, name: str, purpose: str) -> np.random.Generator:
     """Return a generator that depends on one image, so that order and other images change nothing."""
     return np.random.default_rng(number_of(f"{seed}\n{purpose}\n{name}"))
-
-
-def save_in_folder(image: Image.Image, path: Path) -> None:
-    """Write an image atomically; its folder is created.
-
-    Raises:
-        ImageError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(image, path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error})", hint="check the folder and the disk") from None

@@ -5,23 +5,26 @@ image depend on its name and the seed alone, so that the same command resumes an
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from ddbm_cli.foundation.documents import read_text
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.imaging.edits import EDITS, LEAST_CHANGE, SKIN, Drawing, Edited
 from ddbm_cli.imaging.io import opened, reduced
+from ddbm_cli.imaging.writing import save_in_folder
 from ddbm_cli.options.data import InstructRequest
 from ddbm_cli.tasks.events import Event, Failed, Finished, Noticed, Planned, Written
-from ddbm_cli.tasks.images_in import images_in, random_of, save_in_folder, splits_of, table_by_file
+from ddbm_cli.tasks.images_in import images_in, random_of, splits_of, table_by_file
 
 LIST = "pairs.jsonl"
+
+TONE = re.compile(r"[A-Za-z]+([ -][A-Za-z]+)*", re.ASCII)
+"""A skin tone of one person, which becomes part of file names; two persons have two, such as light/dark."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,6 @@ class _Triplet:
     value: str = ""
 
 
-@dataclass(frozen=True)
-class _Pair:
-    before: Image.Image
-    after: Image.Image
-    value: str
-
-
 def run(request: InstructRequest) -> Iterator[Event]:
     """Edit all images of a folder; yields what happens. A bad image is skipped and reported.
 
@@ -53,6 +49,7 @@ def run(request: InstructRequest) -> Iterator[Event]:
     listing = images_in(request.pictures, request.output, recursive=request.recursive)
     images = {image.relative_to(request.pictures).as_posix(): image for image in listing.stems().values()}
     splits = splits_of(request.split_by) if request.split_by else dict.fromkeys(images, "")
+    _check_own(request.output / LIST)
     failures = [Failed(source=each.path, message=each.message, hint=each.hint) for each in listing.problems]
     for name in sorted(set(images) - set(splits)):
         message = f"{images[name]}: not in {request.split_by}"
@@ -78,7 +75,7 @@ def run(request: InstructRequest) -> Iterator[Event]:
             if not request.overwrite and all(file.exists() for file in files):
                 kept += 1
             else:
-                for image, file in zip((pair.before, pair.after), files, strict=True):
+                for image, file in zip(pair.pictures(), files, strict=True):
                     save_in_folder(image, file)
                 written += 1
                 yield Written(source=triplet.picture, output=files[1], record={"source": str(files[0])})
@@ -95,6 +92,12 @@ def run(request: InstructRequest) -> Iterator[Event]:
     yield Finished(written=written, kept=kept, failed=failed, seconds=seconds, output=request.output)
 
 
+def _check_own(file: Path) -> None:
+    """Raise a UsageError if the list is a file that this task did not write."""
+    if file.exists() and '"edit": ' not in read_text(file, hint="choose another folder for the pairs").split("\n")[0]:
+        raise UsageError(f"{file}: exists and is not a list of edits", hint="choose another folder for the pairs")
+
+
 def _edits_of(request: InstructRequest, name: str, image: Path, split: str) -> list[_Triplet]:
     """Return the edits of an image: different kinds, chosen by its name."""
     kinds = list(dict.fromkeys(request.edits))
@@ -107,7 +110,7 @@ def _variants_of(table: Path, images: Mapping[str, Path], splits: Mapping[str, s
     """Return the pairs of images of one object: each skin tone and the next, in both directions."""
     objects: dict[str, list[tuple[str, str]]] = {}
     for file, row in table_by_file(table, ("object", "skin_tones")).items():
-        if file in images and row["skin_tones"] and "/" not in row["skin_tones"]:
+        if file in images and TONE.fullmatch(row["skin_tones"] or ""):
             objects.setdefault(row["object"], []).append((file, row["skin_tones"]))
     found = []
     for tones in objects.values():
@@ -124,8 +127,8 @@ def _variants_of(table: Path, images: Mapping[str, Path], splits: Mapping[str, s
     return list({triplet.name: triplet for triplet in found}.values())
 
 
-def _made(request: InstructRequest, triplet: _Triplet) -> _Pair | None:
-    """Return the two images, None where they hardly differ.
+def _made(request: InstructRequest, triplet: _Triplet) -> Edited | None:
+    """Return the images before and after the edit, None where they hardly differ.
 
     Raises:
         ImageError: an image cannot be read.
@@ -140,8 +143,7 @@ def _made(request: InstructRequest, triplet: _Triplet) -> _Pair | None:
         edited = Edited(drawing.colours, target, triplet.value)
     if edited.change(drawing) < LEAST_CHANGE:
         return None
-    before, after = (Image.fromarray(np.rint(255 * each).astype(np.uint8)) for each in (edited.before, edited.after))
-    return _Pair(before, after, edited.value)
+    return edited
 
 
 def _line(request: InstructRequest, triplet: _Triplet, value: str) -> dict[str, str]:

@@ -145,3 +145,19 @@ def test_a_table_of_variants_must_name_some(pictures, tmp_path, body, message):
     (tmp_path / "table.tsv").write_text(body)
     with pytest.raises(UsageError, match=message):
         instruct(pictures, variants=tmp_path / "table.tsv")
+
+
+def test_a_list_of_others_is_not_replaced(pictures, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pairs.jsonl").write_text('{"source": "a.png", "target": "b.png"}\n')
+    with pytest.raises(UsageError, match="not a list of edits"):
+        instruct(pictures, overwrite=True)
+    assert len(files(tmp_path / "out")) == 1
+
+
+def test_skin_tones_name_no_other_folder(pictures, tmp_path):
+    table = tmp_path / "index.tsv"
+    table.write_text("file\tobject\tskin_tones\napple.png\tx\t../../light\npear.png\tx\tdark\nplum.png\tx\tpale\n")
+    instruct(pictures, edits=("darker",), variants=table)
+    skins = {line["edit"] for line in lines(tmp_path / "out")} - {"darker"}
+    assert skins == {"skin:dark", "skin:pale"}
