@@ -31,6 +31,7 @@ def names_table() -> dict[str, dict[str, Any]]:
     from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS
     from ddbm_cli.paths import PATHS
     from ddbm_cli.samplers import ALIASES, GRIDS, SAMPLERS
+    from ddbm_cli.training.first_couplings import COUPLINGS
 
     registries: dict[str, Mapping[str, type[Any]]] = {
         "samplers": SAMPLERS,
@@ -41,6 +42,7 @@ def names_table() -> dict[str, dict[str, Any]]:
         "times": TIME_DISTRIBUTIONS,
         "objectives": OBJECTIVES,
         "methods": METHODS,
+        "couplings": COUPLINGS,
         "metrics": METRICS,
         "perturbations": PERTURBATIONS,
     }

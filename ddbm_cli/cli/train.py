@@ -32,11 +32,14 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm translate sketches/ out/ -m runs/mine
       ddbm train images/ --task prior -o runs/prior
       ddbm train pairs/ --objective pix2pix -o runs/pix2pix
+      ddbm train cats/ dogs/ --task schrodinger -o runs/cats-dogs
       ddbm train pairs/ --from sketch-to-3d-64 --learning-rate 1e-4 -o runs/new
 
     With --task prior the model generates images from noise. It takes a folder of images with its sub-folders; of a
     folder of pairs it takes B. The path is ve, vp or cosine, or a bridge from noise: ve-bridge, rectified,
     vp-bridge:beta_d=19.9.
+    With --task schrodinger two folders of images without pairs are translated into each other, in both directions; see
+    --direction of ddbm translate. The path is the reference process: the more noise it has, the freer are the results.
     With --classes the folders in A/ and B/ (or of a prior's images) are classes: A/cat/1.png. See --class and
     --guidance-scale of ddbm translate and ddbm sample.
     With --from NAME the run starts from the weights of a model, on its path and at its size; a prior can become a

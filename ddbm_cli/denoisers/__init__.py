@@ -6,6 +6,7 @@ from ddbm_cli.denoisers.fit import check_prediction
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.perturbed import PERTURBATIONS, Perturbation, perturbed
 from ddbm_cli.denoisers.prediction import (
+    DriftPrediction,
     I2SBPrediction,
     NoisePrediction,
     Preconditioned,
@@ -26,6 +27,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
         VPrediction,
         VelocityPrediction,
         ResidualPrediction,
+        DriftPrediction,
         I2SBPrediction,
     )
 }
@@ -39,6 +41,7 @@ __all__ = [
     "Conditions",
     "Denoise",
     "Denoiser",
+    "DriftPrediction",
     "Guidance",
     "I2SBPrediction",
     "NoisePrediction",

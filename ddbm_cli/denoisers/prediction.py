@@ -3,7 +3,7 @@
     x0 = skip x_t + source x_T + out F(in_ x_t, x_T; time)                 (1)
 
 These numbers depend on the path and the time only. `time` is the input of the network's time embedding. The loss
-weight 1 / out^2 makes the error of F count equally at every time.
+weight 1 / out^2 makes the error of F count equally at every time; `DriftPrediction` has another.
 """
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -40,6 +40,10 @@ class Prediction:
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         """Return the numbers of (1) at times t (float64, any shape)."""
         raise NotImplementedError(f"{type(self).__name__}.scalings")
+
+    def weight(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        """Return the weight of the squared error of x0 in the loss, in the shape of t: by default 1 / out^2."""
+        return self.scalings(path, t).out ** -2
 
 
 @settings
@@ -179,6 +183,38 @@ class VelocityPrediction(Prediction):
         return Scalings(
             skip=skip, source=source, out=out, in_=torch.ones_like(t), time=self.time_scale * t / path.t_max
         )
+
+
+@settings
+class DriftPrediction(Prediction):
+    """The network outputs the drift of the reverse SDE, r = a. x_T + b. x_0 + (2 c. - c b./b) eps (DSBM).
+
+    On the bridges of a diffusion process it does not depend on x_T; for Brownian motion it is (x_t - x_0) / t
+    (arXiv:2303.16852). Without noise it is the velocity. Its error has the weight c^2 / b, which is the variance of
+    the reference process since the target: that of the drift grows without bound there.
+    """
+
+    name: ClassVar[str] = "drift"
+
+    time_scale: Annotated[float, Field(gt=0)] = 1000.0
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
+        (_, b, c), (da, db, dc) = path.coefficients(t), path.derivatives(t)
+        return Coefficients(a=da, b=db, c=torch.zeros_like(t) if path.noise_free else 2 * dc - c * db / b)
+
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
+        if path.noise_free:
+            return VelocityPrediction(time_scale=self.time_scale).scalings(path, t)
+        (_, b, c), (_, db, dc) = path.coefficients(t), path.derivatives(t)
+        per_state = (2 * dc - c * db / b) / c
+        out = 1 / (db - per_state * b)
+        zero, time = torch.zeros_like(t), self.time_scale * t / path.t_max
+        return Scalings(skip=-per_state * out, source=zero, out=out, in_=zero + 1, time=time)
+
+    def weight(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        weight = super().weight(path, t)
+        _, b, c = path.coefficients(t)
+        return weight if path.noise_free else weight * c**2 / b
 
 
 @settings

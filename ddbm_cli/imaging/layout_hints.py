@@ -5,7 +5,10 @@ from pathlib import Path
 
 LAYOUTS = "A/ and B/, train/A and train/B, trainA and trainB, or A/train and B/train; source/target, input/output too"
 
-NAMES = "a pair is two images of the same file name, such as A/1.png and B/1.png; for other names, pass a list (csv)"
+NAMES = (
+    "a pair is two images of the same file name, such as A/1.png and B/1.png; for other names, pass a list (csv); "
+    "to train without pairs, add --task schrodinger"
+)
 
 LIST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 

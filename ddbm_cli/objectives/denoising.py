@@ -31,8 +31,8 @@ def denoising_loss(
 
 
 def error_weight(denoiser: Denoiser, t: Tensor) -> Tensor:
-    """Return 1 / out^2 (B,), float64, under which the network's own error counts equally at all times t (B,)."""
-    return denoiser.prediction.scalings(denoiser.path, t.double()).out ** -2
+    """Return the weight (B,), float64, of the squared error of x_0 at times t (B,); see `Prediction.weight`."""
+    return denoiser.prediction.weight(denoiser.path, t.double())
 
 
 @settings

@@ -25,6 +25,7 @@ SINGULAR = {
     "times": "time distribution",
     "objectives": "objective",
     "methods": "method",
+    "couplings": "coupling",
     "metrics": "metric",
     "formats": "format",
     "augmentations": "augmentation",

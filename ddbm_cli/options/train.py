@@ -28,8 +28,18 @@ from ddbm_cli.options.groups import (
 from ddbm_cli.options.lora import LoraSpec, Separate
 from ddbm_cli.options.recipe import OPTIMISER, RUN, Compute, Recipe
 from ddbm_cli.options.tracking import WATCH, Tracker
+from ddbm_cli.options.unpaired import (
+    UNPAIRED,
+    CachePairs,
+    Coupling,
+    FirstRoundSteps,
+    Networks,
+    Rounds,
+    RoundSteps,
+    SimulationSteps,
+)
 
-PANELS = (RUN, WATCH, DATA, MODEL, OPTIMISER, SAMPLING, CARD)
+PANELS = (RUN, WATCH, DATA, MODEL, UNPAIRED, OPTIMISER, SAMPLING, CARD)
 
 Spec = "NAME:FIELD=VALUE"
 
@@ -82,7 +92,8 @@ class TrainRequest:
     data: Annotated[
         tuple[Path, ...],
         Field(
-            "Folders of pairs, A/ and B/ or train/A ..., or lists of pairs (csv, jsonl); for a prior, of images.",
+            "Folders of pairs, A/ and B/ or train/A ..., or lists of pairs (csv, jsonl); for a prior, of images; for "
+            "--task schrodinger, two folders of images without pairs.",
             argument=True,
             metavar="[DATA...]",
             repeat=True,
@@ -110,11 +121,11 @@ class TrainRequest:
         ),
     ] = None
     task: Annotated[
-        Literal["bridge", "prior", "autoencoder", "distill"],
+        Literal["bridge", "prior", "autoencoder", "distill", "schrodinger"],
         Field(
             "What is trained. A bridge translates sources to targets; a prior generates images from noise; an "
             "autoencoder codes images as latents for bridges and priors; distill makes a bridge of few evaluations of "
-            "--teacher.",
+            "--teacher; schrodinger translates between two folders without pairs, in both directions.",
             aliases=("--kind",),
             metavar="NAME",
             panel=MODEL,
@@ -123,9 +134,17 @@ class TrainRequest:
     network: Annotated[
         str, Field("Network, such as adm:channels=64,patch=2.", metavar=Spec, names="networks", panel=MODEL)
     ] = "adm:channels=48,multipliers=1-2-2-3,blocks=1,attention=4-8,head_channels=24,patch=2"
-    path: Annotated[str, Field("Path between source and target.", metavar=Spec, names="paths", panel=MODEL)] = (
-        "vp-bridge"
-    )
+    path: Annotated[
+        str,
+        Field(
+            "Path between source and target. With --task schrodinger, the reference process: brownian:variance=0.1, "
+            "ve-bridge, vp-bridge; or rectified, its limit without noise.",
+            aliases=("--reference",),
+            metavar=Spec,
+            names="paths",
+            panel=MODEL,
+        ),
+    ] = "vp-bridge"
     prediction: Annotated[
         str | None,
         Field("What the network predicts.", metavar=Spec, names="predictions", unset="by the path", panel=MODEL),
@@ -140,6 +159,13 @@ class TrainRequest:
     teacher: Teacher = None
     adversarial: AdversarialWeight = 0.0
     noise_channels: NoiseChannels = 0
+    coupling: Coupling = "independent"
+    rounds: Rounds = None
+    round_steps: RoundSteps = 1000
+    first_round_steps: FirstRoundSteps = None
+    simulation_steps: SimulationSteps = 20
+    cache_pairs: CachePairs = 2048
+    networks: Networks = "one"
     sees_source: bool = True
     from_step: int | None = None
     classes: Annotated[bool, Field("Condition on the class of each image: its folder.", panel=MODEL)] = False
@@ -205,7 +231,12 @@ class TrainRequest:
     @property
     def needs_pairs(self) -> bool:
         """Whether each target has a source of its own."""
-        return self.task not in ("prior", "autoencoder")
+        return self.task not in ("prior", "autoencoder", "schrodinger")
+
+    @property
+    def is_unpaired(self) -> bool:
+        """Whether both directions between two sets of images are trained, without pairs."""
+        return self.task == "schrodinger"
 
     @property
     def is_distilled(self) -> bool:

@@ -12,9 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count, repeat
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, dropped
 from ddbm_cli.foundation.errors import DdbmError, ImageError
@@ -51,6 +52,23 @@ class Batch:
     u: Tensor
     eps: Tensor
     conditions: Conditions = NO_CONDITIONS
+
+
+class Stream(Protocol):
+    """What a training takes its batches from. The batch of a step depends on the step, the data and `modules` alone.
+
+    rows: the part of each batch that is returned, for one of several processes.
+    modules: what the batches depend on besides files, for the run's state.
+    """
+
+    rows: slice
+    modules: dict[str, nn.Module]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, step: int) -> Batch: ...
+
+    def from_step(self, step: int) -> Iterator[Batch]: ...
 
 
 class Batches:
@@ -95,6 +113,7 @@ class Batches:
         self._encoder = encoder
         self.rows = slice(0, size)
         """The part of each batch that is returned, for one of several processes."""
+        self.modules: dict[str, nn.Module] = {}
         self.failures: dict[int, ImageError] = {}
         self._reported = 0
         shape = (3, preprocess.height, preprocess.width)

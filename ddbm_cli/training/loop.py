@@ -24,7 +24,7 @@ from ddbm_cli.objectives import Loss, TimeDistribution
 from ddbm_cli.options.recipe import Compute
 from ddbm_cli.options.recipe import Recipe as Recipe
 from ddbm_cli.training.averages import Averages
-from ddbm_cli.training.batches import Batches
+from ddbm_cli.training.batches import Stream
 from ddbm_cli.training.budget import Budget
 from ddbm_cli.training.checkpoints import Checkpoints
 from ddbm_cli.training.losses import Diverged, Losses
@@ -65,7 +65,7 @@ class Fit:
     def __init__(
         self,
         denoiser: Denoiser,
-        batches: Batches,
+        batches: Stream,
         time_distribution: TimeDistribution,
         recipe: Recipe,
         *,
@@ -321,5 +321,5 @@ class Fit:
 
     def parts(self) -> tuple[Modules, Optimizers]:
         """Return the modules and optimizers that a resumed run needs."""
-        modules = {"network": self.denoiser, **self.averages.modules, **self.loss.modules}
+        modules = {"network": self.denoiser, **self.averages.modules, **self.loss.modules, **self.batches.modules}
         return modules, {"optimizer": self.optimizer, **self.loss.optimizers}

@@ -15,7 +15,7 @@ from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.imaging.preparing import Expects, measure
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
-from ddbm_cli.models.card import Defaults
+from ddbm_cli.models.card import DIRECTIONS, Defaults
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import signal_left
 from ddbm_cli.options.expects import LineArt, Photograph, read_expects
@@ -39,8 +39,9 @@ from ddbm_cli.samplers import (
     default_grid,
     default_start,
 )
-from ddbm_cli.tasks.train.trainable import check_trainable
+from ddbm_cli.tasks.train.trainable import check_markov, check_trainable
 from ddbm_cli.training import Batches
+from ddbm_cli.training.sides import TwoSides
 
 MEASURED_PAIRS, MEASURED_SOURCES = 512, 64
 MIN_SIGMA = 1e-4
@@ -75,7 +76,7 @@ def classes_of(pairs: PairSplit) -> tuple[str, ...]:
 
 def card_of(
     request: TrainRequest,
-    batches: Batches,
+    batches: Batches | TwoSides,
     classes: tuple[str, ...],
     *,
     folder: Path,
@@ -101,8 +102,10 @@ def card_of(
     network = describe(config)
     if codec is not None and codec.factor > 1:
         network |= {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
-    sees_source = request.sees_source and not request.is_prior
+    sees_source = request.sees_source and not request.is_prior and not request.is_unpaired
     at_once = config.at_once
+    if request.is_unpaired:
+        _check_unpaired(path, network, at_once=at_once)
     if not sees_source and not request.is_prior and (path.source_free or at_once):
         raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
     if classes and "classes" not in network:
@@ -115,7 +118,8 @@ def card_of(
         network=network
         | ({} if sees_source else {"in_channels": network["out_channels"]})
         | ({"in_channels": network["in_channels"] + request.noise_channels} if request.noise_channels else {})
-        | ({"classes": len(classes)} if classes else {}),
+        | ({"classes": len(classes)} if classes else {})
+        | ({"classes": len(DIRECTIONS)} if request.is_unpaired else {}),
         path=describe(path),
         prediction=_prediction(request, path, batches),
         preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
@@ -127,6 +131,7 @@ def card_of(
         noise_channels=request.noise_channels,
         inpainting=is_inpainting(request.source),
         class_names=classes,
+        directions=DIRECTIONS if request.is_unpaired else (),
         condition_dropout=request.drop,
         defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once)),
         licence=request.licence,
@@ -134,6 +139,8 @@ def card_of(
         limits=request.limits,
     )
     check_trainable(card, times=request.times, timeless=at_once)
+    if request.is_unpaired:
+        check_markov(card)
     return card
 
 
@@ -158,6 +165,10 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
         return Plan(path=path, sampler=Implicit(eta=0.0), grid=Karras(rho=7.0, gap=0.0), start=Pinned(), steps=1)
     from_noise = request.is_prior or path.source_free
     sampler: Sampler = Implicit(eta=0.0)
+    if request.is_unpaired and not path.noise_free:
+        # The network gets no source, so the chain must be Markov: its steps then do not depend on the source.
+        equal = Uniform(gap=0.0, t_min=0.0)
+        return Plan(path=path, sampler=Implicit(eta=1.0), grid=equal, start=Pinned(), steps=request.simulation_steps)
     if from_noise:
         # Doob's weight 1/2 makes the ODE of a bridge from noise that of its reference process.
         weight = 1.0 if path.source_free else 0.5
@@ -189,6 +200,15 @@ def _defaults(given: Sampling, usual: Plan) -> Defaults:
     return cast(Defaults, described)
 
 
+def _check_unpaired(path: ProbabilityPath, network: dict[str, Any], *, at_once: bool) -> None:
+    """Refuse a path and a network that cannot be trained in two directions without the source."""
+    if path.source_free:
+        bridges = ", ".join(name for name, each in PATHS.items() if not each.source_free)
+        raise UsageError(f"path '{path.name}' has no source", hint=f"choose one of: {bridges}")
+    if at_once or "classes" not in network:
+        raise UsageError(f"network '{network['name']}' cannot be trained without pairs", hint="use --network adm")
+
+
 def _check_prior(path: ProbabilityPath) -> None:
     """Refuse a bridge whose source would not be noise alone."""
     if path.source_free or signal_left(path) <= MAX_SIGNAL_LEFT:
@@ -200,7 +220,7 @@ def _check_prior(path: ProbabilityPath) -> None:
     )
 
 
-def _expects(request: TrainRequest, batches: Batches) -> Expects | None:
+def _expects(request: TrainRequest, batches: Batches | TwoSides) -> Expects | None:
     """Return what the model expects of its input: what is given, and of that the rest measured on the sources."""
     if not request.needs_pairs:
         return None
@@ -215,12 +235,15 @@ def _expects(request: TrainRequest, batches: Batches) -> Expects | None:
     return dataclasses.replace(measured, kind="line-art", **given) if asked else measured
 
 
-def _prediction(request: TrainRequest, path: ProbabilityPath, batches: Batches) -> dict[str, object]:
+def _prediction(request: TrainRequest, path: ProbabilityPath, batches: Batches | TwoSides) -> dict[str, object]:
     """Return the prediction; a preconditioned one without sigmas gets those of the data."""
     prediction = describe(build(PREDICTIONS, request.prediction or "", what="prediction"))
     if prediction["name"] != "preconditioned" or "sigma" in (request.prediction or ""):
         return prediction
     measured = _measure(batches)
+    if request.is_unpaired:  # each side is the source of one direction and the target of the other
+        both = ((measured["sigma_data"] ** 2 + measured["sigma_source"] ** 2) / 2) ** 0.5
+        return prediction | {"sigma_data": both, "sigma_source": both, "cov": measured["cov"]}
     if not request.is_prior:
         return prediction | measured
     sigma = measured["sigma_data"]
@@ -232,7 +255,7 @@ def _prediction(request: TrainRequest, path: ProbabilityPath, batches: Batches) 
     return prediction | {"sigma_data": sigma, **ends}
 
 
-def _measure(batches: Batches) -> dict[str, float]:
+def _measure(batches: Batches | TwoSides) -> dict[str, float]:
     """Return root mean squares of target and source, and the mean of their product."""
     chosen = [batches.states(index) for index in spread(len(batches), MEASURED_PAIRS)]
     target, source = (torch.stack(side) for side in zip(*chosen, strict=True))

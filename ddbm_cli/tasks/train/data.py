@@ -18,6 +18,7 @@ from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.card import classes_of
 from ddbm_cli.training import Batches
 from ddbm_cli.training.encoding import Encoder
+from ddbm_cli.training.sides import TwoSides, parts_of
 
 DECODED_BYTES = 2**28
 """Size of all files up to which every image is decoded before the first step; of more only the headers are read."""
@@ -36,8 +37,8 @@ class Data:
 
     request: TrainRequest
     pairs: PairSplit
-    batches: Batches
-    held_out: Batches
+    batches: Batches | TwoSides
+    held_out: Batches | TwoSides
     classes: tuple[str, ...]
     codec: Codec
     codec_setting: dict[str, Any]
@@ -54,12 +55,14 @@ class Data:
         shape = "are not square" if size.width == size.height else f"do not have the proportions of {size.words}"
         left_out = [str(pairs.skipped)] if pairs.skipped else []
         left_out += named([problem.message for problem in pairs.broken])
+        if request.is_unpaired:
+            what += f" ({' of A, '.join(str(len(each)) for each in parts_of(self.batches))} of B)"
         return {
             "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}{unusable}",
             "Folders": "; ".join(pairs.folders),
             "Sources": f"made from the targets by {request.source}" if request.source else "",
             "Images": f"{size.words} pixels, fit {request.fit}: {FITS[request.fit or 'pad'].format(shape)}",
-            "Cache": "" if self.batches.cache.is_whole else self.batches.cache.words,
+            "Cache": "; ".join(each.cache.words for each in parts_of(self.batches) if not each.cache.is_whole),
             "Codec": self.codec_setting["name"] if self.codec.factor > 1 else "",
             "Left out": "; ".join(left_out),
             "Unusable": "; ".join(named([error.message for error in self.failures])),
@@ -97,14 +100,40 @@ def load_data(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         exclude=exclude,
         swap=request.direction == "BtoA",
     )
+    return data_of(request, pairs, codec_of(request))
+
+
+CodecWithSetting = tuple[dict[str, Any], Codec]
+"""What makes states of images, as the card states it and with its weights."""
+
+
+def codec_of(request: TrainRequest) -> CodecWithSetting:
+    """Return the codec of a request.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    return load_codec(request.codec) if request.codec else ({"name": "pixels"}, PixelsConfig().create())
+
+
+def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *, parts: int = 1) -> Data:
+    """Return pairs as batches, and check that they can be used.
+
+    Args:
+        given: the codec.
+        parts: of how many parts of the data this is one; each gets its part of the caches.
+
+    Raises:
+        DdbmError: most of them cannot be used.
+    """
     if request.fit is None:
         request = dataclasses.replace(request, fit=fit_of(pairs.train))
     assert request.fit
     preprocess = Preprocess(size=request.size, fit=request.fit)
     decode = request.check or is_ordered(pairs) or _bytes([*pairs.train, *pairs.val]) <= DECODED_BYTES
     classes = classes_of(pairs) if request.classes else ()
-    setting, codec = load_codec(request.codec) if request.codec else ({"name": "pixels"}, PixelsConfig().create())
-    memory, disk = (int(size * 2**30) for size in (request.cache_memory, request.cache_disk))
+    setting, codec = given
+    memory, disk = (int(size * 2**30) // parts for size in (request.cache_memory, request.cache_disk))
     encoder = None
     if codec.factor > 1:
         _check_codec(preprocess, codec)

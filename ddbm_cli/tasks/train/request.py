@@ -23,8 +23,10 @@ from ddbm_cli.options.expects import LineArt, Photograph
 from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.options.train import Sampling, TrainRequest
+from ddbm_cli.options.unpaired import FIRST_ROUNDS, UNPAIRED_OPTIONS
 from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_task
+from ddbm_cli.training.first_couplings import COUPLINGS
 
 SETTINGS: dict[str, Mapping[str, type]] = {
     "network": NETWORKS,
@@ -33,6 +35,7 @@ SETTINGS: dict[str, Mapping[str, type]] = {
     "times": TIME_DISTRIBUTIONS,
     "objective": OBJECTIVES,
     "method": METHODS,
+    "coupling": COUPLINGS,
 }
 """Fields of a request that are settings in their shell form, and the registries that build them."""
 
@@ -65,6 +68,13 @@ DISTILLATION = {
     "recipe": {"steps": 2000, "batch_size": 96, "learning_rate": 3e-5, "beta1": 0.0, "warmup": 0, "ema": 0.99},
 }
 """Defaults of a distillation where they differ from those of `TrainRequest`."""
+SCHRODINGER = {
+    "path": "brownian:variance=0.1",
+    "times": "uniform",
+    "translates": "A -> B",
+    "recipe": {"learning_rate": 2e-4, "lr_decay_fraction": 0.1},
+}
+"""Defaults of a Schrödinger bridge where they differ from those of `TrainRequest`."""
 
 FORMERLY: dict[str, Any] = {"fit": "pad"}
 """Settings of runs that are older than these settings, where they differ from the defaults."""
@@ -137,6 +147,10 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     if str(body.get("objective", "")).startswith(Adversarial.name):
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
+    if body.get("task") == "schrodinger":
+        body = _in_rounds(_merge(SCHRODINGER, body))
+    else:
+        check_paired(body)
     if body.get("task") == "distill":
         body = _distilling(body)
     elif body.get("teacher"):
@@ -169,6 +183,38 @@ def _with_codec(body: dict[str, Any]) -> dict[str, Any]:
     with suppress(OSError, ValueError):  # no name of a file
         return {**body, "codec": str(file.absolute())} if file.exists() else body
     return body
+
+
+def _in_rounds(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a Schrödinger bridge, with --rounds as a number of steps.
+
+    Raises:
+        UsageError: a setting is for pairs.
+    """
+    for name, hint in (("source", "--source"), ("classes", "--classes"), ("drop", "--drop"), ("lora", "--lora")):
+        if body.get(name):
+            raise UsageError(f"{hint} is not for --task schrodinger", hint=f"leave out {hint}")
+    rounds = body.pop("rounds", None)
+    if isinstance(rounds, int):
+        each = body.get("round_steps", TrainRequest.round_steps)
+        first = body.get("first_round_steps") or FIRST_ROUNDS * each
+        body = _merge(body, {"recipe": {"steps": first + (rounds - 1) * each}})
+    return body
+
+
+def check_paired(body: Mapping[str, Any]) -> None:
+    """Check that no option of a training without pairs is given for another.
+
+    Raises:
+        UsageError: one is.
+    """
+    fields = {field.name: field.default for field in dataclasses.fields(TrainRequest)}
+    for name in UNPAIRED_OPTIONS:
+        if body.get(name, fields[name]) != fields[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} is an option of --task schrodinger", hint=f"add --task schrodinger, or leave out {option}"
+            )
 
 
 def _distilling(body: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
 from ddbm_cli.tasks.train.beginning import NOTES, begin
 from ddbm_cli.tasks.train.card import card_of
+from ddbm_cli.tasks.train.crossing import can_validate, validation_of
 from ddbm_cli.tasks.train.data import files_of, load_data
 from ddbm_cli.tasks.train.distill import context_of
 from ddbm_cli.tasks.train.estimate import estimate
@@ -37,10 +38,12 @@ from ddbm_cli.tasks.train.facts import differences, facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
 from ddbm_cli.tasks.train.results import Results
-from ddbm_cli.tasks.train.validation import Validation
+from ddbm_cli.tasks.train.unpaired import couplings_of, load_sides
 from ddbm_cli.tasks.train.watching import Watch
-from ddbm_cli.training import Budget, Fit, Saved, Stepped, Validated
+from ddbm_cli.training import Batches, Budget, Fit, Saved, Stepped, Validated
 from ddbm_cli.training.averages import Averages
+from ddbm_cli.training.batches import Stream
+from ddbm_cli.training.couplings import Couplings
 from ddbm_cli.training.processes import connected
 from ddbm_cli.training.trackers import chosen
 
@@ -73,7 +76,8 @@ def run(
         else build(OBJECTIVES, request.objective, what="objective")
     )
     distribution = build(TIME_DISTRIBUTIONS, request.times, what="time distribution")
-    data = load_data(request, exclude=(request.resume or request.output or DEFAULT,))
+    load = load_sides if request.is_unpaired else load_data
+    data = load(request, exclude=(request.resume or request.output or DEFAULT,))
     request, pairs, batches = data.request, data.pairs, data.batches
     splits = remember(files_of(pairs.train), files_of(pairs.val))
     images = images_of(pairs, splits)
@@ -92,9 +96,14 @@ def run(
         held.callback(processes.end)
         if not dry_run and processes.is_main:
             folder = held.enter_context(claimed(request, images))
+        stream: Stream = (
+            batches
+            if isinstance(batches, Batches)
+            else couplings_of(request, card, batches, denoiser, folder=None if dry_run else folder.path)
+        )
         fit = Fit(
             denoiser,
-            batches,
+            stream,
             distribution,
             request.recipe,
             loss=loss.create(context_of(request, card, device, processes)),
@@ -104,6 +113,8 @@ def run(
             compute=request.compute,
             processes=processes,
         )
+        if isinstance(stream, Couplings):
+            stream.averages = fit.averages
         _same_codec(fit, codec, request)
         budget = _budget(request, fit, began)
         facts = facts_of(
@@ -130,17 +141,17 @@ def run(
             fit.notes[NOTES] = beginning.notes
         card = dataclasses.replace(card, seen=fit.notes["seen"])
         planned = Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
+        validates = can_validate(data.held_out, card)
         if not processes.is_main:
-            fit.validate = _by_main if len(data.held_out) else None
+            fit.validate = _by_main if validates else None
             yield planned
             yield from fit.run(stop=stop, budget=budget)
             yield trained(request, folder, fit)
             return
         results = Results(folder.results, step=fit.step)
-        validation = Validation(
-            request, card, data.held_out, codec=codec, results=results, samples=folder.samples, stop=stop
-        )
-        if len(data.held_out):
+        options = {"codec": codec, "results": results, "samples": folder.samples, "stop": stop}
+        validation = validation_of(data.held_out, request, card, **options)
+        if validates:
             fit.validate, fit.pace.validation_size = validation, validation.size
         fit.require_room(4 * sum(parameter.numel() for parameter in denoiser.parameters()))
         write_config(folder, request, images)

@@ -53,22 +53,30 @@ class Validation:
         samples: Path,
         stop: Callable[[], bool],
     ) -> None:
-        self._request = request
-        self._card = card
-        self._codec = codec
-        self._results = results
-        self._samples = samples
-        self._stop = stop
+        self._begin(request, card, codec=codec, results=results, samples=samples, stop=stop)
         places = spread(len(held_out), VALIDATION_PAIRS)
         chosen = [held_out.pair(index) for index in places]
         self._label = held_out.labels(places)
         self._count = len(chosen)
         if chosen:
             self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
-        self.scores: dict[str, float] = {}
         side = min(card.preprocess.width, card.preprocess.height)
         with torch.random.fork_rng():
             self._lpips = None if request.is_prior else lpips_of(side, torch.device("cpu"))
+
+    def _begin(
+        self,
+        request: TrainRequest,
+        card: ModelCard,
+        *,
+        codec: Codec,
+        results: Results,
+        samples: Path,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._request, self._card, self._codec = request, card, codec
+        self._results, self._samples, self._stop = results, samples, stop
+        self.scores: dict[str, float] = {}
 
     @property
     def size(self) -> int:
@@ -112,9 +120,9 @@ class Validation:
 
     def card(self, fit: Fit) -> ModelCard:
         """Return the card after the steps done so far."""
-        recipe = fit.recipe
+        recipe, alone = fit.recipe, self._request.is_prior or self._request.is_unpaired
         training: dict[str, Any] = {
-            "images" if self._request.is_prior else "pairs": len(fit.batches),
+            "images" if alone else "pairs": len(fit.batches),
             "steps": fit.step,
             "seconds": round(fit.seconds),
             "batch_size": recipe.batch_size,
@@ -129,7 +137,7 @@ class Validation:
         elif self._request.start_from:
             training["started_from"] = Path(self._request.start_from).name
         held_out = {name: round(value, 5) for name, value in self.scores.items()}
-        what = "validation_images" if self._request.is_prior else "validation_pairs"
+        what = "validation_images" if alone else "validation_pairs"
         scores = {what: self._count, **held_out} if held_out else {}
         return dataclasses.replace(self._card, training=training, scores=scores)
 

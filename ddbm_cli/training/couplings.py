@@ -1,0 +1,199 @@
+"""Schrödinger bridges by rounds: couplings of two sets of images, simulated by the model itself (DSBM).
+
+Between A and B the Schrödinger bridge is the Markov process closest to a reference process that has both sets as its
+ends (DSBM, arXiv:2303.16852). Iterative Markovian fitting alternates two projections:
+
+    Markovian     train both directions on pairs of ends, with the bridge of the reference between them     (1)
+    reciprocal    keep the ends of the trained process: begin at an image, simulate the other end           (2)
+
+A round is (1) on the pairs of (2), which the weights at its beginning simulate. A row that is trained from A to B has
+its target, an image of B, from the data, and its source from a simulation of the other direction, and the reverse; so
+all targets are true images. In the first round pairs come from a coupling that needs no weights: independent images
+(iterative Markovian fitting, IMF), or the reference process from each target (IPF). On a path without noise the rounds
+are those of rectified flow (reflow, arXiv:2209.03003).
+
+The pairs of a round are a function of the weights that it begins with, which are part of a state, and of the seed. So a
+run can be resumed in the middle of a round: pairs that are not kept are simulated again, to the same numbers.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor, nn
+
+from ddbm_cli.denoisers import Conditions, Denoiser, clipped
+from ddbm_cli.samplers import Bridge, Plan, finish, sample
+from ddbm_cli.training.averages import Averages
+from ddbm_cli.training.batches import Batch, generator
+from ddbm_cli.training.first_couplings import Coupling
+from ddbm_cli.training.pair_files import PairFiles, digest_of
+from ddbm_cli.training.sides import TwoSides, directions
+
+SIMULATOR = "simulator"
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Which round a step belongs to.
+
+    first: steps of the first round. each: steps of each other round. batches: number of batches of pairs of a round.
+    """
+
+    first: int
+    each: int
+    batches: int
+
+    def begin(self, step: int) -> int:
+        """Return the first step of the round of a step."""
+        return 0 if step < self.first else step - (step - self.first) % self.each
+
+    def number(self, step: int) -> int:
+        """Return the number of the round of a step, from 0."""
+        return 0 if step < self.first else 1 + (step - self.first) // self.each
+
+    def place(self, step: int) -> int:
+        """Return which batch of pairs of its round a step uses."""
+        return (step - self.begin(step)) % self.batches
+
+
+class Simulation:
+    """Simulates the other end of trajectories.
+
+    Args:
+        denoiser: copied; the weights of the copy are those that simulate.
+        plan: how. clip: whether estimates are limited to -1..1. seed: of the run.
+    """
+
+    def __init__(self, denoiser: Denoiser, plan: Plan, *, clip: bool, seed: int) -> None:
+        self.denoiser = copy.deepcopy(denoiser).requires_grad_(False).eval()
+        self._plan, self._clip, self._seed = plan, clip, seed
+
+    def use(self, denoiser: Denoiser) -> None:
+        """Take the weights of another denoiser."""
+        self.denoiser.load_state_dict(denoiser.state_dict())
+
+    def __call__(self, begin: Tensor, direction: int, *, size: int, rows: slice, purpose: tuple[object, ...]) -> Tensor:
+        """Return where trajectories end that begin at images (B, C, H, W), on the CPU.
+
+        Args:
+            size, rows: `begin` are these rows of `size`, for all of which noise is drawn.
+            purpose: what the noise depends on, besides the seed.
+        """
+        device = next(self.denoiser.parameters()).device
+        random = generator(self._seed, "simulation", direction, *purpose)
+
+        def noise(like: Tensor) -> Tensor:
+            return torch.randn((size, *like.shape[1:]), generator=random)[rows].to(like)
+
+        conditions = Conditions(torch.full((1,), direction, device=device))
+
+        def denoise(x: Tensor, t: Tensor, source: Tensor) -> Tensor:
+            estimate: Tensor = self.denoiser(x, t, source, conditions)
+            return estimate
+
+        bridge = Bridge(self._plan.path, begin.to(device), noise)
+        estimate = clipped(denoise) if self._clip else denoise
+        steps = sample(estimate, bridge, self._plan.sampler, self._plan.start, self._plan.times)
+        return finish(steps).float().cpu()
+
+
+class Couplings:
+    """Batches of pairs, from a first coupling and then from simulations.
+
+    Args:
+        sides: the images.
+        simulation: what simulates.
+        first: pairs of the first round. rounds: when the others begin.
+        files: keeps simulated pairs; None for none.
+        size: of a batch, even. seed: of the run.
+    """
+
+    def __init__(
+        self,
+        sides: TwoSides,
+        simulation: Simulation,
+        first: Coupling,
+        rounds: Rounds,
+        *,
+        files: PairFiles | None,
+        size: int,
+        seed: int,
+    ) -> None:
+        self.sides, self._simulation, self._first, self.rounds = sides, simulation, first, rounds
+        self._files, self._size, self._seed = files, size, seed
+        self.modules: dict[str, nn.Module] = {SIMULATOR: simulation.denoiser}
+        self.averages: Averages | None = None
+        """The averages of the run, whose weights simulate the next round."""
+        self._digest = ""
+        self.new_failures = sides.new_failures
+
+    @property
+    def rows(self) -> slice:
+        """The part of each batch that is returned, for one of several processes."""
+        return self.sides.rows
+
+    @rows.setter
+    def rows(self, rows: slice) -> None:
+        self.sides.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    def from_step(self, step: int) -> Iterator[Batch]:
+        """Yield the batches from `step` on, in order. Each must be trained on before the next is asked for."""
+        if step < self.rounds.first:
+            for number, batch in zip(range(step, self.rounds.first), self.sides.from_step(step), strict=False):
+                yield self._coupled(batch, number)
+            step = self.rounds.first
+        for number in count(step):
+            if number == self.rounds.begin(number):
+                self._begin_round()
+            yield self[number]
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of a step, with the pairs of the current weights of the simulation."""
+        if step < self.rounds.first:
+            return self._coupled(self.sides[step], step)
+        begin, place = self.rounds.begin(step), self.rounds.place(step)
+        target, source = self._kept(begin, place)
+        shape = (self._size, *target.shape[1:])
+        random = generator(self._seed, "bridge", step)
+        u = (torch.rand(1, generator=random) + torch.arange(self._size) / self._size) % 1
+        u = u[torch.randperm(self._size, generator=random)][self.rows]
+        eps = torch.randn(shape, generator=random)[self.rows]
+        return Batch(target, source, u, eps, Conditions(directions(len(target))))
+
+    def _coupled(self, batch: Batch, step: int) -> Batch:
+        shape = (self._size, *batch.target.shape[1:])
+        noise = torch.randn(shape, generator=generator(self._seed, "coupling", step))[self.rows]
+        return self._first(self._simulation.denoiser.path, batch, noise)
+
+    def _begin_round(self) -> None:
+        assert self.averages is not None
+        self._simulation.use(self.averages.used)
+        self._digest = ""
+
+    def _kept(self, begin: int, place: int) -> tuple[Tensor, Tensor]:
+        """Return targets and sources of a batch of a round, simulated if they are not kept."""
+        if self._files is None:
+            return self._simulated(begin, place)
+        self._digest = self._digest or digest_of(self._simulation.denoiser, self._seed, begin)
+        found = self._files.read(self._digest, begin, place, self.rows)
+        if found is not None and len(found) == 2:
+            return found[0], found[1]
+        pairs = self._simulated(begin, place)
+        self._files.write(self._digest, begin, place, self.rows, pairs)
+        return pairs
+
+    def _simulated(self, begin: int, place: int) -> tuple[Tensor, Tensor]:
+        target = self.sides[begin + place].target
+        source = torch.empty_like(target)
+        own = slice(self.rows.start // 2, self.rows.stop // 2)
+        for direction in (0, 1):
+            source[direction::2] = self._simulation(
+                target[direction::2], 1 - direction, size=self._size // 2, rows=own, purpose=(begin, place)
+            )
+        return target, source

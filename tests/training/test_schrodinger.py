@@ -1,0 +1,210 @@
+"""`ddbm train A B --task schrodinger`: both directions without pairs, with the guarantees of every training."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.foundation.events import Planned, Validated
+from ddbm_cli.models.load import load_file
+from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.tasks.train import request, run
+from ddbm_cli.training import Recipe, Stepped
+from tests.tiny import picture
+from tests.training.test_kills import SERVER
+from tests.training.test_scale import ended, launched
+from tests.training.test_training import SMALLEST, same, weights
+
+ROUNDS = {"rounds": 3, "first_round_steps": 6, "round_steps": 5, "simulation_steps": 3, "cache_pairs": 8}
+"""16 steps; the rounds begin at steps 0, 6 and 11, each with two batches of pairs."""
+
+
+@pytest.fixture
+def root(tmp_path):
+    for side, shift in (("A", 0), ("B", 20)):
+        (tmp_path / side).mkdir()
+        for index in range(12):
+            picture(index + shift).save(tmp_path / side / f"{side}{index:03d}.png")
+    return tmp_path
+
+
+def asked(root, output="run", **changes):
+    """Return the request of a small run; fields of the recipe are given like others."""
+    given = {"task": "schrodinger", "data": [root / "A", root / "B"], "output": root / output, "network": SMALLEST}
+    given |= {"size": 16, "val_share": 0.3, "device": "cpu", **ROUNDS}
+    given |= {"batch_size": 4, "save_every": 4, "validate_every": 8, "warmup": 2, "learning_rate": 1e-2, **changes}
+    recipe = {name: given.pop(name) for name in list(given) if name in Recipe.__dataclass_fields__}
+    return request({**given, "recipe": recipe})
+
+
+def steps_of(events):
+    return [event.step for event in events if isinstance(event, Stepped)]
+
+
+def stop_at(step, made):
+    """Run until a step, then stop as after Ctrl-C."""
+    done = []
+    events = run(made, stop=lambda: len(done) >= step)
+    for event in events:
+        done += [event] if isinstance(event, Stepped) else []
+    assert len(done) == step
+
+
+def test_a_run_ends_with_a_model_of_both_directions(root):
+    events = list(run(asked(root)))
+    assert isinstance(events[0], Planned) and steps_of(events) == list(range(1, 17))
+    validated = [event for event in events if isinstance(event, Validated)]
+    assert [event.step for event in validated] == [8, 16]
+    assert set(validated[-1].scores) == {"loss", "distance", "cycle"}
+    source = torch.rand(2, 3, 16, 16) * 2 - 1
+    made = []
+    for direction in ("AtoB", "BtoA"):
+        model = load_file(root / "run" / "model.safetensors", device="cpu", direction=direction)
+        assert not model.denoiser.sees_source and model.plan().nfe == 3
+        made.append(finish(model.translate(source, NoiseSource(0, ["a", "b"]), model.plan())))
+    assert not torch.allclose(*made, atol=1e-3)
+    assert (root / "run" / "samples" / "step_0000016.png").exists()
+
+
+@pytest.mark.parametrize("stop_after", [3, 6, 8, 11, 13])
+def test_stopping_and_resuming_changes_nothing(root, stop_after):
+    """In the first round, between rounds, and in the middle of later ones."""
+    list(run(asked(root, "whole")))
+    stop_at(stop_after, asked(root, "parts"))
+    list(run(request({}, resume=root / "parts")))
+    assert same(weights(root / "whole"), weights(root / "parts"))
+
+
+def test_kills_between_and_inside_rounds_change_nothing(root):
+    """SIGKILL after an event, inside the write of a state or of pairs, and at any moment."""
+    list(run(asked(root, "whole")))
+    list(run(asked(root, "killed"), stop=lambda: True))
+    kills = [("event", 3), ("write", 1), ("write", 4), ("event", 7), ("time", 30), ("write", 3)]
+    given = "".join(f"{kind} {number}\n" for kind, number in kills)
+    command = [sys.executable, "-c", SERVER, str(root / "killed")]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    codes = [int(line) for line in done.stdout.split()]
+    assert len(codes) == len(kills) and codes.count(-signal.SIGKILL) >= 4, done.stderr
+    list(run(request({}, resume=root / "killed")))
+    assert same(weights(root / "whole"), weights(root / "killed"))
+    results = [(root / name / "results.csv").read_text() for name in ("whole", "killed")]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("harm", ["removed", "damaged", "of others"])
+def test_pairs_that_are_lost_are_simulated_again(root, harm):
+    list(run(asked(root, "whole")))
+    stop_at(13, asked(root, "parts"))
+    files = list((root / "parts" / "pairs").iterdir())
+    assert len(files) == 2 and all(file.name.startswith("round-00000011-") for file in files)
+    for file in files:
+        if harm == "removed":
+            file.unlink()
+        elif harm == "damaged":
+            file.write_bytes(file.read_bytes()[:-8])
+        else:
+            file.write_bytes(next((root / "whole" / "pairs").iterdir()).read_bytes())
+    list(run(request({}, resume=root / "parts")))
+    assert same(weights(root / "whole"), weights(root / "parts"))
+
+
+def test_files_of_others_next_to_the_pairs_stay(root):
+    (root / "run" / "pairs").mkdir(parents=True)
+    for name in ("mine.txt", "round-00000000-batch-00000-rows-0-4.safetensors.txt"):
+        (root / "run" / "pairs" / name).write_text("mine")
+    list(run(asked(root)))
+    assert len(list((root / "run" / "pairs").glob("*.txt"))) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(root):
+    names = {**ROUNDS, "validate_every": 8, "warmup": 2, "learning_rate": 1e-2, "save_every": 4}
+    options = [text for name, value in names.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    options = ["A", "B", "--task", "schrodinger", "--network", SMALLEST, "-b", "4", "--size", "16", *options]
+    options += ["--val-share", "0.3"]
+    ended(launched(root, *options, "-o", "one", count=1))
+    ended(launched(root, *options, "-o", "two"))
+    one, two = ((root / name / "results.csv").read_text().splitlines() for name in ("one", "two"))
+    assert [float(text) for text in two[-1].split(",")] == pytest.approx([float(x) for x in one[-1].split(",")], 1e-3)
+    processes = launched(root, *options, "-o", "killed")
+    for line in processes[0].stdout:
+        if '"stepped"' in line and '"step": 9,' in line:
+            break
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    ended(launched(root, "--resume", "killed"))
+    assert same(weights(root / "two"), weights(root / "killed"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coupling": "reference"},
+        {"round_steps": 4, "rounds": None, "steps": 16},
+        {"first_round_steps": 11, "rounds": 2},
+        {"simulation_steps": 4},
+        {"cache_pairs": 4},
+        {"path": "brownian:variance=0.3"},
+        {"prediction": "drift"},
+        {"direction": "BtoA"},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_weights(root, change):
+    list(run(asked(root)))
+    list(run(asked(root, "other", **change)))
+    one, other = weights(root / "run"), weights(root / "other")
+    assert one.keys() == other.keys() and not same(one, other)
+
+
+@pytest.mark.parametrize("path", ["ve-bridge:sigma_max=1,sigma_min=0.01", "vp-bridge", "i2sb", "rectified"])
+def test_every_reference_can_be_trained(root, path):
+    events = list(run(asked(root, path=path, rounds=2)))
+    assert all(event.loss == event.loss for event in events if isinstance(event, Stepped))
+    model = load_file(root / "run" / "model.safetensors", device="cpu", direction="BtoA")
+    assert model.plan().path.name == path.partition(":")[0]
+
+
+def test_a_folder_of_both_sides_has_no_need_of_names(root):
+    """The layout of unpaired data sets: trainA, trainB."""
+    (root / "set").mkdir()
+    (root / "A").rename(root / "set" / "trainA")
+    (root / "B").rename(root / "set" / "trainB")
+    events = list(run(asked(root, data=[root / "set"], rounds=1)))
+    assert "(" in events[0].facts["Data"] and "of A" in events[0].facts["Data"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "hint"),
+    [
+        ({"batch_size": 3}, "cannot be divided into two directions", "--batch-size 4"),
+        ({"data": ["A"]}, "holds one set of images", "ddbm train A B"),
+        ({"data": ["A", "B", "A"]}, "takes two folders, not 3", "ddbm train A B"),
+        ({"path": "ve"}, "path 've' has no source", "brownian"),
+        ({"prediction": "noise"}, "uses the source", "drift"),
+        ({"sampling": {"sampler": "implicit:eta=0"}}, "uses the source", "euler-maruyama"),
+        ({"coupling": "reference", "path": "rectified"}, "needs noise", "independent"),
+        ({"coupling": "magic"}, "unknown coupling", "independent"),
+        ({"network": "pix2pix:channels=8,depth=3"}, "cannot be trained without pairs", "adm"),
+        ({"classes": True}, "--classes is not for", "--classes"),
+        ({"source": "degrade:sr2"}, "--source is not for", "--source"),
+        ({"task": "bridge"}, "--rounds is an option of", "--task schrodinger"),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_answered(root, change, message, hint):
+    if "data" in change:
+        change = {"data": [root / name for name in change["data"]]}
+    with pytest.raises(DdbmError) as error:
+        list(run(asked(root, **change)))
+    assert message in error.value.message and hint in (error.value.hint or ""), error.value
+
+
+def test_without_the_task_two_unpaired_folders_are_told_what_to_do(root):
+    with pytest.raises(UsageError) as error:
+        list(run(request({"data": [root / "A", root / "B"], "output": root / "run"})))
+    assert "no two images have the same name" in error.value.message and "--task schrodinger" in error.value.hint
