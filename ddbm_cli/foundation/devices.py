@@ -68,6 +68,15 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
+def memory_of(device: torch.device) -> int:
+    """Return the bytes of memory that a device has in all; 0 where that is not known."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    with suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 0
+
+
 def release_threads() -> None:
     """End the threads that help this thread to compute, before another thread computes with as many.
 

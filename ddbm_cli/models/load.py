@@ -17,9 +17,10 @@ from ddbm_cli.models.card import AGAIN, FORWARD, ModelCard, read_card
 from ddbm_cli.models.checkpoint import open_tensors
 from ddbm_cli.models.directions import Tensors, one_direction, shapes_of
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
-from ddbm_cli.models.memory import LARGE, return_large_blocks
+from ddbm_cli.models.memory import LARGE, has_room, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.models.speed import measure
+from ddbm_cli.networks import pack
 from ddbm_cli.samplers import Plan
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -27,7 +28,13 @@ FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
 def load_file(
-    path: Path, *, device: str = "auto", dtype: str = "auto", name: str = "", direction: str = FORWARD
+    path: Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    name: str = "",
+    direction: str = FORWARD,
+    packed: bool = True,
 ) -> TranslationModel:
     """Load a model onto a device.
 
@@ -38,6 +45,7 @@ def load_file(
             faster; float32 elsewhere), "fp32", "fp16" or "bf16".
         name: the name of the file in errors; its own if not given.
         direction: of a model that has two, "AtoB" or "BtoA".
+        packed: whether a CPU keeps a second copy of the weights, in the layouts that it computes fastest with.
 
     Raises:
         ModelError: the file is damaged, or weights and card disagree.
@@ -62,6 +70,8 @@ def load_file(
             _fill(module, tensors, name, where, of_codec, prefix=prefix)
     for each in (denoiser, codec):
         each.eval().requires_grad_(False)
+        if packed and where.type == "cpu" and has_room(each):
+            pack(each)
     direction = direction if whole.directions else ""
     model = TranslationModel(card, denoiser, codec, digest=digest_of(path), speed=speed, direction=direction)
     try:

@@ -119,7 +119,7 @@ def check_file(path: Path, recorded: Sequence[float] = (), *, name: str = "") ->
     Raises:
         ModelError: the estimates contain NaN or infinity, or differ from the recorded ones.
     """
-    found = self_check(load_file(path, device="cpu", dtype="fp32", name=name), recorded)
+    found = self_check(load_file(path, device="cpu", dtype="fp32", name=name, packed=False), recorded)
     if found.fatal:
         raise ModelError(
             f"{name or path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help"

@@ -19,7 +19,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.models.card import ModelCard
-from ddbm_cli.networks import ADM, ADMConfig
+from ddbm_cli.networks import ADM, ADMConfig, pack
 from ddbm_cli.registry.folders import data_folder
 
 LEAST_PARAMETERS = 50_000_000
@@ -85,6 +85,8 @@ def _timed(config: ADMConfig, height: int, width: int) -> float:
         torch.manual_seed(0)
         full = config.create().eval()
         half = config.create().eval().to(torch.bfloat16)
+    for network in (full, half):
+        pack(network.requires_grad_(False))
     image = torch.zeros(1, config.in_channels, height, width)
     at, label = torch.zeros(1), None if config.classes is None else torch.zeros(1, dtype=torch.long)
     best = [float("inf"), float("inf")]

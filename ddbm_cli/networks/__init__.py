@@ -2,6 +2,7 @@
 
 from ddbm_cli.networks.adm import ADM, ADMConfig
 from ddbm_cli.networks.autoencoder import Autoencoder, AutoencoderConfig
+from ddbm_cli.networks.blocks import pack
 from ddbm_cli.networks.detect import detect, normalise
 from ddbm_cli.networks.pix2pix import PatchGAN, Pix2Pix, Pix2PixConfig
 
@@ -21,4 +22,5 @@ __all__ = [
     "Pix2PixConfig",
     "detect",
     "normalise",
+    "pack",
 ]

@@ -1,122 +1,156 @@
-"""How near the released edges2handbags network comes to the best rate of convolution on this CPU.
+"""The released edges2handbags network next to the same weights as the released code computes them, on this CPU.
 
-    python tests/benchmarks/network.py [--rounds 7] [--threads 1]
+    python -m tests.benchmarks.network [--rounds 5] [--threads 2] [--batch 1 --batch 4]
 
-The floor is the best of some convolutions of this very network, in either memory format, measured in turns with it:
-what else the machine does then hits both alike. A single convolution is short and may fall between two disturbances,
-where a network's call cannot; so the best one is also repeated for as long as the network takes ("sustained"). Two
-clocks are read. The wall's tells what a user waits for, and what
-other processes take; the CPU's leaves these out, but is the work of the network alone only with one thread, since
-threads that wait for each other count as working.
+The weights are random. In each round every network is called once, in turn, so that what else the machine does hits all
+alike; the ratios are medians over rounds of the released code's time to ours. Then it prints where our time goes, and
+the rates of single 3x3 convolutions: of PyTorch's call, of oneDNN with packed weights, and of ours. Rates of Winograd's
+algorithm count the operations of a direct sum, as all others, and so can be above what the processor can multiply.
 
 On a shared machine several threads wait for the one that was put aside, at every operation. There
-OMP_WAIT_POLICY=passive in the environment may help, and --threads 1 measures the network and not the neighbours.
+OMP_WAIT_POLICY=passive in the environment may help.
 """
 
 import argparse
+import functools
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddbm_cli.networks import ADM, ADMConfig
+from ddbm_cli.networks import ADM, ADMConfig, pack
+from ddbm_cli.networks.blocks import Conv
+from ddbm_cli.networks.packed import direct
+from tests.benchmarks.released import Released
 
-BATCH = 4
 SIZE = 64
-CONVOLUTIONS = [(192, 192, 64), (384, 192, 64), (384, 384, 32), (576, 576, 16), (768, 768, 8)]
+CONVOLUTIONS = [(192, 192, 64), (384, 192, 64), (384, 384, 32), (576, 576, 16), (768, 768, 8), (1536, 768, 8)]
 """Channels before and after, and size, of 3x3 convolutions from each level."""
 
-FORMATS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
-REPEATS = 3
+REPEATS = 5
+
+KINDS = {
+    "products of Winograd's algorithm, and of attention in bfloat16": ("aten::bmm",),
+    "other convolutions (oneDNN)": ("mkldnn::_convolution_pointwise",),
+    "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_softmax"),
+    "sums and differences, most of them of Winograd's algorithm": ("aten::add", "aten::sub", "aten::add_"),
+    "normalisation and SiLU": ("aten::silu_", "aten::native_group_norm", "aten::sum", "aten::mul", "aten::addcmul"),
+}
+"""Operators by what they are for."""
 
 
-def measure(work: Callable[[], object]) -> tuple[float, float]:
-    """Return seconds by the wall's and by the CPU's clock."""
-    wall, cpu = time.perf_counter(), time.process_time()
+def seconds(work: Callable[[], object]) -> float:
+    """Return the seconds of a call."""
+    began = time.perf_counter()
     work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return time.perf_counter() - began
 
 
-def convolution(channels, out_channels, size, memory_format):
-    """Return a convolution to call, and its floating-point operations."""
-    x = torch.randn(BATCH, channels, size, size).to(memory_format=memory_format)
-    weight = (0.01 * torch.randn(out_channels, channels, 3, 3)).to(memory_format=memory_format)
-    bias = torch.randn(out_channels)
-    return lambda: F.conv2d(x, weight, bias, padding=1), 2 * BATCH * size**2 * 9 * channels * out_channels
-
-
-def sustained_rate(work, count, seconds):
-    """Return the operations per second of a convolution that is repeated for so long."""
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        work()
-        done += count
-    return done / (time.perf_counter() - began)
-
-
-def operations(config):
-    """Count the network's floating-point operations, as the plain formulas have them."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        ADM(config)(torch.empty(BATCH, config.in_channels, SIZE, SIZE), torch.empty(BATCH))
-    return counter.get_total_flops()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def networks() -> dict[str, nn.Module]:
+    """Return the released code's arithmetic, and ours in both types, on the same random weights."""
     torch.manual_seed(0)
-
-    config = ADMConfig()
-    network = ADM(config).eval()
-    for parameter in network.parameters():
+    ours = ADM(ADMConfig()).eval().requires_grad_(False)
+    for parameter in ours.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-    x, times = torch.randn(BATCH, config.in_channels, SIZE, SIZE), 250 * torch.randn(BATCH)
-    total = operations(config)
-    convolutions = {
-        (shape, name): convolution(*shape, memory_format)
-        for shape in CONVOLUTIONS
-        for name, memory_format in FORMATS.items()
-    }
+    half = ADM(ADMConfig()).eval().requires_grad_(False)
+    half.load_state_dict(ours.state_dict())
+    half.bfloat16()
+    released = Released(ours)
+    for each in (ours, half):
+        pack(each)
+    return {"released": released, "fp32": ours, "bf16": half}
 
-    rounds, fastest, sustained = [], {}, []
-    with torch.inference_mode():
-        network(x, times)
-        for work, _ in convolutions.values():
-            work()
-        for _ in range(options.rounds):
-            best = [0.0, 0.0]
-            for key, (work, count) in convolutions.items():
-                spans = [measure(work) for _ in range(REPEATS)]
-                rates = [count / min(span[clock] for span in spans) for clock in (0, 1)]
-                fastest[key] = max(fastest.get(key, 0.0), rates[0])
-                best = [max(pair) for pair in zip(best, rates, strict=True)]
-            spans = measure(lambda: network(x, times))
-            rounds.append((spans, best))
-            sustained.append(total / spans[0] / sustained_rate(*convolutions[max(fastest, key=fastest.get)], spans[0]))
 
-    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {options.threads} thread(s)")
-    print(f"network: {total / 1e9:.1f} GFLOP for {BATCH} x {SIZE} x {SIZE}, {options.rounds} rounds")
-    print("convolutions, best GFLOP/s by the wall's clock:")
-    for (channels, out_channels, size), name in convolutions:
-        rate = fastest[(channels, out_channels, size), name]
-        print(f"  {channels:4} -> {out_channels:4} at {size:2} x {size:2}, {name:14} {rate / 1e9:7.1f}")
-    for clock, title in enumerate(("wall", "cpu")):
-        network_best = total / min(spans[clock] for spans, _ in rounds)
-        floor = max(best[clock] for _, best in rounds)
-        middle = statistics.median(total / spans[clock] / best[clock] for spans, best in rounds)
+def operations(batch: int) -> int:
+    """Count the network's floating-point operations, as the plain formulas have them."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        ADM(ADMConfig())(torch.empty(batch, 6, SIZE, SIZE), torch.empty(batch))
+    return int(counter.get_total_flops())
+
+
+def compare(every: dict[str, nn.Module], batch: int, rounds: int) -> None:
+    """Print the times of the networks, and how far ours are from the released one's results."""
+    x, times = torch.randn(batch, 6, SIZE, SIZE), torch.full((batch,), 150.0)
+    results = {name: network(x, times).float() for name, network in every.items()}
+    spans: dict[str, list[float]] = {name: [] for name in every}
+    for _ in range(rounds):
+        for name, network in every.items():
+            spans[name].append(seconds(lambda network=network: network(x, times)))  # type: ignore[misc]
+    wanted, total = results["released"], operations(batch)
+    for name, found in spans.items():
+        ratio = statistics.median(theirs / own for theirs, own in zip(spans["released"], found, strict=True))
+        error = float((results[name] - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
         print(
-            f"{title:>4}: {min(spans[clock] for spans, _ in rounds):.2f} s, {network_best / 1e9:.1f} GFLOP/s;"
-            f" floor {floor / 1e9:.1f} GFLOP/s; ratio of the best {network_best / floor:.3f},"
-            f" median of the rounds' ratios {middle:.3f}"
+            f"batch {batch}, {name:8}: {statistics.median(found):6.2f} s, {total / statistics.median(found) / 1e9:4.0f}"
+            f" GFLOP/s, {ratio:.2f} times as fast as released; results differ by {error:.1e}"
         )
-    print(f"sustained: median of the rounds' ratios {statistics.median(sustained):.3f}, best {max(sustained):.3f}")
+
+
+def shares(network: nn.Module, batch: int) -> None:
+    """Print what our time is spent on."""
+    x, times = torch.randn(batch, 6, SIZE, SIZE), torch.full((batch,), 150.0)
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        network(x, times)
+    spent = Counter({each.key: each.self_cpu_time_total for each in found.key_averages()})
+    for title, names in KINDS.items():
+        print(f"  {100 * sum(spent.pop(name, 0) for name in names) / found_total(found):5.1f} % {title}")
+    print(f"  {100 * spent.total() / found_total(found):5.1f} % all else")
+
+
+def found_total(found: profile) -> float:
+    """Return the microseconds of all operators."""
+    return float(sum(each.self_cpu_time_total for each in found.key_averages()))
+
+
+def rates(batch: int, dtype: torch.dtype) -> None:
+    """Print the rates of single convolutions."""
+    for channels, out_channels, size in CONVOLUTIONS:
+        x = torch.randn(batch, channels, size, size).to(dtype).contiguous(memory_format=torch.channels_last)
+        plain, packed = (Conv(channels, out_channels).to(dtype).requires_grad_(False) for _ in range(2))
+        pack(packed)
+        count = 2 * batch * size**2 * 9 * channels * out_channels
+        onednn = direct(x, packed.weight)
+        calls: dict[str, Callable[[Tensor], Tensor]] = {
+            "PyTorch": functools.partial(nn.Conv2d.forward, plain),
+            "packed": lambda x, call=onednn, bias=packed.bias: call(x, bias),  # type: ignore[misc]
+            "ours": packed,
+        }
+        found = {name: count / fastest(call, x) / 1e9 for name, call in calls.items()}
+        text = ", ".join(f"{name} {rate:4.0f}" for name, rate in found.items())
+        print(f"  {channels:4} -> {out_channels:3} at {size:2} x {size:2}, batch {batch}, {str(dtype)[6:]}: {text}")
+
+
+def fastest(call: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Return the seconds of the fastest of some calls, after one that is not timed."""
+    call(x)
+    return min(seconds(lambda: call(x)) for _ in range(REPEATS))
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch", type=int, action="append")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {given.threads} thread(s)")
+    every = networks()
+    for batch in given.batch or [1, 4]:
+        compare(every, batch, given.rounds)
+        for name in ("fp32", "bf16"):
+            print(f"our time in {name}, batch {batch}:")
+            shares(every[name], batch)
+    print("GFLOP/s of 3x3 convolutions, counted as direct sums:")
+    for batch in given.batch or [1, 4]:
+        for dtype in (torch.float32, torch.bfloat16):
+            rates(batch, dtype)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ddbm_cli.foundation.settings import build
-from ddbm_cli.models import assemble, builtin_path, load_model, speed
-from ddbm_cli.networks import NETWORKS
+from ddbm_cli.models import assemble, builtin_path, load, load_model, memory, selfcheck, speed
+from ddbm_cli.networks import NETWORKS, packed
+from ddbm_cli.networks.blocks import Conv
 from ddbm_cli.samplers import NoiseSource, finish
 from tests.tiny import tiny_card, write_tiny
 
@@ -80,8 +81,30 @@ def test_both_types_are_timed():
     assert speed.measure(tiny_card(), assemble(tiny_card()).network) is None
 
 
-def test_the_change_of_images_is_small():
+def convolutions(model):
+    return [each for each in model.denoiser.network.modules() if isinstance(each, Conv)]
+
+
+def test_the_weights_of_loaded_models_are_packed_where_there_is_room(tmp_path, home, monkeypatch):
+    file = write_tiny(tmp_path / "m.safetensors")
+    assert all(each.packed for each in convolutions(load.load_file(file, device="cpu")))
+    assert not any(each.packed for each in convolutions(load.load_file(file, device="cpu", packed=False)))
+    loaded = []
+    monkeypatch.setattr(
+        selfcheck,
+        "self_check",
+        lambda model, _: loaded.append(model) or selfcheck.SelfCheck(figures={}, fingerprint=(), faults=()),
+    )
+    selfcheck.check_file(file)
+    assert not any(each.packed for each in convolutions(loaded[0])), "checked once: the memory is not worth it"
+    monkeypatch.setattr(memory, "memory_of", lambda device: 1000)
+    assert not any(each.packed for each in convolutions(load.load_file(file, device="cpu")))
+
+
+@pytest.mark.parametrize("least", [packed.LEAST_CHANNELS, 1], ids=["as it is", "Winograd's algorithm where it fits"])
+def test_the_change_of_images_is_small(least, monkeypatch):
     """Of the built-in model at its default budget, in levels of 255."""
+    monkeypatch.setattr(packed, "LEAST_CHANNELS", least)
     source = torch.ones(2, 3, 64, 64)
     source[:, :, 20:44, 20] = source[:, :, 20:44, 43] = source[:, :, 20, 20:44] = source[:, :, 43, 20:44] = -1
     made = {}

@@ -1,15 +1,15 @@
 """What can end a training early, each with the file or the size that is at fault and how to continue."""
 
 import errno
-import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.foundation.devices import memory_of
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.folder import RunFolder
@@ -28,21 +28,13 @@ def check_memory(denoiser: Denoiser, device: torch.device) -> None:
     Raises:
         UsageError: it does.
     """
-    there = _memory(device)
+    there = memory_of(device)
     wanted = sum(parameter.numel() for parameter in denoiser.parameters()) * 4 * COPIES
     if there and wanted > there:
         raise UsageError(
             f"training this network needs at least {wanted / 1e9:.1f} GB, and {device} has {there / 1e9:.1f} GB",
             hint="choose fewer channels: --network adm:channels=48",
         )
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    with suppress(ValueError, OSError, AttributeError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return 0
 
 
 @contextmanager
