@@ -4,6 +4,7 @@ from ddbm_cli.networks.adm import ADM, ADMConfig
 from ddbm_cli.networks.autoencoder import Autoencoder, AutoencoderConfig
 from ddbm_cli.networks.blocks import pack
 from ddbm_cli.networks.detect import detect, normalise
+from ddbm_cli.networks.directed import Directed
 from ddbm_cli.networks.pix2pix import PatchGAN, Pix2Pix, Pix2PixConfig
 
 NetworkConfig = ADMConfig | Pix2PixConfig | AutoencoderConfig
@@ -16,6 +17,7 @@ __all__ = [
     "ADMConfig",
     "Autoencoder",
     "AutoencoderConfig",
+    "Directed",
     "NetworkConfig",
     "PatchGAN",
     "Pix2Pix",

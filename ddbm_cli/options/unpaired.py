@@ -9,9 +9,10 @@ UNPAIRED = "Without pairs (--task schrodinger)"
 Coupling = Annotated[
     str,
     Field(
-        "Pairs of the first round: independent images of A and B; or reference, each image and the end of the "
-        "reference process that begins there, with which the later rounds are iterative proportional fitting (IPF).",
-        metavar="NAME",
+        "Pairs of the first round: independent images of A and B; ot, those of optimal transport in a batch; or "
+        "reference, each image and the end of the reference process that begins there, with which the later rounds "
+        "are iterative proportional fitting (IPF).",
+        metavar="NAME:FIELD=VALUE",
         names="couplings",
         panel=UNPAIRED,
     ),

@@ -15,7 +15,6 @@ from ddbm_cli.foundation.events import (
     Noticed,
     Planned,
     Pulling,
-    Surveying,
     Written,
 )
 
@@ -36,7 +35,7 @@ __all__ = [
     "Written",
 ]
 
-Loading = Pulling | Importing | Surveying | Doubted | Noticed
+Loading = Pulling | Importing | Doubted | Noticed
 Event = (
     Loading
     | Planned

@@ -28,9 +28,9 @@ from ddbm_cli.denoisers import Conditions, Denoiser, clipped
 from ddbm_cli.samplers import Bridge, Plan, finish, sample
 from ddbm_cli.training.averages import Averages
 from ddbm_cli.training.batches import Batch, generator
-from ddbm_cli.training.first_couplings import Coupling
+from ddbm_cli.training.first_couplings import Coupling, Draws, Simulates
 from ddbm_cli.training.pair_files import PairFiles, digest_of
-from ddbm_cli.training.sides import TwoSides, directions
+from ddbm_cli.training.sides import A_TO_B, B_TO_A, TwoSides, directions
 
 SIMULATOR = "simulator"
 
@@ -64,37 +64,31 @@ class Simulation:
 
     Args:
         denoiser: copied; the weights of the copy are those that simulate.
-        plan: how. clip: whether estimates are limited to -1..1. seed: of the run.
+        plan: how. clip: whether estimates are limited to -1..1.
     """
 
-    def __init__(self, denoiser: Denoiser, plan: Plan, *, clip: bool, seed: int) -> None:
+    def __init__(self, denoiser: Denoiser, plan: Plan, *, clip: bool) -> None:
         self.denoiser = copy.deepcopy(denoiser).requires_grad_(False).eval()
-        self._plan, self._clip, self._seed = plan, clip, seed
+        self._plan, self._clip = plan, clip
 
     def use(self, denoiser: Denoiser) -> None:
         """Take the weights of another denoiser."""
         self.denoiser.load_state_dict(denoiser.state_dict())
 
-    def __call__(self, begin: Tensor, direction: int, *, size: int, rows: slice, purpose: tuple[object, ...]) -> Tensor:
-        """Return where trajectories end that begin at images (B, C, H, W), on the CPU.
+    def digest(self, *more: object) -> str:
+        """Return the digest of what the simulation depends on, and of more values."""
+        return digest_of(self.denoiser, *more)
 
-        Args:
-            size, rows: `begin` are these rows of `size`, for all of which noise is drawn.
-            purpose: what the noise depends on, besides the seed.
-        """
+    def __call__(self, begin: Tensor, direction: int, draws: Draws) -> Tensor:
+        """Return where trajectories end that begin at images (B, C, H, W), on the CPU."""
         device = next(self.denoiser.parameters()).device
-        random = generator(self._seed, "simulation", direction, *purpose)
-
-        def noise(like: Tensor) -> Tensor:
-            return torch.randn((size, *like.shape[1:]), generator=random)[rows].to(like)
-
         conditions = Conditions(torch.full((1,), direction, device=device))
 
         def denoise(x: Tensor, t: Tensor, source: Tensor) -> Tensor:
             estimate: Tensor = self.denoiser(x, t, source, conditions)
             return estimate
 
-        bridge = Bridge(self._plan.path, begin.to(device), noise)
+        bridge = Bridge(self._plan.path, begin.to(device), draws.normal)
         estimate = clipped(denoise) if self._clip else denoise
         steps = sample(estimate, bridge, self._plan.sampler, self._plan.start, self._plan.times)
         return finish(steps).float().cpu()
@@ -124,6 +118,7 @@ class Couplings:
     ) -> None:
         self.sides, self._simulation, self._first, self.rounds = sides, simulation, first, rounds
         self._files, self._size, self._seed = files, size, seed
+        self._first_simulation = first.simulation(next(simulation.denoiser.parameters()).device)
         self.modules: dict[str, nn.Module] = {SIMULATOR: simulation.denoiser}
         self.averages: Averages | None = None
         """The averages of the run, whose weights simulate the next round."""
@@ -144,19 +139,19 @@ class Couplings:
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Yield the batches from `step` on, in order. Each must be trained on before the next is asked for."""
-        if step < self.rounds.first:
-            for number, batch in zip(range(step, self.rounds.first), self.sides.from_step(step), strict=False):
+        if step < self.rounds.first and self._first_simulation is None:
+            for number, batch in zip(range(step, self.rounds.first), self._independent_from(step), strict=False):
                 yield self._coupled(batch, number)
             step = self.rounds.first
         for number in count(step):
-            if number == self.rounds.begin(number):
+            if number == self.rounds.begin(number) > 0:
                 self._begin_round()
             yield self[number]
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, with the pairs of the current weights of the simulation."""
-        if step < self.rounds.first:
-            return self._coupled(self.sides[step], step)
+        if step < self.rounds.first and self._first_simulation is None:
+            return self._coupled(self._independent(step), step)
         begin, place = self.rounds.begin(step), self.rounds.place(step)
         target, source = self._kept(begin, place)
         shape = (self._size, *target.shape[1:])
@@ -166,10 +161,33 @@ class Couplings:
         eps = torch.randn(shape, generator=random)[self.rows]
         return Batch(target, source, u, eps, Conditions(directions(len(target))))
 
+    def _independent_from(self, step: int) -> Iterator[Batch]:
+        """Yield `_independent` from `step` on; prepared by threads unless several processes need all rows."""
+        whole = self._wanted == self.rows
+        return self.sides.from_step(step) if whole else (self._independent(number) for number in count(step))
+
+    def _independent(self, step: int) -> Batch:
+        """Return a batch of independent images, with all rows where the first coupling needs them."""
+        own = self.rows
+        self.rows = self._wanted
+        try:
+            return self.sides[step]
+        finally:
+            self.rows = own
+
+    @property
+    def _wanted(self) -> slice:
+        return slice(0, self._size) if self._first.whole else self.rows
+
     def _coupled(self, batch: Batch, step: int) -> Batch:
-        shape = (self._size, *batch.target.shape[1:])
-        noise = torch.randn(shape, generator=generator(self._seed, "coupling", step))[self.rows]
-        return self._first(self._simulation.denoiser.path, batch, noise)
+        wanted = self._wanted
+        draws = Draws(generator(self._seed, "coupling", step), self._size, wanted)
+        made = self._first(self._simulation.denoiser.path, batch, draws)
+        return made if wanted == self.rows else _part(made, self.rows)
+
+    def _simulator(self, begin: int) -> Simulates:
+        """Return what simulates the pairs of a round that begins at a step."""
+        return self._simulation if begin or self._first_simulation is None else self._first_simulation
 
     def _begin_round(self) -> None:
         assert self.averages is not None
@@ -180,7 +198,7 @@ class Couplings:
         """Return targets and sources of a batch of a round, simulated if they are not kept."""
         if self._files is None:
             return self._simulated(begin, place)
-        self._digest = self._digest or digest_of(self._simulation.denoiser, self._seed, begin)
+        self._digest = self._digest or self._simulator(begin).digest(self._seed, begin)
         found = self._files.read(self._digest, begin, place, self.rows)
         if found is not None and len(found) == 2:
             return found[0], found[1]
@@ -192,8 +210,14 @@ class Couplings:
         target = self.sides[begin + place].target
         source = torch.empty_like(target)
         own = slice(self.rows.start // 2, self.rows.stop // 2)
-        for direction in (0, 1):
-            source[direction::2] = self._simulation(
-                target[direction::2], 1 - direction, size=self._size // 2, rows=own, purpose=(begin, place)
-            )
+        for direction in (A_TO_B, B_TO_A):
+            random = generator(self._seed, "simulation", 1 - direction, begin, place)
+            draws = Draws(random, self._size // 2, own)
+            source[direction::2] = self._simulator(begin)(target[direction::2], 1 - direction, draws)
         return target, source
+
+
+def _part(batch: Batch, rows: slice) -> Batch:
+    """Return some rows of a whole batch."""
+    target, source, u, eps = (column[rows] for column in (batch.target, batch.source, batch.u, batch.eps))
+    return Batch(target, source, u, eps, Conditions(directions(len(target))))

@@ -144,6 +144,8 @@ def test_two_processes_train_as_one(root):
     "change",
     [
         {"coupling": "reference"},
+        {"coupling": "ot"},
+        {"coupling": "ot:entropy=20"},
         {"round_steps": 4, "rounds": None, "steps": 16},
         {"first_round_steps": 11, "rounds": 2},
         {"simulation_steps": 4},
@@ -151,6 +153,7 @@ def test_two_processes_train_as_one(root):
         {"path": "brownian:variance=0.3"},
         {"prediction": "drift"},
         {"direction": "BtoA"},
+        {"networks": "two"},
     ],
     ids=str,
 )
@@ -158,7 +161,7 @@ def test_every_option_changes_the_weights(root, change):
     list(run(asked(root)))
     list(run(asked(root, "other", **change)))
     one, other = weights(root / "run"), weights(root / "other")
-    assert one.keys() == other.keys() and not same(one, other)
+    assert not same(one, other) and (one.keys() == other.keys() or "networks" in change)
 
 
 @pytest.mark.parametrize("path", ["ve-bridge:sigma_max=1,sigma_min=0.01", "vp-bridge", "i2sb", "rectified"])
@@ -178,6 +181,35 @@ def test_a_folder_of_both_sides_has_no_need_of_names(root):
     assert "(" in events[0].facts["Data"] and "of A" in events[0].facts["Data"]
 
 
+def test_two_priors_give_the_pairs_of_the_first_round(root):
+    """They are kept as those of later rounds, and the priors are needed again only where they are lost."""
+    for name in "AB":
+        prior = {"task": "prior", "data": [root / name], "path": "ve", "rounds": None}
+        prior |= {"first_round_steps": None, "round_steps": 1000, "simulation_steps": 20, "cache_pairs": 2048}
+        list(run(asked(root, f"prior{name}", **prior, steps=2)))
+    coupling = f"priors:a={root / 'priorA'},b={root / 'priorB'},nfe=4"
+    list(run(asked(root, "whole", coupling=coupling)))
+    list(run(asked(root, "independent")))
+    assert not same(weights(root / "whole"), weights(root / "independent"))
+    stop_at(4, asked(root, "parts", coupling=coupling))
+    files = list((root / "parts" / "pairs").iterdir())
+    assert len(files) == 2 and all(file.name.startswith("round-00000000-") for file in files)
+    list(run(request({}, resume=root / "parts")))
+    assert same(weights(root / "whole"), weights(root / "parts"))
+
+
+def test_two_networks_are_two_models_in_one_file(root):
+    list(run(asked(root, networks="two")))
+    file = root / "run" / "model.safetensors"
+    models = [load_file(file, device="cpu", direction=direction) for direction in ("AtoB", "BtoA")]
+    one, other = (model.denoiser.network.state_dict() for model in models)
+    assert one.keys() == other.keys() and not same(one, other)
+    averaged = weights(root / "run")
+    for name, state in zip(("AtoB", "BtoA"), (one, other), strict=True):
+        for key, value in state.items():
+            assert torch.allclose(value, averaged[f"average.module.network.{name}.{key}"], atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("change", "message", "hint"),
     [
@@ -189,6 +221,7 @@ def test_a_folder_of_both_sides_has_no_need_of_names(root):
         ({"sampling": {"sampler": "implicit:eta=0"}}, "uses the source", "euler-maruyama"),
         ({"coupling": "reference", "path": "rectified"}, "needs noise", "independent"),
         ({"coupling": "magic"}, "unknown coupling", "independent"),
+        ({"coupling": "priors:a=nowhere.safetensors,b=nowhere.safetensors"}, "nowhere.safetensors", ""),
         ({"network": "pix2pix:channels=8,depth=3"}, "cannot be trained without pairs", "adm"),
         ({"classes": True}, "--classes is not for", "--classes"),
         ({"source": "degrade:sr2"}, "--source is not for", "--source"),

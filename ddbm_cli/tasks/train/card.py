@@ -119,7 +119,7 @@ def card_of(
         | ({} if sees_source else {"in_channels": network["out_channels"]})
         | ({"in_channels": network["in_channels"] + request.noise_channels} if request.noise_channels else {})
         | ({"classes": len(classes)} if classes else {})
-        | ({"classes": len(DIRECTIONS)} if request.is_unpaired else {}),
+        | ({"classes": len(DIRECTIONS)} if request.is_unpaired and request.networks == "one" else {}),
         path=describe(path),
         prediction=_prediction(request, path, batches),
         preprocess=Preprocess(size=request.size, fit=request.fit or "pad"),
@@ -132,6 +132,7 @@ def card_of(
         inpainting=is_inpainting(request.source),
         class_names=classes,
         directions=DIRECTIONS if request.is_unpaired else (),
+        networks=DIRECTIONS if request.is_unpaired and request.networks == "two" else (),
         condition_dropout=request.drop,
         defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once)),
         licence=request.licence,

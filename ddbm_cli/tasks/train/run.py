@@ -38,7 +38,7 @@ from ddbm_cli.tasks.train.facts import differences, facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
 from ddbm_cli.tasks.train.results import Results
-from ddbm_cli.tasks.train.unpaired import couplings_of, load_sides
+from ddbm_cli.tasks.train.unpaired import couplings_of, denoiser_of, load_sides
 from ddbm_cli.tasks.train.watching import Watch
 from ddbm_cli.training import Batches, Budget, Fit, Saved, Stepped, Validated
 from ddbm_cli.training.averages import Averages
@@ -91,7 +91,7 @@ def run(
     with ExitStack() as held:
         held.enter_context(explained(request, folder))
         torch.manual_seed(request.recipe.seed)
-        denoiser = assemble(card).to(device)
+        denoiser = denoiser_of(card).to(device)
         beginning = begin(request, denoiser, folder, data.classes)
         held.callback(processes.end)
         if not dry_run and processes.is_main:

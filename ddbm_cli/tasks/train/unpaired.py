@@ -12,13 +12,14 @@ from ddbm_cli.foundation.hashing import seed_of
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.pairs import PairSplit, find_pairs
 from ddbm_cli.imaging.prepare import fit_of
-from ddbm_cli.models import ModelCard, TranslationModel
+from ddbm_cli.models import ModelCard, TranslationModel, assemble
+from ddbm_cli.networks import Directed
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.options.unpaired import FIRST_ROUNDS
 from ddbm_cli.paths import PATHS
 from ddbm_cli.tasks.train.data import Data, codec_of, data_of
 from ddbm_cli.training.couplings import Couplings, Rounds, Simulation
-from ddbm_cli.training.first_couplings import COUPLINGS
+from ddbm_cli.training.first_couplings import COUPLINGS, FromPriors
 from ddbm_cli.training.pair_files import PairFiles
 from ddbm_cli.training.sides import TwoSides, parts_of
 
@@ -88,6 +89,18 @@ def _found(request: TrainRequest, exclude: Sequence[Path]) -> list[PairSplit]:
     return sides[::-1] if request.direction == "BtoA" else sides
 
 
+def denoiser_of(card: ModelCard) -> Denoiser:
+    """Return the denoiser of a card with new weights; of a card with two networks, one with both.
+
+    Raises:
+        ModelError: as `assemble`.
+    """
+    denoiser = assemble(card)
+    if card.networks:
+        denoiser.network = Directed({name: assemble(card).network for name in card.networks})
+    return denoiser
+
+
 def couplings_of(
     request: TrainRequest, card: ModelCard, sides: TwoSides, denoiser: Denoiser, *, folder: Path | None
 ) -> Couplings:
@@ -108,9 +121,11 @@ def couplings_of(
     path = build(PATHS, request.path, what="path")
     first = build(COUPLINGS, request.coupling, what="coupling")
     first.check(path)
+    if first.name == FromPriors.name and request.codec:
+        raise UsageError("--coupling priors is for pixels, not for latents", hint="leave out --codec, or --coupling")
     with torch.device("meta"):
         plan = TranslationModel(card, denoiser).plan(nfe=request.simulation_steps)
-    simulation = Simulation(denoiser, plan, clip=card.clip, seed=request.recipe.seed)
+    simulation = Simulation(denoiser, plan, clip=card.clip)
     rounds = Rounds(first_round_steps(request), request.round_steps, max(1, request.cache_pairs // size))
     files = None if folder is None else PairFiles(folder / PAIRS)
     return Couplings(sides, simulation, first, rounds, files=files, size=size, seed=request.recipe.seed)

@@ -1,0 +1,164 @@
+"""Schrödinger bridges between sets of points against closed forms and published figures, in one table.
+
+    python -m tests.benchmarks.schrodinger [--steps 20000] [--rounds 20] [--only gaussian|sets] [--dimensions 5,20,50]
+
+The points are trained with the couplings, the objective and the loop of `ddbm train --task schrodinger --networks two`,
+and with the published test's networks (two of 256 and 256 units), 20 steps of simulation and 10,000 points.
+
+Gaussian: from N(0.1, I) to N(-0.1, I), Brownian reference of variance 1. Of 10,000 new points and their results: the
+variance, and the covariance of both, averaged over dimensions; best are 1 and (sqrt(5) - 1) / 2. KL is that of normal
+distributions with the results' means and variances, against the target, summed over dimensions; of 10,000 exact draws
+it is d / 10,000. The published KL is printed beside it; its paper does not state how it was estimated.
+
+Sets: W2 of 1,000 results and 1,000 new points, next to that of two sets of new points. The published figures are of
+more points, and their sets may be scaled differently.
+"""
+
+import argparse
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ddbm_cli.paths import BrownianBridge
+from ddbm_cli.training.couplings import Rounds, Simulation
+from ddbm_cli.training.first_couplings import Coupling, Draws, FromReference, Independent
+from tests.points import trained
+
+POINTS, TESTED = 10_000, 1_000
+BATCH, STEPS = 256, 20
+PUBLISHED_KL = {"IMF": {5: 1.34, 20: 5.05, 50: 9.76}, "IPF": {5: 1.23, 20: 4.42, 50: 8.75}}
+PUBLISHED_DSB = {5: 3.26, 20: 13.0, 50: 32.8}
+"""DSBM arXiv:2303.16852, KL x 1000."""
+
+PUBLISHED_W2 = {"moons": 0.140, "s-curve": 0.140, "8 Gaussians": 0.315, "moons to 8 Gaussians": 0.812}
+PUBLISHED_W2_DSB = {"moons": 0.190, "s-curve": 0.272, "8 Gaussians": 0.411, "moons to 8 Gaussians": 0.987}
+"""DSBM arXiv:2303.16852: DSBM-IPF, and DSB."""
+
+FIRST: dict[str, Coupling] = {"IMF": Independent(), "IPF": FromReference()}
+BEST = (math.sqrt(5) - 1) / 2
+
+
+def rounds_of(steps: int, rounds: int) -> Rounds:
+    """Return rounds of equal lengths, with one set of pairs each."""
+    each = max(1, steps // rounds)
+    return Rounds(first=each, each=each, batches=max(1, POINTS * 2 // BATCH))
+
+
+def results(simulation: Simulation, points: Tensor, direction: int) -> Tensor:
+    """Return where trajectories from points (N, d) end."""
+    draws = Draws(torch.Generator().manual_seed(1), len(points), slice(0, len(points)))
+    return simulation(points[:, :, None, None], direction, draws)[:, :, 0, 0]
+
+
+def gaussian(dimension: int, name: str, steps: int, rounds: int) -> dict[str, float]:
+    """Train between two Gaussian sets, and return the figures of the results."""
+    random = torch.Generator().manual_seed(dimension)
+    first, second = (torch.randn(POINTS, dimension, generator=random) + mean for mean in (-0.1, 0.1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = BrownianBridge(variance=0.5)  # of the end, without the factor 2 of BBDM: 1
+        made = trained(
+            [first, second], path, Path(folder), rounds=rounds_of(steps, rounds), steps=steps, size=BATCH,
+            first=FIRST[name], simulation_steps=STEPS,
+        )  # fmt: skip
+    source = torch.randn(POINTS, dimension, generator=random) + 0.1
+    result = results(made, source, 1)
+    mean, variance = result.double().mean(0), result.double().var(0)
+    kl = 0.5 * (variance + (mean + 0.1) ** 2 - 1 - variance.log()).sum()
+    covariance = ((source - source.mean(0)) * (result - result.mean(0))).mean()
+    return {"kl": 1000 * float(kl), "variance": float(variance.mean()), "covariance": float(covariance)}
+
+
+def moons(count: int, random: torch.Generator) -> Tensor:
+    """Two half circles."""
+    angle = torch.rand(count, generator=random) * math.pi
+    upper = torch.rand(count, generator=random) < 0.5
+    x = torch.where(upper, angle.cos(), 1 - angle.cos())
+    y = torch.where(upper, angle.sin(), 0.5 - angle.sin())
+    return (torch.stack([x, y], 1) + 0.2 * torch.randn(count, 2, generator=random)) * 3 - 1
+
+
+def s_curve(count: int, random: torch.Generator) -> Tensor:
+    """A curve in the shape of an S."""
+    angle = 3 * math.pi * (torch.rand(count, generator=random) - 0.5)
+    points = torch.stack([angle.sin(), angle.sign() * (angle.cos() - 1)], 1)
+    return (points + 0.1 * torch.randn(count, 2, generator=random)) * 1.5
+
+
+def eight(count: int, random: torch.Generator) -> Tensor:
+    """Eight Gaussian distributions on a circle of radius 5, of variance 0.1."""
+    angle = torch.randint(0, 8, (count,), generator=random) * (math.pi / 4)
+    return 5 * torch.stack([angle.cos(), angle.sin()], 1) + 0.1**0.5 * torch.randn(count, 2, generator=random)
+
+
+def normal(count: int, random: torch.Generator) -> Tensor:
+    """A standard normal distribution."""
+    return torch.randn(count, 2, generator=random)
+
+
+SETS: dict[str, tuple[Callable[[int, torch.Generator], Tensor], Callable[[int, torch.Generator], Tensor]]] = {
+    "moons": (normal, moons),
+    "s-curve": (normal, s_curve),
+    "8 Gaussians": (normal, eight),
+    "moons to 8 Gaussians": (moons, eight),
+}
+
+
+def w2(first: Tensor, second: Tensor) -> float:
+    """Return the Wasserstein-2 distance of two sets of as many points (N, d)."""
+    cost = torch.cdist(first.double(), second.double()).square().numpy()
+    rows, columns = linear_sum_assignment(cost)
+    return float(np.sqrt(cost[rows, columns].mean()))
+
+
+def plane(name: str, first: str, steps: int, rounds: int) -> dict[str, float]:
+    """Train between two sets in the plane, and return the distance of results to new points."""
+    random = torch.Generator().manual_seed(7)
+    begin, end = SETS[name]
+    sets = [draw(POINTS, random) for draw in (begin, end)]
+    with tempfile.TemporaryDirectory() as folder:
+        made = trained(
+            sets, BrownianBridge(variance=0.5), Path(folder), rounds=rounds_of(steps, rounds), steps=steps, size=BATCH,
+            first=FIRST[first], simulation_steps=STEPS,
+        )  # fmt: skip
+    found = results(made, begin(TESTED, random), 0)
+    return {"w2": w2(found, end(TESTED, random)), "floor": w2(end(TESTED, random), end(TESTED, random))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", choices=["gaussian", "sets"])
+    parser.add_argument("--dimensions", default="5,20,50")
+    parser.add_argument("--first", default="IMF,IPF")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = [f"{given.steps} steps of {BATCH} in {given.rounds} rounds; published: 400,000 of 128, one direction each"]
+    for name in given.first.split(","):
+        for dimension in map(int, given.dimensions.split(",")) if given.only != "sets" else ():
+            row = gaussian(dimension, name, given.steps, given.rounds)
+            published = PUBLISHED_KL[name].get(dimension, math.nan)
+            lines.append(
+                f"Gaussian d={dimension:<3} {name}  KL x 1000 {row['kl']:7.2f} (published {published}, DSB "
+                f"{PUBLISHED_DSB.get(dimension, math.nan)}; exact draws {dimension / 10:g})  variance "
+                f"{row['variance']:.3f} (1)  covariance {row['covariance']:.3f} ({BEST:.3f})"
+            )
+            print(lines[-1], flush=True)
+        for name_of_set in SETS if given.only != "gaussian" else ():
+            found = plane(name_of_set, name, given.steps, given.rounds)
+            lines.append(
+                f"{name_of_set:<22} {name}  W2 {found['w2']:.3f} (two true sets {found['floor']:.3f}; published "
+                f"DSBM-IPF {PUBLISHED_W2[name_of_set]}, DSB {PUBLISHED_W2_DSB[name_of_set]})"
+            )
+            print(lines[-1], flush=True)
+    print("\n".join(["", *lines]))
+
+
+if __name__ == "__main__":
+    main()
