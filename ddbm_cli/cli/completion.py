@@ -14,7 +14,7 @@ from ddbm_cli.foundation.text import printable
 Completer = Callable[[str], list[tuple[str, str]]]
 """Returns the words that a text may become, each with a description, "" for none."""
 
-MODEL_OPTIONS = ("model", "source_model", "prior", "start_from", "like")
+MODEL_OPTIONS = ("model", "source_model", "prior", "cycle", "start_from", "like")
 MODEL_ARGUMENTS = ("name", "names", "model")
 GUIDES = {"blur:sigma=": "a blurred image", "colour:": "a file or a folder of colours"}
 SUFFIX = ".safetensors"

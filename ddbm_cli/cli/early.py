@@ -146,6 +146,11 @@ def evaluate(request: Any) -> None:
         if path is not None:
             exists(path, what="images")
     model(request.prior)
+    model(request.cycle)
+    if request.cycle and request.sketches is None:
+        raise UsageError("--cycle needs the sources of the outputs", hint="add --sketches FOLDER")
+    if request.direction != type(request).direction and not request.cycle:
+        raise UsageError("--direction is for --cycle", hint="add --cycle MODEL, or remove --direction")
 
 
 def tune(request: Any) -> None:

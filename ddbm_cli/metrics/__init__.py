@@ -7,6 +7,7 @@ from ddbm_cli.foundation import plugins
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.metrics.base import Batch, Figure, Metric, MissingExtraError, PictureMetric, SetMetric
 from ddbm_cli.metrics.cmmd import CMMD
+from ddbm_cli.metrics.cycle import CycleError, SourceDistance
 from ddbm_cli.metrics.diversity import PixelDiversity
 from ddbm_cli.metrics.edges import EdgeF1
 from ddbm_cli.metrics.inception import AFD, FID, CleanFID
@@ -36,6 +37,8 @@ _ALL = (
     AFD,
     EdgeF1,
     Likelihood,
+    SourceDistance,
+    CycleError,
 )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.events import Figure as Figure
 
-Need = Literal["targets", "sketches", "draws", "prior"]
+Need = Literal["targets", "sketches", "draws", "prior", "cycle"]
 Side = Literal["outputs", "targets"]
 EXTRA = 'pip install "ddbm-cli[eval]"'
 
@@ -44,14 +44,15 @@ class Batch:
 class Metric:
     """A metric; made with the device to work on, and the seed of what is drawn.
 
-    name: in options and records. label: in tables. needs: what it compares the outputs with. recipe: how it is
-    computed, in words.
+    name: in options and records. label: in tables. needs: what it compares the outputs with. on_request: it is only
+    computed where it is named, or for a cycle. recipe: how it is computed, in words.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     higher_is_better: ClassVar[bool] = False
     needs: ClassVar[tuple[Need, ...]] = ("targets",)
+    on_request: ClassVar[bool] = False
     recipe: str
 
     def __init__(self, device: torch.device, *, seed: int = 0) -> None:

@@ -54,6 +54,20 @@ class EvaluateRequest:
             panel=COMPARED,
         ),
     ] = None
+    cycle: Annotated[
+        str | None,
+        Field(
+            "Model of two directions that made the outputs: translate them back, and measure the distance to the "
+            "sources (--sketches).",
+            metavar="NAME",
+            unset="none",
+            panel=COMPARED,
+        ),
+    ] = None
+    direction: Annotated[
+        Literal["AtoB", "BtoA"],
+        Field("For --cycle: the direction in which the outputs were made.", metavar="NAME", panel=COMPARED),
+    ] = "AtoB"
     resize: Annotated[
         Literal["outputs", "targets"] | None,
         Field(

@@ -24,17 +24,19 @@ from ddbm_cli.metrics.statistics import read_statistics
 from ddbm_cli.models import load_model, locating
 from ddbm_cli.options.evaluate import EvaluateRequest
 from ddbm_cli.tasks import familiar
+from ddbm_cli.tasks.cycle import loading_back
 from ddbm_cli.tasks.events import Failed, Planned
 from ddbm_cli.tasks.matching import Found, find
 
-LIKELIHOOD_BATCH = 8
-"""Largest batch when the likelihood is measured: it takes long, and the bar should move."""
+LARGEST_BATCH = 8
+"""Largest batch of metrics that evaluate a network: they take long, and the bar should move."""
 
 NEEDS: dict[Need, str] = {
     "targets": "pass the folder of targets after that of the outputs",
     "sketches": "pass --sketches FOLDER",
     "draws": "pass --draws FOLDER, or a folder that ddbm sample wrote",
     "prior": "pass a prior with -m",
+    "cycle": "pass the model of the outputs with --cycle",
 }
 """What a metric may need, and how to specify it."""
 
@@ -63,7 +65,8 @@ def run(request: EvaluateRequest) -> Iterator[EvaluateEvent]:
     device = choose_device(request.device)
     statistics = None if found.statistics is None else read_statistics(found.statistics, FEATURES)
     prior = (yield from _prior(request)) if request.prior else {}
-    metrics, lacking = _make(names, device, request, prior)
+    cycle = (yield from loading_back(request)) if request.cycle else {}
+    metrics, lacking = _make(names, device, request, {"prior": prior, "cycle": cycle})
     for metric in metrics.values():
         if statistics is not None and isinstance(metric, FID):
             metric.compare_with(statistics)
@@ -102,7 +105,8 @@ class _Measuring:
         self._resize = request.resize
         self._seed = request.seed
         self._metrics = metrics
-        self._batch_size = min(request.batch_size, LIKELIHOOD_BATCH) if "bpd" in metrics else request.batch_size
+        sampled = {"prior", "cycle"} & {need for metric in metrics.values() for need in metric.needs}
+        self._batch_size = min(request.batch_size, LARGEST_BATCH) if sampled else request.batch_size
         per_image = (name for name, metric in metrics.items() if isinstance(metric, PictureMetric))
         self.values = {name: np.full(len(found.items), np.nan) for name in per_image}
         self.read = np.zeros(len(found.items), dtype=bool)
@@ -184,7 +188,8 @@ def _chosen(request: EvaluateRequest, found: Found) -> list[str]:
         return name in OF_STATISTICS if found.statistics else not (found.is_unpaired and _needs_pairs(name))
 
     if request.metrics is None:
-        return [name for name in METRICS if not lacks(name) and fits(name)]
+        wanted = [name for name in METRICS if request.cycle or not METRICS[name].on_request]
+        return [name for name in wanted if not lacks(name) and fits(name)]
     for name in request.metrics:
         if name not in METRICS and not plugins.exists("metrics", name):
             raise UsageError(f"unknown metric '{name}'", hint=f"choose from: {', '.join(METRICS)}")
@@ -214,15 +219,18 @@ def _prior(request: EvaluateRequest) -> Generator[Any, None, dict[str, Any]]:
 
 
 def _make(
-    names: list[str], device: object, request: EvaluateRequest, prior: dict[str, Any]
+    names: list[str], device: object, request: EvaluateRequest, models: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Metric], list[Noticed]]:
-    """Make the metrics. Those that are not available become notices, unless that leaves none."""
+    """Make the metrics. Those that are not available become notices, unless that leaves none.
+
+    models: what metrics that need a model are made with, by that need.
+    """
     made: dict[str, Metric] = {}
     lacking: dict[tuple[str, str], Noticed] = {}
     last: DdbmError | None = None
     for name in names:
         try:
-            more = prior if "prior" in METRICS[name].needs else {}
+            more = {key: each for need in METRICS[name].needs for key, each in models.get(need, {}).items()}
             made[name] = METRICS[name](device, seed=request.seed, **more)  # type: ignore[arg-type]
         except UNAVAILABLE as error:
             last = error
@@ -257,6 +265,8 @@ def _facts(request: EvaluateRequest, found: Found, metrics: dict[str, Metric], d
         facts["Targets"] = f"{request.targets}, {kind}{resized}"
     if request.sketches:
         facts["Sketches"] = str(request.sketches)
+    if request.cycle:
+        facts["Cycle"] = f"{request.cycle}, outputs of {request.direction} are translated back"
     if request.prior:
         facts["Prior"] = f"{request.prior}"
     if found.has_draws:
