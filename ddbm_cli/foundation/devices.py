@@ -77,6 +77,12 @@ def memory_of(device: torch.device) -> int:
     return 0
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def release_threads() -> None:
     """End the threads that help this thread to compute, before another thread computes with as many.
 

@@ -7,6 +7,20 @@ from ddbm_cli.foundation.settings import settings
 
 RUN, OPTIMISER = "Run", "Optimiser"
 
+AUTO = "auto"
+"""The largest batch that fits into memory."""
+
+BatchSize = Annotated[
+    Annotated[int, Field(ge=1, le=2**16)] | Literal["auto"],
+    Field(
+        "Number of pairs per step, or auto: the largest that fits into memory (extra train).",
+        flags=("-b", "--batch-size"),
+        aliases=("--train-batch-size",),
+        metavar="N",
+        panel=OPTIMISER,
+    ),
+]
+
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 Decays = Annotated[
     _Decay | Annotated[tuple[_Decay, ...], Field(min_length=1, max_length=8)],
@@ -34,17 +48,7 @@ class Recipe:
     steps: Annotated[
         int, Field("Length of the run, in steps.", aliases=("--max-train-steps",), ge=1, panel=OPTIMISER)
     ] = 20_000
-    batch_size: Annotated[
-        int,
-        Field(
-            "Number of pairs per step.",
-            flags=("-b", "--batch-size"),
-            aliases=("--train-batch-size",),
-            ge=1,
-            le=2**16,
-            panel=OPTIMISER,
-        ),
-    ] = 16
+    batch_size: BatchSize = 16
     learning_rate: Annotated[float, Field("Learning rate of AdamW.", gt=0, panel=OPTIMISER)] = 5e-4
     warmup: Annotated[int, Field("Warm-up steps.", aliases=("--lr-warmup-steps",), ge=0, panel=OPTIMISER)] = 200
     lr_decay_fraction: Annotated[
@@ -110,6 +114,13 @@ class Recipe:
     seed: Annotated[
         int, Field("Random seed of weights, order and noise.", ge=0, le=2**62, flags=("-s", "--seed"), panel=OPTIMISER)
     ] = 0
+
+    @property
+    def pairs_per_step(self) -> int:
+        """The batch size, which must have been chosen where it was `AUTO`."""
+        if isinstance(self.batch_size, str):
+            raise ValueError("the batch size is not chosen yet")
+        return self.batch_size
 
     @property
     def decays(self) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ only: whether the fault was found before the run or when the pair was drawn chan
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -68,7 +68,7 @@ class Stream(Protocol):
 
     def __getitem__(self, step: int) -> Batch: ...
 
-    def from_step(self, step: int) -> Iterator[Batch]: ...
+    def from_step(self, step: int) -> Generator[Batch, None, None]: ...
 
 
 class Batches:
@@ -104,7 +104,7 @@ class Batches:
     ) -> None:
         self._pairs = pairs
         self._preprocess = preprocess
-        self._size = size
+        self.size = size
         self._seed = seed
         self._kinds = augment
         self._labels = torch.tensor([classes.index(pair.class_name) for pair in pairs]) if classes else None
@@ -130,7 +130,7 @@ class Batches:
         """
         # Random numbers are drawn for the whole batch, so that they do not depend on the number of processes; images
         # are read and changed for the own rows alone.
-        size, rows = self._size, self.rows
+        size, rows = self.size, self.rows
         drawn = [self._draw(step * size + row) for row in range(size)[rows]]
         random = generator(self._seed, "step", step)
         both = torch.stack([pixels for _, pixels in drawn]).float() / 127.5 - 1
@@ -153,7 +153,7 @@ class Batches:
         conditions = dropped(self.labels([index for index, _ in drawn]), dice, self._drop)
         return Batch(target, source, u, eps, conditions)
 
-    def from_step(self, step: int) -> Iterator[Batch]:
+    def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Yield the batches from `step` on, in order; the next ones are prepared by threads meanwhile."""
         # A team of OpenMP threads in each of them would compete with the step's team for the same cores.
         with ThreadPoolExecutor(THREADS, "batch", torch.set_num_threads, (1,)) as threads:
@@ -169,7 +169,7 @@ class Batches:
     @property
     def _ahead(self) -> int:
         """Batches to prepare while one is used: one where pairs are in memory, else as many as there are threads."""
-        batch = 4 * 9 * self._preprocess.width * self._preprocess.height * self._size
+        batch = 4 * 9 * self._preprocess.width * self._preprocess.height * self.size
         return 1 if self.cache.is_whole else max(1, min(THREADS, AHEAD_BYTES // batch))
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,11 @@ class DecodedCache:
             parts.append(f"{rest} pairs are decoded in every epoch")
         return ", ".join(parts)
 
+    @property
+    def bytes_to_come(self) -> int:
+        """Bytes of memory that pairs will take which are not kept yet."""
+        return (self._in_memory - len(self._kept)) * self._slot
+
     def get(self, index: int, decode: Callable[[int], Tensor]) -> Tensor:
         """Return a pair; decode it where it is not kept yet.
 

@@ -17,7 +17,7 @@ run can be resumed in the middle of a round: pairs that are not kept are simulat
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -137,7 +137,7 @@ class Couplings:
     def __len__(self) -> int:
         return len(self.sides)
 
-    def from_step(self, step: int) -> Iterator[Batch]:
+    def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Yield the batches from `step` on, in order. Each must be trained on before the next is asked for."""
         if step < self.rounds.first and self._first_simulation is None:
             for number, batch in zip(range(step, self.rounds.first), self._independent_from(step), strict=False):

@@ -24,7 +24,7 @@ from ddbm_cli.objectives import Loss, TimeDistribution
 from ddbm_cli.options.recipe import Compute
 from ddbm_cli.options.recipe import Recipe as Recipe
 from ddbm_cli.training.averages import Averages
-from ddbm_cli.training.batches import Stream
+from ddbm_cli.training.batches import Batch, Stream
 from ddbm_cli.training.budget import Budget
 from ddbm_cli.training.checkpoints import Checkpoints
 from ddbm_cli.training.losses import Diverged, Losses
@@ -109,7 +109,7 @@ class Fit:
         """Validations since the one with the lowest loss."""
         self._share_left = 1.0
         self.checkpoints = Checkpoints(state, keep=recipe.keep)
-        self.pace = Pace(recipe.batch_size)
+        self.pace = Pace(recipe.pairs_per_step)
         # Changes blocks of the denoiser in place, so the average is copied before.
         self.optimization = Optimization(
             denoiser,
@@ -219,6 +219,12 @@ class Fit:
                 )
             if self._is_due(self.step):
                 yield from self._validated()
+
+    def try_step(self, batch: Batch) -> None:
+        """Do a step that changes moments, and leaves the weights as they are."""
+        self.optimization.gradient(batch, self.step)
+        self.optimization.update(0.0)
+        self.averages.update(self.denoiser)
 
     def _until_finite(self) -> None:
         """Compute the gradients of further steps, without effect, until one shows that the weights are good.

@@ -52,7 +52,7 @@ class Optimization:
         self._optimizer, self._compute, self._processes = optimizer, compute, processes
         self._from_noise = from_noise
         self._device = next(denoiser.parameters()).device
-        self.rows = processes.rows(recipe.batch_size)
+        self.rows = processes.rows(recipe.pairs_per_step)
         if (self.rows.stop - self.rows.start) % compute.accumulate:
             raise UsageError(
                 f"{self.rows.stop - self.rows.start} pairs cannot be divided into {compute.accumulate} equal parts",
@@ -89,8 +89,9 @@ class Optimization:
         count = self._compute.accumulate
         target, source, u, eps = batch.target, batch.source, batch.u, batch.eps
         if self._from_noise:
-            shape = (self._recipe.batch_size, *target.shape[1:])
-            noise = torch.randn(shape, generator=generator(self._recipe.seed, "source", step))[self.rows]
+            size = len(target) * self._processes.count
+            noise = torch.randn((size, *target.shape[1:]), generator=generator(self._recipe.seed, "source", step))
+            noise = noise[self._processes.rows(size)]
             source = noise_source(self._denoiser.path, target, noise)
         times = self._distribution.times(self._denoiser.path, u)
         columns = [self._moved(tensor).chunk(count) for tensor in (target, source, times, eps)]

@@ -88,6 +88,13 @@ class Processes:
             return flag
         return bool(self.mean(torch.tensor([float(flag)], device=self._accelerator.device)).item())
 
+    def largest(self, number: float) -> float:
+        """Return the largest number of any process."""
+        if self.count == 1:
+            return number
+        own = torch.tensor([number], dtype=torch.float64, device=self._accelerator.device)
+        return float(self._accelerator.gather(own).max())
+
     def from_main(self, compute: Callable[[], T]) -> T:
         """Return what the main process computes; it raises an error there alone."""
         if self.count == 1:

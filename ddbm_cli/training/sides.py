@@ -5,7 +5,7 @@ goes to, its source an independent one of the other, and its label is the number
 a batch are a function of its step, as those of `batches`; the two sides are shuffled independently.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class TwoSides:
         """
         return _joined(*(side[step] for side in self.sides))
 
-    def from_step(self, step: int) -> Iterator[Batch]:
+    def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Yield the batches from `step` on, in order; the next ones are prepared by threads meanwhile."""
         for first, second in zip(*(side.from_step(step) for side in self.sides), strict=True):
             yield _joined(first, second)

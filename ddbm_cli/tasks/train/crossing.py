@@ -84,6 +84,11 @@ class CrossValidation(Validation):
         save_picture(contact_sheet([own, *groups], columns=4), sheet)
         return self.scores
 
+    def _some(self) -> tuple[Tensor, Tensor | None]:
+        """Return as many images as are evaluated at once, and their direction."""
+        images = self._images[A_TO_B][:AT_ONCE]
+        return images, torch.full((len(images),), A_TO_B)
+
     def _there(self, denoiser: Denoiser) -> list[Tensor]:
         """Return the images of each side, translated to the other."""
         return [self._translated(denoiser, images, side) for side, images in enumerate(self._images)]

@@ -14,6 +14,7 @@ from ddbm_cli.imaging.prepare import fit_of
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.stored import ImageFile, Stored, length_of
 from ddbm_cli.models.codecs import load_codec
+from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.card import classes_of
 from ddbm_cli.training import Batches
@@ -144,7 +145,7 @@ def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *,
     batches = Batches(
         pairs.train,
         preprocess,
-        size=request.recipe.batch_size,
+        size=1 if request.recipe.batch_size == AUTO else request.recipe.pairs_per_step,
         seed=request.recipe.seed,
         augment=request.augment,
         classes=classes,

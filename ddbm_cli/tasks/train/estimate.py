@@ -1,72 +1,95 @@
 """What a training will need, measured by real steps before it: time, memory, and room on the disk."""
 
-import os
 import shutil
-import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-import torch
-
+from ddbm_cli.foundation.devices import synchronize
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.tasks.train.folder import RunFolder
-from ddbm_cli.training import Fit
+from ddbm_cli.training import Budget, Fit, Recipe
+from ddbm_cli.training.batch_size import largest_of, to_come
+from ddbm_cli.training.memory import Memory
 from ddbm_cli.training.state import collect
 
 WARM_UP, MOST_STEPS, MOST_SECONDS = 2, 20, 10.0
 """Steps that are not measured, and when the measurement ends."""
 
 
-def estimate(fit: Fit, folder: RunFolder) -> dict[str, str]:
+def estimate(
+    fit: Fit, folder: RunFolder, *, unit: int, budget: Budget | None, validate: Callable[[], float] | None
+) -> dict[str, str]:
     """Do some steps, which are not kept, and return what the whole run will need, in words.
 
-    The moments of the optimiser exist after the first step, so the memory is that of the run; a validation is not
-    measured.
+    The moments of the optimiser exist after the first step, so the memory is that of the run.
+
+    Args:
+        fit: not to be used afterwards.
+        unit: the batch of each process is a multiple of it.
+        budget: of the run's time.
+        validate: returns the expected seconds of a validation; None where there is none.
     """
     steps, seconds = _measured(fit)
-    left = max(0, fit.recipe.steps - fit.step)
-    pace = steps / seconds
     facts = {
-        "Speed": f"{pace:.3g} steps per second: {left / pace / 3600:.3g} hours for {left} steps, without validations",
-        "Memory": _memory(fit.device),
+        "Speed": f"{steps / seconds:.3g} steps per second",
+        "Needs": _time(fit.recipe, fit.step, seconds / steps, validate() if validate else 0.0, budget),
+        "Memory": _memory(fit),
+        "Largest batch": _largest(fit, unit),
         "Disk": _disk(fit, folder.path),
     }
     return {name: fact for name, fact in facts.items() if fact}
 
 
+def _time(recipe: Recipe, done: int, step: float, validation: float, budget: Budget | None) -> str:
+    """Return the time that a run takes, or how far it comes within its budget.
+
+    Args:
+        done: steps done before.
+        step, validation: seconds of one.
+    """
+    left, every = max(0, recipe.steps - done), min(recipe.validate_every, recipe.steps)
+    count = -(-left // every) if validation else 0
+    seconds = left * step + count * validation
+    if budget and seconds > (available := budget.training_left(validation)):
+        return f"about {available / (step + validation / every):.0f} of {left} steps in {budget.seconds / 3600:g} hours"
+    validations = f" and {count} validations" if count else ""
+    return f"{seconds / 3600:.3g} hours for {left} steps{validations}"
+
+
 def _measured(fit: Fit) -> tuple[int, float]:
-    """Return a number of steps and the seconds that they took."""
-    batches = fit.batches.from_step(fit.step)
-    for _ in range(WARM_UP):
-        fit.optimization.gradient(next(batches), fit.step)
-        fit.optimization.update(0.0)
-        fit.averages.update(fit.denoiser)
-    _wait(fit.device)
-    if fit.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(fit.device)
-    began, done = time.monotonic(), 0
-    while done < MOST_STEPS and (not done or time.monotonic() - began < MOST_SECONDS):
-        fit.optimization.gradient(next(batches), fit.step)
-        fit.optimization.update(0.0)
-        fit.averages.update(fit.denoiser)
-        done += 1
-    _wait(fit.device)
-    return done, time.monotonic() - began
+    """Return a number of steps and the seconds that they took; all processes do as many."""
+    seconds = 0.0
+    with closing(fit.batches.from_step(fit.step)) as batches:
+        for _ in range(WARM_UP):
+            fit.try_step(next(batches))
+        synchronize(fit.device)
+        began, done = time.monotonic(), 0
+        while done < MOST_STEPS and seconds < MOST_SECONDS:
+            fit.try_step(next(batches))
+            done += 1
+            seconds = fit.processes.largest(time.monotonic() - began)
+        synchronize(fit.device)
+        return done, fit.processes.largest(time.monotonic() - began)
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _memory(fit: Fit) -> str:
+    peak = Memory(fit.device).peak()
+    where = " of the GPU" if fit.device.type == "cuda" else ""
+    return f"{(peak + to_come(fit)) / 2**30:.2f} GiB{where}" if peak else ""
 
 
-def _memory(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{torch.cuda.max_memory_reserved(device) / 2**30:.2f} GiB of the GPU"
-    if device.type != "cpu" or os.name == "nt":
-        return ""
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.2f} GiB"
+def _largest(fit: Fit, unit: int) -> str:
+    """Return the largest batch that fits; it is not tried itself where that takes long."""
+    try:
+        largest = largest_of(fit, unit=unit, tried=False)
+    except UsageError as error:
+        return f"unknown: {error.message} ({error.hint})"
+    if largest == 0:
+        return "none fits the memory"
+    is_all = largest + unit * fit.processes.count > len(fit.batches)
+    return f"{largest} pairs" + (", as many as there are to train on" if is_all else "")
 
 
 def _disk(fit: Fit, folder: Path) -> str:

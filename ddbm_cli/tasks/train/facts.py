@@ -102,7 +102,7 @@ def facts_of(
 def _computed(request: TrainRequest, fit: Fit) -> list[str]:
     """Return how a step is computed, where not in one part by one process."""
     count, compute = fit.processes.count, request.compute
-    each = request.recipe.batch_size // count // compute.accumulate
+    each = request.recipe.pairs_per_step // count // compute.accumulate
     said = [f"{count} processes"] if count > 1 else []
     said += [f"{compute.accumulate} parts of {each} pairs"] if compute.accumulate > 1 else []
     said += ["activations are recomputed"] if compute.checkpoint_activations else []

@@ -19,6 +19,7 @@ from ddbm_cli.foundation.settings import adapter, build, describe
 from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.imaging.stored import length_of
 from ddbm_cli.options.checkpoints import FOLDER
+from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.request import SETTINGS, from_stored
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, read_stored
@@ -204,6 +205,7 @@ def difference(folder: RunFolder, request: TrainRequest, images: Mapping[str, An
         before, now = _comparable(from_stored(stored, folder.path)), _comparable(request)
     except UsageError:
         return "a config.json that is not of a run"
+    _take_batch_size(now, before)
     odd = [name for name in now if now[name] != before.get(name)]
     if odd and folder.is_empty():
         return ""  # nothing was trained here
@@ -222,6 +224,7 @@ def changes(folder: RunFolder, request: TrainRequest, images: Mapping[str, Any])
     """
     stored = read_stored(folder.path)
     before, now = _comparable(from_stored(stored, folder.path)), _comparable(request)
+    _take_batch_size(now, before)
     odd = [name for name in now if name not in LOOSE + CARD and now[name] != before.get(name)]
     odd += [name for name in FIXED if now["recipe"][name] != before["recipe"][name]]
     if odd and not folder.is_empty():
@@ -240,6 +243,20 @@ def changes(folder: RunFolder, request: TrainRequest, images: Mapping[str, Any])
         what = "the same images from another place" if same else f"other images than before ({_counted(was)})"
         words.insert(0, what)
     return words
+
+
+def batch_size_of(folder: RunFolder) -> int | None:
+    """Return the batch size of the run in a folder, None where there is none that has begun."""
+    if folder.is_empty() or not folder.config.exists():
+        return None
+    stored = from_stored(read_stored(folder.path), folder.path).recipe.batch_size
+    return stored if isinstance(stored, int) else None
+
+
+def _take_batch_size(now: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Let a batch size that is chosen by the program be that of a stored run."""
+    if now["recipe"]["batch_size"] == AUTO:
+        now["recipe"]["batch_size"] = before["recipe"]["batch_size"]
 
 
 def _comparable(request: TrainRequest) -> dict[str, Any]:

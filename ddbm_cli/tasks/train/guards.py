@@ -11,6 +11,7 @@ import torch
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import memory_of
 from ddbm_cli.foundation.errors import DdbmError, UsageError
+from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.training import Diverged
@@ -60,10 +61,17 @@ def explained(request: TrainRequest, folder: RunFolder) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise
-        raise DdbmError(
-            f"not enough memory for batches of {request.recipe.batch_size} at {request.size}x{request.size}",
-            hint=f"start a new run with a smaller --batch-size ({max(1, request.recipe.batch_size // 2)}) or --size",
-        ) from None
+        raise too_large(request) from None
+
+
+def too_large(request: TrainRequest) -> DdbmError:
+    """Return the error for batches that do not fit into memory."""
+    batch_size = request.recipe.pairs_per_step
+    smaller = f"a smaller --batch-size ({batch_size // 2}) or --size" if batch_size > 1 else "a smaller --size"
+    return DdbmError(
+        f"not enough memory for batches of {batch_size} at {Preprocess(size=request.size).words} pixels",
+        hint=f"start a new run with {smaller}, or with --checkpoint-activations",
+    )
 
 
 def unreadable(path: Path) -> DdbmError:

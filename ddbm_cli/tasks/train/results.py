@@ -18,12 +18,13 @@ class Results:
     Args:
         file: the table, which may not exist yet.
         step: the step that the run resumes from; rows of later steps are removed, because those are done again.
+        kept: leave the file as it is until there is another row.
 
     Raises:
         DdbmError: the file is not such a table.
     """
 
-    def __init__(self, file: Path, *, step: int) -> None:
+    def __init__(self, file: Path, *, step: int, kept: bool = False) -> None:
         self._file = file
         self._rows: dict[int, dict[str, str]] = {}
         if not file.exists():
@@ -32,7 +33,8 @@ class Results:
             number = str(row.get("step"))
             if number.isascii() and number.isdecimal() and len(number) < 20 and int(number) <= step:
                 self._rows[int(number)] = row  # of rows for one step, the last
-        self.write()
+        if not kept:
+            self.write()
 
     @property
     def rows(self) -> list[dict[str, str]]:

@@ -6,12 +6,14 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ddbm_cli.codecs import Codec
+from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import choose_device
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed, Sampled, Trained
@@ -26,9 +28,11 @@ from ddbm_cli.models.codecs import digest_of_codec
 from ddbm_cli.models.seen import joined, remember
 from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Objective
 from ddbm_cli.options.checkpoints import name_of
+from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.events import Planned
-from ddbm_cli.tasks.train.beginning import NOTES, begin
+from ddbm_cli.tasks.train.automatic import with_largest_batch
+from ddbm_cli.tasks.train.beginning import NOTES, Beginning, begin
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.crossing import can_validate, validation_of
 from ddbm_cli.tasks.train.data import files_of, load_data
@@ -66,7 +70,7 @@ def run(
         UsageError: data or settings cannot be used, or the folder holds another run.
         DdbmError: the run diverged, its folder is in use, or its files cannot be read or written.
     """
-    began = time.monotonic()
+    began, unit = time.monotonic(), request.compute.accumulate
     trackers = chosen(request.tracker)
     device = choose_device(request.device)
     processes = connected(device)
@@ -88,33 +92,45 @@ def run(
     with torch.device("meta"):
         _check_size(request, size_multiple(assemble(card), codec))
     check_memory(outline(card), device)
-    with ExitStack() as held:
-        held.enter_context(explained(request, folder))
-        torch.manual_seed(request.recipe.seed)
+
+    def begun(asked: TrainRequest) -> tuple[Denoiser, Beginning]:
+        torch.manual_seed(asked.recipe.seed)
         denoiser = denoiser_of(card).to(device)
-        beginning = begin(request, denoiser, folder, data.classes)
-        held.callback(processes.end)
-        if not dry_run and processes.is_main:
-            folder = held.enter_context(claimed(request, images))
+        return denoiser, begin(asked, denoiser, folder, data.classes)
+
+    def fitted(asked: TrainRequest, denoiser: Denoiser) -> Fit:
         stream: Stream = (
             batches
             if isinstance(batches, Batches)
-            else couplings_of(request, card, batches, denoiser, folder=None if dry_run else folder.path)
+            else couplings_of(asked, card, batches, denoiser, folder=None if dry_run else folder.path)
         )
         fit = Fit(
             denoiser,
             stream,
             distribution,
-            request.recipe,
-            loss=loss.create(context_of(request, card, device, processes)),
+            asked.recipe,
+            loss=loss.create(context_of(asked, card, device, processes)),
             state=folder.state,
-            begin=_begin(request, folder),
-            from_noise=request.is_prior,
-            compute=request.compute,
+            begin=_begin(asked, folder),
+            from_noise=asked.is_prior,
+            compute=asked.compute,
             processes=processes,
         )
         if isinstance(stream, Couplings):
             stream.averages = fit.averages
+        return fit
+
+    with ExitStack() as held:
+        if (is_auto := request.recipe.batch_size == AUTO) and isinstance(batches, Batches):
+            request = with_largest_batch(
+                request, folder, batches, lambda asked: fitted(asked, begun(asked)[0]), processes
+            )
+        held.enter_context(explained(request, folder))
+        denoiser, beginning = begun(request)
+        held.callback(processes.end)
+        if not dry_run and processes.is_main:
+            folder = held.enter_context(claimed(request, images))
+        fit = fitted(request, denoiser)
         _same_codec(fit, codec, request)
         budget = _budget(request, fit, began)
         facts = facts_of(
@@ -131,26 +147,30 @@ def run(
             changes=differs,
             elsewhere=elsewhere,
         )
-        if dry_run:
-            facts |= estimate(fit, folder)
-            yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
-            yield from differences(beginning.started, request)
-            return
+        if is_auto:
+            facts["Recipe"] += "; the batch size is the largest that fits"
         fit.notes["seen"] = joined(_seen(fit, folder), splits)
         if beginning.notes:
             fit.notes[NOTES] = beginning.notes
-        card = dataclasses.replace(card, seen=fit.notes["seen"])
-        planned = Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
         validates = can_validate(data.held_out, card)
-        if not processes.is_main:
+        if not (processes.is_main or dry_run):
             fit.validate = _by_main if validates else None
-            yield planned
+            yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
             yield from fit.run(stop=stop, budget=budget)
             yield trained(request, folder, fit)
             return
-        results = Results(folder.results, step=fit.step)
+        results = Results(folder.results, step=fit.step, kept=dry_run)
+        card = dataclasses.replace(card, seen=fit.notes["seen"])
         options = {"codec": codec, "results": results, "samples": folder.samples, "stop": stop}
         validation = validation_of(data.held_out, request, card, **options)
+        if dry_run:
+            validate = partial(validation.expected, fit.averages) if validates else None
+            facts |= estimate(fit, folder, unit=unit, budget=budget, validate=validate)
+        planned = Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
+        if dry_run:
+            yield planned
+            yield from differences(beginning.started, request)
+            return
         if validates:
             fit.validate, fit.pace.validation_size = validation, validation.size
         fit.require_room(4 * sum(parameter.numel() for parameter in denoiser.parameters()))

@@ -14,6 +14,7 @@ from ddbm_cli.imaging.pairs import PairSplit, find_pairs
 from ddbm_cli.imaging.prepare import fit_of
 from ddbm_cli.models import ModelCard, TranslationModel, assemble
 from ddbm_cli.networks import Directed
+from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.options.unpaired import FIRST_ROUNDS
 from ddbm_cli.paths import PATHS
@@ -45,6 +46,8 @@ def load_sides(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
         UsageError: there are not two sets of images.
         DdbmError: most of them cannot be used.
     """
+    if request.recipe.batch_size == AUTO:
+        raise UsageError("--batch-size auto is not available for --task schrodinger", hint="pass a number")
     sides = _found(request, exclude)
     whole = PairSplit(
         train=[pair for side in sides for pair in side.train],
@@ -113,7 +116,7 @@ def couplings_of(
     Raises:
         UsageError: settings that do not fit each other.
     """
-    size = request.recipe.batch_size
+    size = request.recipe.pairs_per_step
     if size % 2:
         raise UsageError(
             f"batches of {size} cannot be divided into two directions", hint=f"use --batch-size {size + 1}"

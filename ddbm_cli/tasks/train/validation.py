@@ -1,6 +1,7 @@
 """Validation of a run on held-out images; writes results.csv and sample sheets into the run's folder."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Conditions, Denoiser
+from ddbm_cli.foundation.devices import synchronize
 from ddbm_cli.foundation.events import Sampled
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.io import save_picture
@@ -84,6 +86,22 @@ class Validation:
         sampled = min(self._count, SHEET_SAMPLES) if self._request.is_prior else self._count
         return self._count + sampled * self._card.defaults["steps"]
 
+    def expected(self, averages: Averages) -> float:
+        """Return the seconds that a validation is expected to take, by one evaluation of a batch."""
+        denoiser = averages.used
+        device = next(denoiser.parameters()).device
+        images, label = self._some()
+        count = len(images)
+        with torch.no_grad():
+            states = self._codec.encode(images.to(device))
+            times = torch.full((count,), denoiser.path.t_max / 2, dtype=torch.float64, device=device)
+            synchronize(device)
+            began = time.monotonic()
+            denoiser(states, times, states, Conditions(None if label is None else label.to(device)))
+            synchronize(device)
+        again = (len(averages) - 1) * self._count
+        return (time.monotonic() - began) / count * (self.size + again)
+
     def __call__(self, averages: Averages, step: int) -> dict[str, float]:
         """Validate all averages, and choose the one with the lowest loss; write a row and a sheet of its samples.
 
@@ -140,6 +158,10 @@ class Validation:
         what = "validation_images" if alone else "validation_pairs"
         scores = {what: self._count, **held_out} if held_out else {}
         return dataclasses.replace(self._card, training=training, scores=scores)
+
+    def _some(self) -> tuple[Tensor, Tensor | None]:
+        """Return as many images as are evaluated at once, and their labels."""
+        return self._target[:AT_ONCE], None if self._label is None else self._label[:AT_ONCE]
 
     def _loss(self, denoiser: Denoiser) -> float:
         count, path = self._count, denoiser.path
