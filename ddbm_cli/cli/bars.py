@@ -29,6 +29,11 @@ def human(size: float | None) -> str:
     return f"{size:.0f} {UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.3g} {UNITS[unit]}"
 
 
+def figures_of(figures: dict[str, float]) -> str:
+    """Return figures in one line, with two digits after the point."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+
+
 def progress_of(*columns: "ProgressColumn", transient: bool) -> "Progress":
     """Return bars on standard error; transient ones are removed when they stop."""
     from rich.console import Console

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ddbm_cli.cli import comparison, serving, terminal
-from ddbm_cli.cli.bars import Downloads, Images, human
+from ddbm_cli.cli.bars import Downloads, Images, figures_of, human
 from ddbm_cli.cli.preview import Preview
 from ddbm_cli.cli.steps import Steps
 from ddbm_cli.cli.terminal import emit, error
@@ -164,11 +164,17 @@ class _Renderer:
     def _importing(self, event: Any) -> None:
         self._fact("Convert", f"{event.name}: once, this takes a while")
 
+    def _surveying(self, event: Any) -> None:
+        if not event.done:
+            self._fact("Measure", f"colours of {event.folder}, {event.total} images")
+        if self._images and not self._total:  # a comparison has its own bar
+            self._images.advance() if event.done else self._images.start(event.total, 0)
+
     def _doubted(self, event: Any) -> None:
         self._fact("Warning", f"{event.name}: self-check: {event.text}")
 
     def _self_checked(self, event: Any) -> None:
-        self._result(f"{event.name}: self-check: {'; '.join(event.faults) or _figures(event.figures)}")
+        self._result(f"{event.name}: self-check: {'; '.join(event.faults) or figures_of(event.figures)}")
 
     def _pulled(self, event: Any) -> None:
         self._fact("Model", f"{event.name}: {'downloaded and checked' if event.fresh else 'was downloaded already'}")
@@ -187,7 +193,7 @@ class _Renderer:
 
     def _imported(self, event: Any) -> None:
         self._fact("Model", f"{event.model}, {event.parameters:,} parameters, {event.dtype}, {human(event.bytes)}")
-        self._fact("Check", f"faults: {'; '.join(event.faults)}" if event.faults else _figures(event.figures))
+        self._fact("Check", f"faults: {'; '.join(event.faults)}" if event.faults else figures_of(event.figures))
         for note in event.notes:
             self._fact("Note", note)
         self._result(event.output)
@@ -195,11 +201,8 @@ class _Renderer:
     def _exported(self, event: Any) -> None:
         self._fact("Model", f"{event.model}, {human(event.bytes)}")
         if event.output.is_dir():
-            loads = (
-                "loads the network (UNet2DModel, subfolder unet), but has no pipeline for it; to sample, use ddbm"
-                if event.loads
-                else "cannot load this network; only ddbm reads the folder"
-            )
+            loads = "loads the network (UNet2DModel, subfolder unet), but has no pipeline for it; to sample, use ddbm"
+            loads = loads if event.loads else "cannot load this network; only ddbm reads the folder"
             self._fact("Diffusers", loads)
         self._result(event.output)
 
@@ -344,7 +347,3 @@ class _Renderer:
             more = len(self._differing) - MOST_NAMED
             and_more = f"and {more} more; " if more > 0 else ""
             self._fact("", f"{and_more}kept although made with other settings; pass --overwrite to replace them")
-
-
-def _figures(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in figures.items())

@@ -24,6 +24,7 @@ from ddbm_cli.options.names import FILE, SINGULAR
 
 def names_table() -> dict[str, dict[str, Any]]:
     """Return the names of all registries, each with a description and the schemas of its fields."""
+    from ddbm_cli.codecs.colour import COLOUR_SPACES
     from ddbm_cli.denoisers import PERTURBATIONS, PREDICTIONS
     from ddbm_cli.imaging.io import FORMATS
     from ddbm_cli.metrics import METRICS
@@ -45,6 +46,7 @@ def names_table() -> dict[str, dict[str, Any]]:
         "couplings": COUPLINGS,
         "metrics": METRICS,
         "perturbations": PERTURBATIONS,
+        "colour_spaces": COLOUR_SPACES,
     }
     table = {kind: {name: _entry(each) for name, each in kinds.items()} for kind, kinds in registries.items()}
     table["formats"] = {name: {"description": f"{label} image."} for name, label in FORMATS.items()}

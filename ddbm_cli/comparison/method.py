@@ -8,6 +8,7 @@ default                       the sampler and budget of the model card
 sdedit:0.2,0.4                SDEdit with the built-in prior; bare numbers are strengths
 ddib:20,source=a,model=b      DDIB with two priors, of the sources and of the targets
 dbim:10,class=cat,guidance_scale=3    a class, and a guidance scale
+colour-transfer:to=targets    colours moved to those of a folder, without a model; bare numbers are strengths
 default:direction=BtoA        the other direction of a model that has two
 """
 
@@ -37,6 +38,9 @@ OWN_FIELDS: dict[str, type] = {
     "steps": int,
     "strength": float,
     "source": str,
+    "to": str,
+    "colours_from": str,
+    "colour_space": str,
     "class": str,
     "direction": str,
     **SCALES,
@@ -53,7 +57,9 @@ RANGES = {
 
 DIRECTIONS = ("AtoB", "BtoA")
 
-ONLY_OF = {"strength": "strength", "source": "source_model"}
+COLOURS = ("to", "colours_from", "colour_space")
+
+ONLY_OF = {"strength": "strength", "source": "source_model"} | {name: name for name in COLOURS}
 """Fields that only some methods take, with their options."""
 
 
@@ -62,7 +68,8 @@ class Method:
     """One column of a comparison; None leaves a choice to the model card.
 
     name: of the sampler or method, as written. sampler: in its command-line form.
-    strength: SDEdit's noise level, 0 to 1. source: DDIB's model of the sources.
+    strength: SDEdit's noise level, or where colour transfer ends, 0 to 1. source: DDIB's model of the sources.
+    to, colours_from, colour_space: of colour transfer.
     direction: of a model that has two.
     conditions: class and guidance scales, as options of `translate`.
     own_budget: the method specifies its budget itself, so that --nfe and --seconds do not apply to it.
@@ -76,6 +83,9 @@ class Method:
     steps: int | None = None
     strength: float | None = None
     source: str | None = None
+    to: str | None = None
+    colours_from: str | None = None
+    colour_space: str | None = None
     direction: str | None = None
     conditions: tuple[tuple[str, Any], ...] = ()
     own_budget: bool = False
@@ -86,6 +96,7 @@ class Method:
         words = self.name if self.name in NOT_SAMPLERS else str(self.sampler)
         words = f"{words}:{self.strength:g}" if self.strength is not None else words
         words = f"{words} grid {self.grid}" if self.grid is not None else words
+        words = f"{words} {self.colour_space}" if self.colour_space is not None else words
         words = f"{words} {self.direction}" if self.direction is not None else words
         return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.conditions)])
 
@@ -93,6 +104,11 @@ class Method:
     def needs_prior(self) -> bool:
         """Whether the model is the built-in prior unless the method specifies one."""
         return self.name in NAMED and NAMED[self.name].needs_prior
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether -m can name the model."""
+        return self.name not in NAMED or NAMED[self.name].needs_model
 
     @property
     def is_guided(self) -> bool:
@@ -111,6 +127,7 @@ class Method:
         }
         if self.name in NAMED:
             given |= {"method": self.name, "strength": self.strength, "source_model": self.source}
+            given |= {name: getattr(self, name) for name in COLOURS}
         given |= {"class_name" if name == "class" else name: value for name, value in self.conditions}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -132,9 +149,10 @@ def parse_methods(
     for spec in specs:
         for method in _read(spec):
             complete = method
-            if method.model is None and not method.needs_prior:
+            of_bridge = method.needs_model and not method.needs_prior
+            if method.model is None and of_bridge:
                 complete = replace(complete, model=model)
-            if method.direction is None and not method.needs_prior:
+            if method.direction is None and of_bridge:
                 complete = replace(complete, direction=direction)
             if not method.own_budget:
                 complete = replace(complete, nfe=nfe)
@@ -186,7 +204,7 @@ def _check_name(name: str) -> None:
 def _checked(method: Method, spec: str) -> Method:
     if method.nfe is not None and method.steps is not None:
         raise UsageError(f"'{spec}': nfe and steps are mutually exclusive", hint="remove one of them")
-    return replace(method, own_budget=method.nfe is not None or method.steps is not None)
+    return replace(method, own_budget=not method.needs_model or method.nfe is not None or method.steps is not None)
 
 
 def _part(pairs: Iterable[tuple[str, str, str]], spec: str) -> tuple[dict[str, Any], list[str]]:

@@ -35,6 +35,15 @@ class Importing:
     name: str
 
 
+@event(ticks=True)
+class Surveying:
+    """The colours of a set of images are measured: `done` of `total` images are read."""
+
+    folder: str
+    done: int
+    total: int
+
+
 @event()
 class Doubted:
     """A model's self-check found a fault, `text`. The model is used all the same."""

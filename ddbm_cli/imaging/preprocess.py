@@ -5,7 +5,7 @@ which would compete with the network for the same cores.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -54,6 +54,9 @@ class Preprocess:
     resize: filter that brings images to this size: "lanczos", "nearest", or "enlarge-nearest", which enlarges with
         nearest neighbours and reduces with Lanczos. Models need the one of their training.
     """
+
+    keeps_size: ClassVar[bool] = False
+    """Whether images keep their own size."""
 
     size: _Side | tuple[_Side, _Side]
     fit: Literal["pad", "crop", "stretch"] = "pad"
@@ -152,6 +155,27 @@ class Preprocess:
         left, top = (self.width - fitted[0]) // 2, (self.height - fitted[1]) // 2
         box = (left, top, left + fitted[0], top + fitted[1])
         return (0, 0, width, height), Placement(box, fitted, original)
+
+
+@settings
+class AnySize(Preprocess):
+    """Images keep their own size."""
+
+    keeps_size: ClassVar[bool] = True
+
+    size: _Side | tuple[_Side, _Side] = 256
+
+    @property
+    def words(self) -> str:
+        return "any size"
+
+    def forward(self, image: Image.Image, *, like: Size | None = None) -> tuple[Tensor, Placement]:
+        whole = (0, 0, *image.size)
+        return to_tensor(self.shown(image)), Placement(whole, image.size, image.size)
+
+    def _place(self, original: Size) -> tuple[Box, Placement]:
+        whole = (0, 0, *original)
+        return whole, Placement(whole, original, original)
 
 
 def to_deep(channels: Sequence[Image.Image], alpha: Image.Image | None = None) -> np.ndarray:

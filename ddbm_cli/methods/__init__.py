@@ -6,11 +6,14 @@ from typing import Any
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods.base import Loader, Method
 from ddbm_cli.methods.bridge import BridgeMethod
+from ddbm_cli.methods.colour_transfer import ColourTransferMethod
 from ddbm_cli.methods.ddib import DDIBMethod
 from ddbm_cli.methods.sdedit import SDEditMethod
 from ddbm_cli.options.translate import TranslateRequest
 
-METHODS: dict[str, Method] = {method.name: method for method in (BridgeMethod(), SDEditMethod(), DDIBMethod())}
+_ALL = (BridgeMethod(), SDEditMethod(), DDIBMethod(), ColourTransferMethod())
+
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 """All methods by name; the first one is the default."""
 
 DEFAULT_METHOD = next(iter(METHODS))

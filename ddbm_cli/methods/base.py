@@ -39,6 +39,9 @@ class Method(ABC):
     needs_prior: the model is a prior, and the built-in prior if none is given.
     bare_number: the option that a bare number stands for in a comparison's NAME:NUMBER.
     source_field: the field of a comparison's method that names `source_model`, "" if there is none.
+    needs_model: the method loads a model that -m can name.
+    one_by_one: images keep their sizes, so that each has a batch of its own.
+    keeps_transparency: what is transparent in an input does not change, and its transparency is that of the result.
     """
 
     name: ClassVar[str]
@@ -47,6 +50,9 @@ class Method(ABC):
     needs_prior: ClassVar[bool] = False
     bare_number: ClassVar[str] = "nfe"
     source_field: ClassVar[str] = ""
+    needs_model: ClassVar[bool] = True
+    one_by_one: ClassVar[bool] = False
+    keeps_transparency: ClassVar[bool] = False
 
     def foreign_options(self, methods: "Iterable[Method]") -> dict[str, Any]:
         """Return the options that other methods take and this one does not, with their values when not given."""

@@ -1,7 +1,6 @@
 """A diffusion bridge: the model was trained on pairs, and goes from the source to the target."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +40,9 @@ class BridgeMethod(Method):
                 f"model '{model.name}' is not an inpainting model", hint="remove --mask, or add --method sdedit"
             )
         plan = model.plan(request.sampler, request.grid, request.steps, request.nfe)
-        if request.strength is None:
-            return plan
-        if model.card.inpainting:
+        if request.strength is not None and model.card.inpainting:
             raise UsageError(f"model '{model.name}' is an inpainting model", hint="remove --strength")
-        partial = replace(plan, strength=request.strength)
-        return partial if request.nfe is None else partial.within(request.nfe)
+        return plan.stopped_at(request.strength)
 
     def options(self, record: Mapping[str, Any]) -> dict[str, Any]:
         return {"--strength": record["strength"]} if "strength" in record else {}

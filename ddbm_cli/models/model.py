@@ -73,6 +73,10 @@ class TranslationModel:
         """The name in the card."""
         return self.card.name
 
+    def facts(self) -> dict[str, str]:
+        """Return further lines of the header."""
+        return {}
+
     @property
     def is_prior(self) -> bool:
         """Whether it generates images from noise alone, without a source."""

@@ -30,6 +30,7 @@ SINGULAR = {
     "formats": "format",
     "augmentations": "augmentation",
     "perturbations": "perturbation",
+    "colour_spaces": "colour space",
 }
 """The kinds of names, and what one of each is called."""
 

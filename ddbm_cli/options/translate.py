@@ -30,7 +30,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 OUTPUT = Field("File, folder, or - for standard output.", argument=True, metavar="[OUTPUT]", unset="next to the input")
 SOURCE = "File, folder, quoted pattern, or - for standard input."
-STRENGTH = "From 0, the input, to 1: for bridges, where the trajectory ends; for sdedit, the noise level."
+STRENGTH = (
+    "From 0, the input, to 1: for bridges and colour-transfer, where the trajectory ends; for sdedit, the noise level."
+)
 LEVELS = "0.2 is sigma 0.72, 0.4 is 2.0, 0.6 is 6.1, 0.8 is 25."
 
 
@@ -44,8 +46,12 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
     """
 
     method: Annotated[
-        Literal["bridge", "sdedit", "ddib"],
-        Field("Method. sdedit and ddib take a prior as -m.", metavar="NAME", panel=SAMPLING),
+        Literal["bridge", "sdedit", "ddib", "colour-transfer"],
+        Field(
+            "Method. sdedit and ddib take a prior as -m; colour-transfer takes no model.",
+            metavar="NAME",
+            panel=SAMPLING,
+        ),
     ] = "bridge"
     fast: Annotated[
         bool,
@@ -57,6 +63,34 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
     source_model: Annotated[
         str | None, Field("For ddib: the prior of the sources.", metavar="NAME", unset="none", panel=SAMPLING)
     ] = None
+    to: Annotated[
+        Path | None,
+        Field(
+            "For colour-transfer: images whose colours the results get, a file or folder.",
+            metavar="PATH",
+            unset="none",
+            panel=SAMPLING,
+        ),
+    ] = None
+    colours_from: Annotated[
+        Path | None,
+        Field(
+            "For colour-transfer: images whose colours are moved to those of --to, a file or folder.",
+            metavar="PATH",
+            unset="INPUT",
+            panel=SAMPLING,
+        ),
+    ] = None
+    colour_space: Annotated[
+        str,
+        Field(
+            "For colour-transfer: what is moved: colours in opponent or rgb, or patches:side=4,components=12; with "
+            "keep_white=yes white paper stays.",
+            metavar="NAME:FIELD=VALUE",
+            names="colour_spaces",
+            panel=SAMPLING,
+        ),
+    ] = "opponent"
     repeats: Annotated[
         int,
         Field("For sdedit: number of repetitions, each starting from the last result.", ge=1, le=100, panel=SAMPLING),

@@ -87,6 +87,12 @@ class AffineMap:
     def __call__(self, points: Tensor) -> Tensor:
         return self.target + (points - self.source) @ self.matrix.T
 
+    def between(self, a: Tensor, b: Tensor) -> "AffineMap":
+        """Return the map from points a x + b y, of the way from x to y = self(x), to y; a, b: 0-d, a > 0."""
+        way = a * torch.eye(len(self.matrix), dtype=self.matrix.dtype) + b * self.matrix
+        matrix = torch.linalg.solve(way.T, self.matrix.T).T
+        return AffineMap(matrix, a * self.source + b * self.target, self.target)
+
 
 def transport(source: Gaussian, target: Gaussian) -> AffineMap:
     """Return the map of optimal transport between two Gaussian distributions (Bures).

@@ -15,7 +15,7 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entries import read_registry
 from ddbm_cli.registry.entry import BUILTIN, Entry, HubFile
-from ddbm_cli.registry.events import Doubted, Importing, Noticed, Pulling
+from ddbm_cli.registry.events import Doubted, Importing, Noticed, Pulling, Surveying
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.registry.records import Record
 from ddbm_cli.registry.reference import FOREIGN, HubRepo, Reference, parse
@@ -25,7 +25,7 @@ T = TypeVar("T")
 CONVERSION = 1
 """Version of the conversion; increase it to convert all files again."""
 
-Locating = Generator[Pulling | Importing | Doubted | Noticed, None, T]
+Locating = Generator[Pulling | Importing | Surveying | Doubted | Noticed, None, T]
 
 Convert = Callable[[Path, Path, Entry], Sequence[str]]
 """Convert a file without a card, the first, to a model file, the second; return the faults of the self-check."""

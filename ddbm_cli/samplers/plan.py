@@ -151,6 +151,13 @@ class Plan:
             below, above = (middle, above) if middle.nfe <= nfe else (below, middle)
         return replace(below if nfe - below.nfe <= abs(above.nfe - nfe) else above, budget=nfe)
 
+    def stopped_at(self, strength: float | None) -> "Plan":
+        """Return this plan with a trajectory that ends at `strength`, None for all of it, within the same budget."""
+        if strength is None:
+            return self
+        partial = replace(self, strength=strength)
+        return partial if self.budget is None else partial.within(self.budget)
+
     def _steps(self, steps: int) -> "Plan":
         return replace(self, steps=steps)
 

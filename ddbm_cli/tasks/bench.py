@@ -137,6 +137,7 @@ class Bench:
             asked = self._ask(method)
             load = partial(self.load, direction=method.direction or FORWARD)
             model = yield from method_of(asked).load(asked, load)
+            self.device = self.device or str(model.device)
             return (yield from self._measure(self._within_seconds(method, model), model))
         except DdbmError as error:
             yield Failed(source=Path(method.label), message=f"{method.label}: {error.message}", hint=error.hint)
@@ -222,6 +223,7 @@ class Bench:
             _digest(method.options(), self._common, self.sources.options(method), model.digest)
         )
         asked = self._ask(method, output=folder)
+        one = method_of(asked).one_by_one
         plan = method_of(asked).plan(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
         ready = [job for job in self._jobs if job.name not in failed]
@@ -244,7 +246,7 @@ class Bench:
             seconds=_Timing.at(folder).median,
             images={name: read_file(file) for name, file in done.items()},
             commands=dict(_commands(done, sources, method)),
-            strips=self._strips(conditioned(asked, model), plan, ready[: self._trajectories]),
+            strips=self._strips(conditioned(asked, model), plan, ready[: self._trajectories], one=one),
             scores=scores,
             figures=figures,
             intervals=intervals,
@@ -302,10 +304,13 @@ class Bench:
                 yield event
         return stale
 
-    def _strips(self, model: TranslationModel, plan: Plan, jobs: Sequence[Job]) -> dict[str, Strip]:
-        """Return the trajectories of some inputs; equal noise gives the same images as before."""
+    def _strips(self, model: TranslationModel, plan: Plan, jobs: Sequence[Job], *, one: bool) -> dict[str, Strip]:
+        """Return the trajectories of some inputs; equal noise gives the same images as before.
+
+        one: images differ in size, and are sampled one by one.
+        """
         wanted = spaced(plan.nfe, COLUMNS)
-        batch = min(self._common["batch_size"] or BATCH, len(jobs))
+        batch = 1 if one else min(self._common["batch_size"] or BATCH, len(jobs))
         strips = {}
         for first in range(0, len(jobs), batch or 1):
             part = jobs[first : first + batch]

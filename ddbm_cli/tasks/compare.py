@@ -106,7 +106,7 @@ def _run(
         prepare=request.prepare,
         exclude=request.outputs,
     )
-    if any(method.model == request.model and not method.needs_prior for method in methods):
+    if any(method.model == request.model and method.needs_model and not method.needs_prior for method in methods):
         # A model that all methods need is no matter of one column.
         yield from bench.begin(request.model, request.direction)
     prepared = {"Prepare": fact} if (fact := bench.sources.fact()) else {}

@@ -15,6 +15,7 @@ from ddbm_cli.foundation.events import (
     Noticed,
     Planned,
     Pulling,
+    Surveying,
     Written,
 )
 
@@ -35,7 +36,7 @@ __all__ = [
     "Written",
 ]
 
-Loading = Pulling | Importing | Doubted | Noticed
+Loading = Pulling | Importing | Surveying | Doubted | Noticed
 Event = (
     Loading
     | Planned

@@ -152,6 +152,8 @@ class Maker:
         tensor, placement = self.preprocess.forward(image)
         tensor = self.edit.guide(tensor, job.name, self.preprocess, placement)
         mask = self.edit.mask(job.name, self.preprocess, placement)
+        if mask is None and self.method.keeps_transparency and image.mode == "RGBA":
+            mask = (self.preprocess.forward(image.getchannel("A").convert("RGB"))[0][:1] + 1) / 2
         if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, HOLE, tensor)
         return Loaded(job, tensor, placement, digest, mask, original, alpha=alpha, findings=findings, origin=origin)
@@ -218,7 +220,7 @@ class Maker:
         image = self.shaped(loaded, result if result.ndim == 4 else [result])
         if loaded.layout:
             return image
-        if keep_size and loaded.mask is not None and loaded.original and self.request.guide is None:
+        if keep_size and self.request.mask is not None and loaded.original and self.request.guide is None:
             original = self.preprocess.shown(loaded.original())
             image = self.edit.composite(loaded.job.name, image, original, self.preprocess)
         return image
@@ -249,7 +251,8 @@ class Maker:
         if loaded.alpha is None:
             return None
         small = self.preprocess.inverse(loaded.alpha, loaded.placement)
-        own = silhouette(small.getchannel(0))
+        own = small.getchannel(0)
+        own = own if self.method.keeps_transparency else silhouette(own)
         return own if own.size == image.size else own.resize(image.size)
 
     def settings(self, format: str) -> dict[str, Any]:

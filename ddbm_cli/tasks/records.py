@@ -17,7 +17,9 @@ from ddbm_cli.tasks.making import Loaded, Maker, is_pipe
 TEXT_KEY = "ddbm"
 """The key of the record, JSON, among the texts of an image file."""
 
-NAMES_ONLY = frozenset({"guide_file", "mask_file", "truth_file", "model_reference", "source_model_reference"})
+NAMES_ONLY = frozenset(
+    {"guide_file", "mask_file", "truth_file", "model_reference", "source_model_reference", "colours_from", "colours_to"}
+)
 """Fields by which files are found again; they do not decide the output."""
 
 ADDED = frozenset({"method", "noise_name", "ddib_sha256"})

@@ -252,6 +252,7 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
         "Input": f"{_count(len(jobs.jobs) // draws, 'image')}{each}{skipped}",
         **maker.edit.facts(),
+        **model.facts(),
         **({"Prepare": maker.preparation.fact()} if maker.preparation.fact() else {}),
         "Output": f"{_where(jobs)}, {_size(maker)}",
     }
@@ -260,7 +261,9 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
 def _size(maker: Maker) -> str:
     """Return the size of outputs in words."""
     own, crops = maker.preprocess, maker.preprocess.fit == "crop"
-    if maker.request.keep_size:
+    if own.keeps_size:
+        size = "size of the input"
+    elif maker.request.keep_size:
         size = "size of the part of each input that is used" if crops else "size of the input"
     elif crops:
         size = f"{own.words} pixels, the middle of each input"

@@ -85,7 +85,8 @@ class Work:
         self._stop = stop
         overwrite = self._request.overwrite
         self._reader = Reader(maker, piped, overwrite=overwrite, incomplete=self._incomplete)
-        self._batch_size = self._request.batch_size or auto_batch_size(maker.model)
+        one = maker.method.one_by_one
+        self._batch_size = 1 if one else self._request.batch_size or auto_batch_size(maker.model)
         self._notices = Notices()
         self._tally = tally
         self._stdout = stdout

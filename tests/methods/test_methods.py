@@ -67,8 +67,9 @@ def test_a_method_takes_declared_options_with_their_defaults(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_options_of_other_methods_are_refused(name, tmp_path):
     given = {"strength": 0.5, "repeats": 2, "guide": "blur", "mask": tmp_path, "source_model": "x"}
+    needed = {"ddib": {"source_model": "x"}, "colour-transfer": {"to": tmp_path}}
     for option, value in given.items():
-        asked = {"method": name, option: value} | ({"source_model": "x"} if name == "ddib" else {})
+        asked = {"method": name, option: value} | needed.get(name, {})
         if option in METHODS[name].takes:
             assert method_of(request(**asked)) is METHODS[name]
             continue
@@ -101,7 +102,7 @@ def test_references_that_are_paths_are_not_recorded(tmp_path, monkeypatch):
 
 def test_priors_are_the_builtin_one_unless_one_is_given():
     assert builtin_prior(None) == "prior-3d-64" and builtin_prior("mine") == "mine"
-    assert [method.reference(request()) for method in METHODS.values()] == [None, "prior-3d-64", "prior-3d-64"]
+    assert [method.reference(request()) for method in METHODS.values()] == [None, "prior-3d-64", "prior-3d-64", None]
 
 
 def test_fast_is_an_option_of_bridges_and_names_the_distilled_model(tmp_path, monkeypatch):
