@@ -1,10 +1,14 @@
 """What only a GPU can show. Run with: python -m pytest -m gpu"""
 
+import numpy as np
 import pytest
 import torch
 
+from ddbm_cli.denoisers import PERTURBATIONS, Guidance
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import load_model
+from ddbm_cli.models.graph import PlanGraph
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.tasks.translate import TranslateRequest
@@ -73,3 +77,43 @@ def test_a_training_copies_from_the_gpu_only_where_losses_are_read(tmp_path):
     events.close()
     copies = [event.name for event in profiler.events() if "Memcpy DtoH" in event.name]
     assert reads[-1] - first >= 3 * 10 and len(copies) <= 2 * len(reads)
+
+
+@pytest.mark.parametrize("sampler", ["dbim:eta=1", "heun", "multistep:variable=lambda", "dbmsolver", "ecsi", "pc"])
+def test_a_graph_makes_the_images_of_the_eager_model(sampler):
+    """The second batch is the first that is replayed; the last one is padded."""
+    eager, graphed = load_model(device="cuda", dtype="fp32"), load_model(device="cuda", dtype="fp32")
+    graphed.graph = PlanGraph()
+    plan = eager.plan(sampler, nfe=8)
+    for number, count in enumerate((4, 4, 3, 1)):
+        source = torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(number)) * 2 - 1
+        names = [f"{number}-{each}" for each in range(count)]
+        results = [finish(model.translate(source, NoiseSource(0, names), plan)) for model in (eager, graphed)]
+        assert (results[0] - results[1]).abs().mean() < 1e-3, number
+
+
+def test_a_guided_graph_makes_the_images_of_the_eager_model():
+    eager, graphed = load_model(device="cuda", dtype="fp32"), load_model(device="cuda", dtype="fp32")
+    graphed.graph = PlanGraph()
+    guidance = Guidance(perturbation=build(PERTURBATIONS, "noise:split=yes", what="perturbation"))
+    plan = eager.plan("dbim:eta=1", nfe=6)
+    for number in range(3):
+        source = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(number)) * 2 - 1
+        results = [
+            finish(model.with_conditions(None, guidance).translate(source, NoiseSource(number, list("ab")), plan))
+            for model in (eager, graphed)
+        ]
+        assert (results[0] - results[1]).abs().mean() < 1e-3, number
+
+
+def test_a_folder_with_graph_and_a_padded_batch(tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in range(7):
+        picture(index, 64).save(tmp_path / "in" / f"{index}.png")
+    made = {}
+    for graph in (False, True):
+        out = tmp_path / f"out-{graph}"
+        asked = {"source": str(tmp_path / "in"), "output": out, "device": "cuda", "dtype": "fp32", "batch_size": 3}
+        list(translate(TranslateRequest(**asked, graph=graph)))
+        made[graph] = [np.asarray(open_picture(path)).astype(int) for path in sorted(out.iterdir())]
+    assert all(np.abs(a - b).mean() < 1 for a, b in zip(*made.values(), strict=True)) and len(made[True]) == 7

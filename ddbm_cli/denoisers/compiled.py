@@ -31,11 +31,11 @@ class Compiled(nn.Module):
         """Return what the network returns for x (B, C, H, W); the other arguments are of (B,), or (1,) for all."""
         count = len(x)
         self._size = max(self._size, count)
-        output: Tensor = self._call(*(_padded(each, count, self._size) for each in (x, time, *label)))
+        output: Tensor = self._call(*(padded(each, count, self._size) for each in (x, time, *label)))
         return output[:count].clone() if count < self._size else output
 
 
-def _padded(values: Tensor, count: int, size: int) -> Tensor:
+def padded(values: Tensor, count: int, size: int) -> Tensor:
     """Return values (count, ...) with the last repeated, (size, ...); values (1, ...) for all stay as they are."""
     if len(values) != count or count == size or (values.ndim == 1 and count == 1):
         return values

@@ -51,16 +51,19 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance, noise: 
 
     def estimate(x: Tensor, t: Tensor, source: Tensor) -> Tensor:
         count, kinds = len(x), len(terms)
-        use_source = torch.tensor([source for (source, _), _ in terms]).repeat_interleave(count)
+        # Made on the device: copies from the host would wait for it, and are no part of a CUDA graph.
+        use_source = None
+        if not all(used for (used, _), _ in terms):
+            use_source = torch.cat([x.new_full((count,), used, dtype=torch.bool) for (used, _), _ in terms])
         labels = None
         if label is not None:
             each = label.expand(count)
             labels = torch.cat([each if named else torch.full_like(each, NO_LABEL) for (_, named), _ in terms])
         repeated = None if noise is None else noise.repeat(kinds, 1, 1, 1)
-        conditions = Conditions(labels, None if use_source.all() else use_source, repeated).to(x.device)
+        conditions = Conditions(labels, use_source, repeated).to(x.device)
         times = t if t.ndim == 0 else t.repeat(kinds)
         found = denoiser(x.repeat(kinds, 1, 1, 1), times, source.repeat(kinds, 1, 1, 1), conditions)
-        weights = torch.tensor([weight for _, weight in terms], dtype=found.dtype, device=found.device)
+        weights = torch.cat([found.new_full((1,), weight) for _, weight in terms])
         return torch.einsum("k,kbchw->bchw", weights, found.unflatten(0, (kinds, count)))
 
     if [used for used, _ in terms] == [(True, True)]:  # nothing is combined: the same bits as without guidance

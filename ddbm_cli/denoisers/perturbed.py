@@ -126,7 +126,8 @@ def perturbed(
         more = perturbation.scale - 1
         if not perturbation.split:
             return other + (1 + more) * gap
-        share = _middle(path, t.reshape(-1, 1, 1, 1)).to(x)
+        share = _middle(path, t if t.ndim == 0 else t.reshape(-1, 1, 1, 1))  # 0-d: a number of the host, not copied
+        share = share if t.ndim == 0 else share.to(x)
         low = _coarse(gap, COARSE)
         return right + more * (share * low + (1 - share) * (gap - low))
 

@@ -38,6 +38,9 @@ FORWARD: Direction = "AtoB"
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 """The directions of a model that has two, in the order of their embedding."""
 
+TUNED_GRID = "timesteps"
+"""The grid that is a list of times."""
+
 
 class Defaults(TypedDict):
     """How to sample by default: three settings as {"name": ..., field: value}, and a number."""
@@ -81,6 +84,7 @@ class ModelCard:
     preprocess: how an image file becomes an image of the model's size and back.
     expects: what the sources of the training look like, so that others can be prepared; None: not stated.
     defaults: how to sample by default: sampler, grid, start, steps.
+    keep_sampler: use the sampler of `defaults` for other budgets too, because it was chosen by hand.
     tuned: how to sample with a budget of network evaluations, by the budget as text; see `ddbm tune`.
     clip: limit estimates of x_0 to -1..1 while sampling.
     licence, data, limits: words for the user. training, scores: facts and held-out results.
@@ -95,6 +99,7 @@ class ModelCard:
     prediction: Setting
     preprocess: Preprocess
     defaults: Defaults
+    keep_sampler: bool = False
     tuned: Annotated[dict[Budget, Tuned], Field(max_length=MOST_BUDGETS)] = field(default_factory=dict)
     codec: Setting = field(default_factory=lambda: {"name": "pixels"})
     expects: Expects | None = None
@@ -125,6 +130,15 @@ class ModelCard:
     def embeds_direction(self) -> bool:
         """Whether the labels of the network are directions."""
         return bool(self.directions) and not self.networks
+
+    @property
+    def adapts(self) -> bool:
+        """Whether budgets other than that of `defaults` get the sampler that `--sampler auto` chooses.
+
+        A list of times was tuned for the model, and the network of a student is for its own sampler only.
+        """
+        is_student = "teacher" in self.training
+        return not (self.keep_sampler or is_student or self.defaults["grid"]["name"] == TUNED_GRID)
 
     def header(self) -> dict[str, str]:
         """Return the metadata of a safetensors file that carries this card."""

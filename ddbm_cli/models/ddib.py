@@ -68,7 +68,9 @@ class DDIB(TranslationModel):
         digest = sha256(f"{encoder.digest}{decoder.digest}".encode())
         task = f"{encoder.card.task.removeprefix('-> ')} {decoder.card.task}"
         name = f"{encoder.name}-to-{decoder.name}"
-        card = replace(decoder.card, name=name, task=task, kind="bridge", defaults=DEFAULTS)
+        card = replace(
+            decoder.card, name=name, task=task, kind="bridge", defaults=DEFAULTS, keep_sampler=True, tuned={}
+        )
         super().__init__(card, decoder.denoiser, digest=digest)
         self._encoder, self._decoder = encoder, decoder
 
@@ -81,6 +83,12 @@ class DDIB(TranslationModel):
         """As `TranslationModel.with_conditions`, for the targets."""
         other = super().with_conditions(label, guidance)
         other._decoder = self._decoder.with_conditions(label, guidance)
+        return other
+
+    def without_graph(self) -> Self:
+        """As `TranslationModel.without_graph`; the encoder has none."""
+        other = super().without_graph()
+        other._decoder = self._decoder.without_graph()
         return other
 
     def plan(

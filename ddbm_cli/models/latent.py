@@ -88,6 +88,7 @@ def card_of_pipeline(folder: Path) -> ModelCard:
         "prediction": _prediction(folder, schedule),
         "preprocess": {"size": _size(folder, unet, vae), "fit": "crop"},
         "defaults": DEFAULTS,
+        "keep_sampler": True,  # strong guidance, with which the choices of `auto` were not measured
         "concat_source": False,
         "text_conditional": True,
         "clip": False,  # latents have no bounds

@@ -13,6 +13,7 @@ from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guid
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.graph import Inputs, PlanGraph
 from ddbm_cli.models.speed import Measured
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import (
@@ -33,6 +34,7 @@ from ddbm_cli.samplers import (
     default_grid,
     default_start,
     encode,
+    is_measured,
     sample,
 )
 
@@ -47,6 +49,8 @@ class TranslationModel:
         digest: sha256 of the model's file, "" for none.
         speed: what its number type was chosen by; None where it was not measured.
         direction: which one of the file's two directions this is; "" for a file of one.
+
+    `graph` samples the batches of one plan by a CUDA graph; None, as it is made, samples without.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class TranslationModel:
         self.digest = digest
         self.speed = speed
         self.direction = direction
+        self.graph: PlanGraph | None = None
         self._label: Tensor | None = None
         self._guidance = PLAIN
 
@@ -119,6 +124,12 @@ class TranslationModel:
         other._label, other._guidance = label, guidance
         return other
 
+    def without_graph(self) -> Self:
+        """Return the same model, whose evaluations have the states of their steps."""
+        other = copy.copy(self)
+        other.graph = None
+        return other
+
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
@@ -150,6 +161,9 @@ class TranslationModel:
     ) -> Plan:
         """Resolve how to sample: what is given, else the defaults of the card, or of another sampler on this path.
 
+        A budget alone that is not that of the card is used with the settings that were tuned for it, else with the
+        sampler that `--sampler auto` chooses; some models keep their own, see `ModelCard.adapts`.
+
         Raises:
             UsageError: an unknown name, a value out of range, or both steps and nfe.
         """
@@ -159,7 +173,7 @@ class TranslationModel:
             raise UsageError("--nfe must be at least 1", hint="pass --nfe 1 or more")
         if sampler in (None, AUTO) and grid is None and not start and str(nfe) in self.card.tuned:
             return self.tuned_plan(str(nfe))
-        if sampler == AUTO:
+        if sampler == AUTO or (sampler is None and grid is None and not start and self._adapts(nfe)):
             return self._auto_plan(grid, steps, nfe, start)
         defaults = self.card.defaults
         chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
@@ -183,6 +197,13 @@ class TranslationModel:
             nfe = self.plan().nfe
         return plan if nfe is None else plan.within(nfe)
 
+    def _adapts(self, nfe: int | None) -> bool:
+        """Return whether a budget without further settings gets the sampler that `auto` chooses."""
+        if nfe is None or not self.card.adapts:
+            return False
+        usual = self.plan()
+        return nfe != usual.nfe and is_measured(usual.path)
+
     def _auto_plan(
         self,
         grid: str | Mapping[str, Any] | TimeGrid | None,
@@ -195,15 +216,15 @@ class TranslationModel:
             raise UsageError("--sampler auto chooses by network evaluations", hint="pass --nfe instead of --steps")
         nfe = self.plan().nfe if nfe is None else nfe
         path = self.denoiser.path
+        if self.is_prior and not start:
+            start = Prior()
         if start:
             path = build(STARTS, start, what="start").path(path)
         chosen = choose(path, nfe)
         sampler = build(SAMPLERS, chosen.sampler, what="sampler")
         if grid is None:
             grid = default_grid(path, sampler) if chosen.grid is None else build(GRIDS, chosen.grid, what="grid")
-        if not start:
-            start = Prior() if self.is_prior else default_start(path, sampler)
-        return self.plan(sampler, grid, nfe=nfe, start=start)
+        return self.plan(sampler, grid, nfe=nfe, start=start or default_start(path, sampler))
 
     def tuned_plan(self, budget: str) -> Plan:
         """Return the plan that the card holds for a budget, a key of `card.tuned`.
@@ -225,12 +246,14 @@ class TranslationModel:
         """Return whether several images of one source differ under a plan."""
         return bool(self.card.noise_channels or plan.draws)
 
-    def _denoise(self, path: ProbabilityPath, noise: Noise, extra: Tensor | None = None) -> Denoise:
+    def _denoise(
+        self, path: ProbabilityPath, noise: Noise, label: Tensor | None, extra: Tensor | None = None
+    ) -> Denoise:
         """Return the denoiser with its guidance, for sampling on a path with a source of noise.
 
-        extra: (B, N, h, w), for networks with channels of noise.
+        label: (B,), or (1,) for all; None for none. extra: (B, N, h, w), for networks with channels of noise.
         """
-        perturbation, label = self._guidance.perturbation, self._label
+        perturbation = self._guidance.perturbation
         if perturbation is not None:  # `perturbed` estimates twice in one batch
             label = label.repeat(2) if label is not None and len(label) > 1 else label
             extra = None if extra is None else extra.repeat(2, 1, 1, 1)
@@ -246,8 +269,9 @@ class TranslationModel:
             target, source: images (B, 3, H, W), float32 in -1..1.
             plan: see `samplers.encoding`.
         """
+        denoise = self._denoise(plan.path, torch.zeros_like, self._label)
         end, begin = (self.codec.encode(each.to(self.device)) for each in (target, source))
-        return (yield from encode(self._denoise(plan.path, torch.zeros_like), plan.path, end, begin, plan.times))
+        return (yield from encode(denoise, plan.path, end, begin, plan.times))
 
     def translate(
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
@@ -270,10 +294,21 @@ class TranslationModel:
         self, source: Tensor, noise: Noise, plan: Plan, mask: Tensor | None
     ) -> Generator[Evaluation, None, Tensor]:
         """As `translate`, of states (B, C, h, w) instead of images."""
-        source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
+        given = (source, mask, self._label)
+        inputs = Inputs(*(None if each is None else each.to(self.device) for each in given))
+        if self.graph is None:
+            result = yield from self._steps(inputs, noise, plan)
+        else:
+            key = repr((plan, self._guidance))
+            result = yield from self.graph.run(key, lambda *which: self._steps(*which, plan), inputs, noise)
+        return result.float().cpu()
+
+    def _steps(self, inputs: Inputs, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:
+        """Sample a batch on the device. No step waits for the device, or copies to it what depends on the batch."""
+        source, mask, label = inputs
         channels = self.card.noise_channels
         extra = noise(source.new_empty(len(source), channels, *source.shape[2:])) if channels else None
-        denoise = self._denoise(plan.path, noise, extra)
+        denoise = self._denoise(plan.path, noise, label, extra)
         if mask is None or plan.path.source_free:
             bridge = Bridge(plan.path, source, noise, mask)
             sampling = (bridge, plan.sampler, plan.start, plan.times)
@@ -282,7 +317,7 @@ class TranslationModel:
             bridge = Bridge(plan.path, source, noise)
             filled = yield from sample(kept(denoise, mask), bridge, plan.sampler, plan.start, plan.times)
             result = torch.where(mask > 0, filled, source)  # the last step may leave a little noise
-        return result.float().cpu()
+        return result
 
 
 def _expand(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, Any] | Sampler:

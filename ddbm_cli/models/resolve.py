@@ -11,6 +11,7 @@ from ddbm_cli.denoisers.compiled import Compiled
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.card import FORWARD, ModelCard, describe_card
 from ddbm_cli.models.directions import check_direction
+from ddbm_cli.models.graph import PlanGraph, check_graph
 from ddbm_cli.models.importers import import_file
 from ddbm_cli.models.load import checked_card, digest_of, load_file
 from ddbm_cli.models.model import TranslationModel
@@ -69,6 +70,7 @@ def loading(
     dtype: str = "auto",
     compile: bool = False,
     direction: str = FORWARD,
+    graph: bool = False,
     fetch: bool = True,
     **conditions: Any,
 ) -> Locating[TranslationModel]:
@@ -79,13 +81,17 @@ def loading(
         device, dtype: as of `load_file`.
         compile: compile the network, see `denoisers.compiled`.
         direction: of a model that has two.
+        graph: sample by CUDA graphs, see `models.graph`.
         fetch: as of `locating`.
         conditions: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
 
     Raises:
         ModelError: the model is not available, or is damaged.
-        UsageError: no such device, dtype or direction; or a text for a model that takes none.
+        UsageError: no such device, dtype or direction; no CUDA device for graphs; or a text for a model that takes
+            none.
     """
+    if graph:
+        check_graph(device)
     place = yield from _place(reference, fetch=fetch)
     if is_pipeline_folder(place):
         from ddbm_cli.models.latent import card_of_pipeline, load_pipeline
@@ -98,6 +104,8 @@ def loading(
             raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
     if compile:
         model.denoiser.network = Compiled(model.denoiser.network)
+    if graph:
+        model.graph = PlanGraph()
     return model
 
 

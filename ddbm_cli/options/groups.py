@@ -11,6 +11,7 @@ PANELS = (DATA, MODEL, SAMPLING, CONDITIONS, IMAGE, FILES, SPEED, PRINTED)
 """Sections of help that commands share, in order; a command's own sections come first."""
 
 FROM_CARD = "from the model's card"
+CARD_OR_AUTO = "from the model's card, else auto"
 
 OUTPUT_FLAGS: dict[str, tuple[str, ...]] = {"flags": ("-o", "--output"), "aliases": ("--output-dir",)}
 BATCH_FLAGS: dict[str, tuple[str, ...]] = {"flags": ("-b", "--batch-size"), "aliases": ("--eval-batch-size",)}
@@ -103,7 +104,7 @@ Sampler = Annotated[
         aliases=("--scheduler",),
         metavar="NAME:FIELD=VALUE",
         names="samplers",
-        unset=FROM_CARD,
+        unset=CARD_OR_AUTO,
         panel=SAMPLING,
     ),
 ]
@@ -113,7 +114,7 @@ Grid = Annotated[
         "Time grid, with its settings, such as karras:rho=7.",
         metavar="NAME:FIELD=VALUE",
         names="grids",
-        unset=FROM_CARD,
+        unset=CARD_OR_AUTO,
         panel=SAMPLING,
     ),
 ]
@@ -210,6 +211,14 @@ class ModelOptions:
     compile: Annotated[
         bool,
         Field("Compile the network with torch.compile: slow to begin, then faster on most GPUs.", panel=MODEL),
+    ] = False
+    graph: Annotated[
+        bool,
+        Field(
+            "Sample each batch as one CUDA graph: faster where the network is small for the GPU. Trajectories are not "
+            "kept.",
+            panel=MODEL,
+        ),
     ] = False
 
 

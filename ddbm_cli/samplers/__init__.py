@@ -1,6 +1,6 @@
 """Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
 
-from ddbm_cli.samplers.auto import AUTO, choose
+from ddbm_cli.samplers.auto import AUTO, choose, is_measured
 from ddbm_cli.samplers.base import (
     Bridge,
     Evaluation,
@@ -98,6 +98,7 @@ __all__ = [
     "encode",
     "encoding_evaluations",
     "finish",
+    "is_measured",
     "network_time",
     "sample",
     "trajectory",

@@ -120,7 +120,7 @@ class Sampler(ABC):
         return len(times) - 1
 
     def warning(self, path: ProbabilityPath, times: Tensor) -> str | None:
-        """Return why the result on these times will be poor, and what to use instead; None if nothing is known."""
+        """Return why the result on these times will be poor; None if nothing is known."""
         return None
 
     @abstractmethod

@@ -76,10 +76,7 @@ class HybridHeun(Sampler):
         least = float(_ratio(path, self._middle(t, s), s)[inner].min())
         if least >= SAFE_RATIO:
             return None
-        return (
-            f"sampler 'heun' with churn leaves noise in the result at {len(t)} steps; use sampler 'dbim' for so few"
-            " evaluations, or more steps"
-        )
+        return f"sampler 'heun' with churn leaves noise in the result at {len(t)} steps"
 
     def step(self, bridge: Bridge, x: Tensor, interval: Interval, history: list[Estimate]) -> Trajectory:
         path, source, (t, s) = bridge.path, bridge.source, (interval.t, interval.s)

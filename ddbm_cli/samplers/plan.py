@@ -114,12 +114,12 @@ class Plan:
             found.append("with 1 network evaluation, the result is the estimate at the source: a mean of images")
         poor = self.sampler.warning(self.path, self.times)
         if poor is None and auto.is_poor(self.path, self.nfe, spell(self.sampler), spell(self.grid)):
-            better = auto.choose(self.path, self.nfe).sampler
-            poor = (
-                f"sampler '{self.sampler.name}' is poor at {self.nfe} network evaluations; use --sampler auto, which"
-                f" is '{better}' here, or more evaluations"
-            )
-        return found if poor is None else [*found, poor]
+            poor = f"sampler '{self.sampler.name}' is poor at {self.nfe} network evaluations"
+        if poor is not None:
+            better, grid = auto.choose(self.path, self.nfe)
+            which = f"'{better}' on grid '{grid}'" if grid else f"'{better}'"
+            found.append(f"{poor}; use --sampler auto, which is {which} here, or more evaluations")
+        return found
 
     def within(self, nfe: int) -> "Plan":
         """Return this plan with the number of steps whose evaluations are closest to `nfe`; of two, the fewer.

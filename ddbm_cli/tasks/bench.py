@@ -191,7 +191,7 @@ class Bench:
         """
         key = (reference, direction)
         if key not in self._models:
-            where = {name: self._common[name] for name in ("device", "dtype", "compile")}
+            where = {name: self._common[name] for name in ("device", "dtype", "compile", "graph")}
             self._models[key] = yield from loading(reference, direction=direction, **where)
         model = self._models[key]
         self.device = str(model.device)
@@ -246,7 +246,7 @@ class Bench:
             seconds=_Timing.at(folder).median,
             images={name: read_file(file) for name, file in done.items()},
             commands=dict(_commands(done, sources, method)),
-            strips=self._strips(conditioned(asked, model), plan, ready[: self._trajectories], one=one),
+            strips=self._strips(conditioned(asked, model).without_graph(), plan, ready[: self._trajectories], one=one),
             scores=scores,
             figures=figures,
             intervals=intervals,

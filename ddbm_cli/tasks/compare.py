@@ -94,7 +94,8 @@ def _run(
     plan = plan_jobs(source, workspace.folder, recursive=request.recursive, format="png", exclude=request.outputs)
     jobs = plan.jobs
     common = {
-        name: getattr(request, name) for name in ("seed", "device", "dtype", "compile", "batch_size", "recursive")
+        name: getattr(request, name)
+        for name in ("seed", "device", "dtype", "compile", "graph", "batch_size", "recursive")
     }
     bench = Bench(
         jobs,
@@ -213,6 +214,5 @@ def _command(request: CompareRequest) -> str:
     ):
         value = getattr(request, name)
         words += [f"--{name.replace('_', '-')}", str(value)] if value != plain[name] else []
-    words += ["--recursive"] if request.recursive else []
-    words += ["--compile"] if request.compile else []
+    words += [f"--{name}" for name in ("recursive", "compile", "graph") if getattr(request, name)]
     return shlex.join(words)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256_of_file
+from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.tasks.events import Noticed
 from ddbm_cli.tasks.making import Maker, text_of
@@ -77,8 +78,15 @@ class Journal:
             self._manifest.close()
 
     def _made(self, job: Job) -> dict[str, Any]:
-        seed, nfe = self._maker.request.seed, self._maker.plan.nfe
-        return {"settings": self._records.digest(job), "seed": seed, "draw": job.draw, "nfe": nfe}
+        plan = self._maker.plan
+        return {
+            "settings": self._records.digest(job),
+            "sampler": spell(plan.sampler),
+            "grid": spell(plan.grid),
+            "seed": self._maker.request.seed,
+            "draw": job.draw,
+            "nfe": plan.nfe,
+        }
 
     def _add(self, job: Job, **entry: Any) -> None:
         if self._manifest is None:

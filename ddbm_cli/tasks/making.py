@@ -299,7 +299,8 @@ class Maker:
         """Return what may change single levels of an output: devices other than the CPU, and batches."""
         device, batch = self.model.device.type, self.request.batch_size
         alone = self.model.is_batch_invariant or batch == 1
-        where = {"device": None if device == "cpu" else device, "compile": self.request.compile or None}
+        where = {"device": None if device == "cpu" else device}
+        where |= {name: getattr(self.request, name) or None for name in ("compile", "graph")}
         return where | {"batch_size": None if alone else batch}
 
     def source_of(self, job: Job, digest: str) -> dict[str, Any]:

@@ -19,8 +19,12 @@ NAME = MANIFEST
 WRITTEN, KEPT, FAILED = "written", "kept", "failed"
 """Values of "status": made by this program; found without a record of how it was made; not made."""
 
-KEYS = ("input", "output", "status", "input_sha256", "output_sha256", "settings", "seed", "draw", "nfe", "milliseconds")
+KEYS = (
+    *("input", "output", "status", "input_sha256", "output_sha256"),
+    *("settings", "sampler", "grid", "seed", "draw", "nfe", "milliseconds"),
+)
 """Keys of each line, next to "notes"; null where unknown. settings: digest of all that decides an output but its files.
+sampler, grid: those that were used, also where `--sampler auto` chose them, as on the command line.
 milliseconds: the time of the network for this image."""
 
 LONGEST = 2**16

@@ -202,7 +202,7 @@ def _words(file: Path, record: Mapping[str, Any], files: Files) -> Iterator[str]
     options |= {use.option: files.model(use) for use in method.models(record)}
     options |= plain_options(record)
     options |= {"--device": record["device"]} if "device" in record else {}
-    options |= {"--compile": True} if record.get("compile") is True else {}
+    options |= {f"--{name}": True for name in ("compile", "graph") if record.get(name) is True}
     if from_noise:
         yield from ("ddbm", "sample", "--start", str(int(record["source"])), "-n", "1")
     else:

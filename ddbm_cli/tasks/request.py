@@ -35,6 +35,16 @@ def check_budget(request: TranslateRequest) -> None:
         raise UsageError("--steps and --nfe are mutually exclusive", hint="pass one of them")
 
 
+def check_graph(request: TranslateRequest) -> None:
+    """Check that no trajectory is asked of a graph, before a large model is loaded.
+
+    Raises:
+        UsageError: one is.
+    """
+    if request.graph and request.follows:
+        raise UsageError("--graph keeps no trajectories", hint="remove --graph, or --gif, --strip and --steps-dir")
+
+
 def loader(request: TranslateRequest) -> Loader:
     """Return what loads models onto the device of a request, with its text."""
 
@@ -46,6 +56,7 @@ def loader(request: TranslateRequest) -> Loader:
                 dtype=request.dtype,
                 compile=request.compile,
                 direction=request.direction,
+                graph=request.graph,
                 fetch=not request.dry_run,
                 prompt=request.prompt,
                 guidance_scale=text_scale(request),

@@ -29,7 +29,7 @@ from ddbm_cli.tasks.draws import Draw, DrawMaker, draw_jobs, flat, is_between, s
 from ddbm_cli.tasks.events import Event, Intended, Noticed, Planned
 from ddbm_cli.tasks.making import Loaded, Maker
 from ddbm_cli.tasks.overview import gather, write_sheet
-from ddbm_cli.tasks.request import TranslateRequest, check_budget, loader
+from ddbm_cli.tasks.request import TranslateRequest, check_budget, check_graph, loader
 from ddbm_cli.tasks.trajectory import check_replaceable, not_ours, trajectory_files
 from ddbm_cli.tasks.work import Tally, Work
 
@@ -62,6 +62,7 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     _check(request)
     asked = _as_translation(request)
     check_budget(asked)
+    check_graph(asked)
     groups = _draws(request)
     jobs = flat(groups, request.output) if groups else numbered(request)
     translate.check_writable(jobs, create=False)

@@ -26,7 +26,7 @@ from ddbm_cli.tasks.making import Maker, is_pipe, text_of
 from ddbm_cli.tasks.manifest import Manifest
 from ddbm_cli.tasks.overview import by_source, gather, maps_of
 from ddbm_cli.tasks.reading import read_piped
-from ddbm_cli.tasks.request import TranslateRequest, check_budget, in_words, loader, request
+from ddbm_cli.tasks.request import TranslateRequest, check_budget, check_graph, in_words, loader, request
 from ddbm_cli.tasks.trajectory import check_replaceable, trajectory_files
 from ddbm_cli.tasks.work import Tally, Work
 
@@ -102,6 +102,7 @@ def check(request: TranslateRequest) -> None:
         UsageError: they do not.
     """
     check_budget(request)
+    check_graph(request)
     method_of(request)
     read_prepare(request.prepare)
     Edit(request.guide, request.mask)

@@ -2,7 +2,8 @@
 
     python -m tests.recipes.sketch_to_3d_fast IMAGES RUN [any option of `ddbm train`]
 
-IMAGES as of `sketch_to_3d`. The same command resumes an interrupted run. The packaged file was made with `--hours 0.9`.
+IMAGES as of `sketch_to_3d`. The same command resumes an interrupted run. The packaged file was made with `--hours 0.9`,
+which ended at step 305; the recipe has as many steps.
 """
 
 from tests.recipes import ship_fast

@@ -423,5 +423,5 @@ def test_outputs_among_the_inputs_are_no_inputs(folder):
 def test_notes_about_a_methods_plan_name_the_method(folder):
     notes = [event.message for event in kinds(compare(folder, "ddbm:nfe=10", "dbim:nfe=4"), Noticed)]
     about = [note for note in notes if note.startswith("ddbm")]
-    assert len(about) == 1 and "leaves noise" in about[0] and "use sampler 'dbim'" in about[0]
+    assert len(about) == 1 and "leaves noise" in about[0] and "use --sampler auto" in about[0]
     assert not any(note.startswith("dbim") for note in notes)

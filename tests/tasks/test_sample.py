@@ -49,7 +49,7 @@ def pixels(folder):
 
 
 def test_images_are_numbered_and_every_call_is_reported(tmp_path, prior):
-    events = draw(tmp_path, prior, batch_size=3, nfe=4)
+    events = draw(tmp_path, prior, batch_size=3, sampler="heun:churn=0", nfe=4)
     assert sorted(pixels(tmp_path / "out")) == [f"{index:06d}.png" for index in range(5)]
     assert [event.nfe for event in kinds(events, Evaluated)] == [1, 2, 3] * 2
     assert len({*pixels(tmp_path / "out").values()}) == 5 and kinds(events, Finished)[0].written == 5

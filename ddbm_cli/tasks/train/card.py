@@ -38,6 +38,7 @@ from ddbm_cli.samplers import (
     choose,
     default_grid,
     default_start,
+    is_measured,
 )
 from ddbm_cli.tasks.train.trainable import check_markov, check_trainable
 from ddbm_cli.training import Batches
@@ -112,6 +113,9 @@ def card_of(
         raise UsageError(f"network '{network['name']}' has no class embedding", hint="leave out --classes")
     if request.drop and not classes and not sees_source:
         raise UsageError("the model has no condition to drop", hint="leave out --drop")
+    usual = _usual(request, path, at_once=at_once)
+    by_itself = request.sampling.sampler in (None, AUTO) and request.sampling.grid is None
+    adapts = by_itself and not (request.noise_channels or request.is_distilled or at_once) and is_measured(usual.path)
     card = ModelCard(
         name=request.name or folder.absolute().name or "model",
         task=request.translates,
@@ -134,7 +138,8 @@ def card_of(
         directions=DIRECTIONS if request.is_unpaired else (),
         networks=DIRECTIONS if request.is_unpaired and request.networks == "two" else (),
         condition_dropout=request.drop,
-        defaults=_defaults(request.sampling, _usual(request, path, at_once=at_once)),
+        defaults=_defaults(request.sampling, usual, automatic=adapts),
+        keep_sampler=not adapts,
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
@@ -180,9 +185,13 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
     return plan.within(BUDGET_FROM_NOISE if from_noise else BUDGET)
 
 
-def _defaults(given: Sampling, usual: Plan) -> Defaults:
-    """Return a card's sampling: what is given, else as usual; of another sampler, its default grid and start."""
-    if given.sampler == AUTO:
+def _defaults(given: Sampling, usual: Plan, *, automatic: bool) -> Defaults:
+    """Return a card's sampling: what is given, else as usual; of another sampler, its default grid and start.
+
+    Args:
+        automatic: the sampler is what `auto` chooses for the usual budget.
+    """
+    if given.sampler == AUTO or (automatic and given.steps is None):
         chosen = choose(usual.path, usual.nfe)
         given = dataclasses.replace(given, sampler=chosen.sampler, grid=given.grid or chosen.grid)
     sampler = usual.sampler if given.sampler is None else build(SAMPLERS, given.sampler, what="sampler")
@@ -196,7 +205,10 @@ def _defaults(given: Sampling, usual: Plan) -> Defaults:
         start=start,
         steps=usual.steps,
     )
-    plan = dataclasses.replace(plan, steps=given.steps) if given.steps else plan.within(usual.nfe) if other else plan
+    if given.steps:
+        plan = dataclasses.replace(plan, steps=given.steps)
+    elif automatic or other:
+        plan = plan.within(usual.nfe)
     described: Any = plan.describe()
     return cast(Defaults, described)
 
