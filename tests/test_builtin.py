@@ -66,3 +66,11 @@ def test_the_fast_version_is_small_takes_two_evaluations_and_its_card_has_the_te
     for figure in ("mse", "swd"):
         assert ink["nfe_2"][figure] < 1.1 * ink["teacher_nfe_20"][figure]
     assert ink["nfe_2"]["diversity"] > 0.7 * ink["teacher_nfe_20"]["diversity"]
+
+
+def test_the_recipe_of_the_fast_version_is_what_its_card_says():
+    recipe = tomllib.loads((ROOT / "tests" / "recipes" / "sketch-to-3d-64-fast.toml").read_text())
+    training = load_model("sketch-to-3d-64-fast", device="cpu").card.training
+    for name in ("steps", "batch_size", "precision"):
+        assert recipe["recipe"][name] == training[name], name
+    assert (recipe["method"], recipe["teacher"]) == (training["method"], training["teacher"])

@@ -33,6 +33,11 @@ class Inputs(NamedTuple):
     mask: Tensor | None = None
     label: Tensor | None = None
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
+        """Return the same with each one changed."""
+        mask, label = (None if each is None else change(each) for each in (self.mask, self.label))
+        return Inputs(change(self.source), mask, label)
+
 
 Steps = Callable[[Inputs, Noise], Generator[Evaluation, None, Tensor]]
 """Samples a batch: yields evaluations, returns the result (B, C, h, w) on the device."""
@@ -120,7 +125,7 @@ class PlanGraph:
     def _first(self, key: Hashable, steps: Steps, inputs: Inputs, noise: Noise) -> Generator[Evaluation, None, Tensor]:
         """Sample a batch as without a graph, and note what a graph needs."""
         self._last = None  # its memory is free for the next one
-        buffers = Inputs(*(None if each is None else each.clone() for each in inputs))
+        buffers = inputs.mapped(Tensor.clone)
         made = _Recorded((key, _shapes(inputs)), buffers)
 
         def noted(like: Tensor) -> Tensor:

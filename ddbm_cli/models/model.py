@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Generator, Mapping
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -294,13 +295,12 @@ class TranslationModel:
         self, source: Tensor, noise: Noise, plan: Plan, mask: Tensor | None
     ) -> Generator[Evaluation, None, Tensor]:
         """As `translate`, of states (B, C, h, w) instead of images."""
-        given = (source, mask, self._label)
-        inputs = Inputs(*(None if each is None else each.to(self.device) for each in given))
+        inputs = Inputs(source, mask, self._label).mapped(lambda each: each.to(self.device))
         if self.graph is None:
             result = yield from self._steps(inputs, noise, plan)
         else:
             key = repr((plan, self._guidance))
-            result = yield from self.graph.run(key, lambda *which: self._steps(*which, plan), inputs, noise)
+            result = yield from self.graph.run(key, partial(self._steps, plan=plan), inputs, noise)
         return result.float().cpu()
 
     def _steps(self, inputs: Inputs, noise: Noise, plan: Plan) -> Generator[Evaluation, None, Tensor]:

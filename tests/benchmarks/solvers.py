@@ -1,6 +1,7 @@
 """Samplers at many budgets on one model: distance to the exact solution, error, distribution and diversity.
 
-    python -m tests.benchmarks.solvers OUT PAIRS [PAIRS ...] [-m MODEL] [--images 24] [--twice 6] [--only NAME ...] [--nfe N ...]
+    python -m tests.benchmarks.solvers OUT PAIRS [PAIRS ...] [-m MODEL] [--images 24] [--twice 6] [--only NAME ...]
+                                       [--nfe N ...]
 
 PAIRS are folders of pairs whose held-out images are measured, one of each object, from the folders in turn. Each cell
 of the table is one file, so that the same command resumes. Of each cell:

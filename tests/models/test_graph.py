@@ -33,8 +33,9 @@ def again(run, seen):
 
 @pytest.fixture
 def model(tmp_path):
-    return load_model(write_tiny(tmp_path / "m.safetensors", network=NETWORK | {"classes": 3, "in_channels": 7}, noise_channels=1,
-                                 condition_dropout=0.1, clip=True), device="cpu")  # fmt: skip
+    network = NETWORK | {"classes": 3, "in_channels": 7}
+    file = write_tiny(tmp_path / "m.safetensors", network=network, noise_channels=1, condition_dropout=0.1)
+    return load_model(file, device="cpu")
 
 
 def source_of(count):
@@ -237,8 +238,9 @@ def test_graphs_are_refused_without_a_gpu_before_the_model_is_read(tmp_path, ddb
         finished(loading(tmp_path / "missing.safetensors", device="cpu", graph=True))
     assert refused.value.hint == "remove --graph, or pass --device cuda"
     picture(1).save(tmp_path / "in.png")
-    for command in (["translate", str(tmp_path / "in.png"), str(tmp_path / "out.png")],
-                    ["sample", "-o", str(tmp_path / "out"), "-n", "1"], ["compare", str(tmp_path / "in.png")]):  # fmt: skip
+    image = str(tmp_path / "in.png")
+    sample = ["sample", "-o", str(tmp_path / "out"), "-n", "1"]
+    for command in (["translate", image, str(tmp_path / "out.png")], sample, ["compare", image]):
         code, _, said = ddbm(*command, "--graph", "--device", "cpu")
         assert code == 2 and len(said.strip().splitlines()) == 2, said
 
