@@ -1,6 +1,7 @@
 """Sets of points as the two sides of a training without pairs: the same coupling, objective and loop as for images."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from ddbm_cli.networks import Directed
 from ddbm_cli.objectives import Context, Denoising, UniformTimes
 from ddbm_cli.options.recipe import Recipe
 from ddbm_cli.paths import ProbabilityPath
-from ddbm_cli.samplers import Implicit, Pinned, Plan, Sampler, Uniform
+from ddbm_cli.samplers import EulerMaruyama, Implicit, Pinned, Plan, Sampler, Uniform
 from ddbm_cli.training import Fit
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.couplings import Couplings, Rounds, Simulation
 from ddbm_cli.training.first_couplings import Coupling, Independent
+from ddbm_cli.training.mean_matching import MeanMatching
 from ddbm_cli.training.pair_files import PairFiles
 from ddbm_cli.training.sides import TwoSides
 
@@ -77,6 +79,7 @@ def trained(
     prediction: str = "preconditioned",
     first: Coupling | None = None,
     simulation_steps: int = 20,
+    matching: str = "bridge",
     rate: float = 1e-3,
     seed: int = 0,
 ) -> Simulation:
@@ -93,11 +96,12 @@ def trained(
         prediction = f"preconditioned:{ends},time_scale=1,c_noise={'log-time' if path.noise_free else 'log-snr'}"
     networks = {name: MLP(dimension, width=width) for name in ("AtoB", "BtoA")}
     denoiser = Denoiser(Directed(networks), path, build(PREDICTIONS, prediction, what="prediction"), sees_source=False)
-    plan = plan_on(path, simulation_steps)
+    kind = partial(MeanMatching, steps=simulation_steps) if matching == "mean" else Couplings
+    plan = plan_on(path, simulation_steps, EulerMaruyama() if matching == "mean" else Implicit(eta=1.0))
     simulation = Simulation(denoiser, plan, clip=False)
     sides = TwoSides(*(Points(each, size=size, seed=seed + side) for side, each in enumerate(sets)))  # type: ignore[arg-type]
     files = PairFiles(folder / "pairs")
-    couplings = Couplings(sides, simulation, first or Independent(), rounds, files=files, size=size, seed=seed)
+    couplings = kind(sides, simulation, first or Independent(), rounds, files=files, size=size, seed=seed)
     recipe = Recipe(
         steps=steps, batch_size=size, learning_rate=rate, lr_decay_fraction=0.5, ema=0.999, save_every=10**9
     )
@@ -110,7 +114,7 @@ def trained(
     return simulation
 
 
-def plan_on(path: ProbabilityPath, steps: int, sampler: Sampler | None = None) -> Plan:
+def plan_on(path: ProbabilityPath, steps: int, sampler: Sampler) -> Plan:
     """Return the plan of a Schrödinger bridge: equal steps."""
-    grid = Uniform(gap=0.0, t_min=0.0)
-    return Plan(path=path, sampler=sampler or Implicit(eta=1.0), grid=grid, start=Pinned(), steps=steps)
+    grid = Uniform(gap=1e-4 * path.t_max, t_min=0.0)
+    return Plan(path=path, sampler=sampler, grid=grid, start=Pinned(), steps=steps)

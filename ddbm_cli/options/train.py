@@ -33,6 +33,7 @@ from ddbm_cli.options.unpaired import (
     CachePairs,
     Coupling,
     FirstRoundSteps,
+    Matching,
     Networks,
     Rounds,
     RoundSteps,
@@ -160,6 +161,7 @@ class TrainRequest:
     adversarial: AdversarialWeight = 0.0
     noise_channels: NoiseChannels = 0
     coupling: Coupling = "independent"
+    matching: Matching = "bridge"
     rounds: Rounds = None
     round_steps: RoundSteps = 1000
     first_round_steps: FirstRoundSteps = None

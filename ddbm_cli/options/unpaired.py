@@ -18,6 +18,16 @@ Coupling = Annotated[
     ),
 ]
 
+Matching = Annotated[
+    Literal["bridge", "mean"],
+    Field(
+        "What is kept of simulated trajectories: bridge keeps their ends, with the reference's bridge between them "
+        "(DSBM); mean keeps whole trajectories, which take more room, and fits the mean of each step back (DSB).",
+        metavar="NAME",
+        panel=UNPAIRED,
+    ),
+]
+
 Rounds = Annotated[
     int | None,
     Field(
@@ -62,7 +72,7 @@ Networks = Annotated[
 ]
 
 UNPAIRED_OPTIONS = (
-    *("coupling", "rounds", "round_steps", "first_round_steps"),
+    *("coupling", "matching", "rounds", "round_steps", "first_round_steps"),
     *("simulation_steps", "cache_pairs", "networks"),
 )
 """The fields of these options in a request."""

@@ -44,7 +44,7 @@ class Batch:
 
     Of models of latents, target and source are latents (B, C, h, w).
     Where images have no source, it is the target, which a source-free path does not use. conditions: the inputs of the
-    network besides the images.
+    network besides the images. t: times (B,), float64, where they do not follow from u.
     """
 
     target: Tensor
@@ -52,6 +52,7 @@ class Batch:
     u: Tensor
     eps: Tensor
     conditions: Conditions = NO_CONDITIONS
+    t: Tensor | None = None
 
 
 class Stream(Protocol):

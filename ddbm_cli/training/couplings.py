@@ -24,7 +24,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from ddbm_cli.denoisers import Conditions, Denoiser, clipped
+from ddbm_cli.denoisers import Conditions, Denoise, Denoiser, clipped
 from ddbm_cli.samplers import Bridge, Plan, finish, sample
 from ddbm_cli.training.averages import Averages
 from ddbm_cli.training.batches import Batch, generator
@@ -77,21 +77,27 @@ class Simulation:
 
     def digest(self, *more: object) -> str:
         """Return the digest of what the simulation depends on, and of more values."""
-        return digest_of(self.denoiser, *more)
+        return digest_of(self.denoiser, self._plan.describe(), *more)
 
     def __call__(self, begin: Tensor, direction: int, draws: Draws) -> Tensor:
         """Return where trajectories end that begin at images (B, C, H, W), on the CPU."""
-        device = next(self.denoiser.parameters()).device
-        conditions = Conditions(torch.full((1,), direction, device=device))
+        bridge = Bridge(self._plan.path, begin.to(self._device), draws.normal)
+        steps = sample(self.estimate(direction), bridge, self._plan.sampler, self._plan.start, self._plan.times)
+        return finish(steps).float().cpu()
+
+    def estimate(self, direction: int) -> Denoise:
+        """Return the estimate of a direction."""
+        conditions = Conditions(torch.full((1,), direction, device=self._device))
 
         def denoise(x: Tensor, t: Tensor, source: Tensor) -> Tensor:
             estimate: Tensor = self.denoiser(x, t, source, conditions)
             return estimate
 
-        bridge = Bridge(self._plan.path, begin.to(device), draws.normal)
-        estimate = clipped(denoise) if self._clip else denoise
-        steps = sample(estimate, bridge, self._plan.sampler, self._plan.start, self._plan.times)
-        return finish(steps).float().cpu()
+        return clipped(denoise) if self._clip else denoise
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.denoiser.parameters()).device
 
 
 class Couplings:
@@ -139,7 +145,7 @@ class Couplings:
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Yield the batches from `step` on, in order. Each must be trained on before the next is asked for."""
-        if step < self.rounds.first and self._first_simulation is None:
+        if self._is_coupled(step):
             for number, batch in zip(range(step, self.rounds.first), self._independent_from(step), strict=False):
                 yield self._coupled(batch, number)
             step = self.rounds.first
@@ -150,7 +156,7 @@ class Couplings:
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, with the pairs of the current weights of the simulation."""
-        if step < self.rounds.first and self._first_simulation is None:
+        if self._is_coupled(step):
             return self._coupled(self._independent(step), step)
         begin, place = self.rounds.begin(step), self.rounds.place(step)
         target, source = self._kept(begin, place)
@@ -160,6 +166,10 @@ class Couplings:
         u = u[torch.randperm(self._size, generator=random)][self.rows]
         eps = torch.randn(shape, generator=random)[self.rows]
         return Batch(target, source, u, eps, Conditions(directions(len(target))))
+
+    def _is_coupled(self, step: int) -> bool:
+        """Return whether the pairs of a step are made by the first coupling, and not simulated."""
+        return step < self.rounds.first and self._first_simulation is None
 
     def _independent_from(self, step: int) -> Iterator[Batch]:
         """Yield `_independent` from `step` on; prepared by threads unless several processes need all rows."""

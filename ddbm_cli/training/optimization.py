@@ -93,7 +93,7 @@ class Optimization:
             noise = torch.randn((size, *target.shape[1:]), generator=generator(self._recipe.seed, "source", step))
             noise = noise[self._processes.rows(size)]
             source = noise_source(self._denoiser.path, target, noise)
-        times = self._distribution.times(self._denoiser.path, u)
+        times = self._distribution.times(self._denoiser.path, u) if batch.t is None else batch.t
         columns = [self._moved(tensor).chunk(count) for tensor in (target, source, times, eps)]
         conditions = [self._part(batch.conditions, part, count) for part in range(count)]
         self._denoiser.train()

@@ -6,15 +6,25 @@ import pytest
 import torch
 
 from ddbm_cli.denoisers import Conditions
-from ddbm_cli.paths import BrownianBridge, VPBridge
+from ddbm_cli.paths import BrownianBridge, VEBridge, VPBridge
 from ddbm_cli.paths.gaussian import Gaussian, GaussianBridge
+from ddbm_cli.samplers import Implicit
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.couplings import Couplings, Rounds, Simulation
-from ddbm_cli.training.first_couplings import Draws, FromReference, Independent, OptimalTransport, entropic_plan
+from ddbm_cli.training.first_couplings import (
+    COUPLINGS,
+    Draws,
+    FromReference,
+    Independent,
+    OptimalTransport,
+    entropic_plan,
+)
+from ddbm_cli.training.mean_matching import estimate_of, mirrored
 from ddbm_cli.training.sides import TwoSides, directions
 from tests.points import Points, plan_on, trained
 
 PATH = BrownianBridge(variance=0.5)
+PATHS = [PATH, VPBridge(), VEBridge(sigma_max=1.0, sigma_min=0.01)]
 
 
 def batch_of(size, seed=0, dimension=3):
@@ -95,9 +105,8 @@ def streams(first, rows, folder=None):
     denoiser = Denoiser(Directed(networks), PATH, PREDICTIONS["x0"](), sees_source=False)
     sets = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(2))
     sides = TwoSides(*(Points(each, size=8, seed=side) for side, each in enumerate(sets)))
-    made = Couplings(
-        sides, Simulation(denoiser, plan_on(PATH, 3), clip=False), first, Rounds(2, 2, 1), files=None, size=8, seed=0
-    )
+    simulation = Simulation(denoiser, plan_on(PATH, 3, Implicit(eta=1.0)), clip=False)
+    made = Couplings(sides, simulation, first, Rounds(2, 2, 1), files=None, size=8, seed=0)
     made.rows = rows
     return made
 
@@ -121,14 +130,51 @@ def test_rows_are_simulated_by_the_other_direction():
     assert torch.allclose(batch.source[0::2], made._simulation(batch.target[0::2], 1, own))
 
 
+@pytest.mark.parametrize(
+    "path", [PATH, VPBridge(), VEBridge(sigma_max=1.0, sigma_min=0.01)], ids=lambda path: path.name
+)
+def test_a_target_of_mean_matching_is_what_its_step_needs(path):
+    """Euler's step with the estimate has the mean, and the batch's state is the one that was given."""
+    random = torch.Generator().manual_seed(0)
+    x, mean = torch.randn(2, 4, 3, 1, 1, generator=random, dtype=torch.float64)
+    t = torch.tensor([0.1, 0.5, 0.9, 1.0], dtype=torch.float64) * path.t_last
+    s = t - 0.05 * path.t_max
+    x0, eps = estimate_of(path, x, mean, t, s)
+    assert torch.allclose(path.training_state(x0, x, eps, t), x, atol=1e-6)
+    wide = t.view(-1, 1, 1, 1)
+    step = x + path.reverse_drift(x, x0, x, wide) * (s - t).view(-1, 1, 1, 1)
+    assert torch.allclose(step, mean, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "path", [PATH, VPBridge(), VEBridge(sigma_max=1.0, sigma_min=0.01)], ids=lambda path: path.name
+)
+def test_a_mirrored_time_exchanges_source_and_target(path):
+    t = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64) * path.t_max
+    (a, b, c), (a_there, b_there, c_there) = path.coefficients(t), path.coefficients(mirrored(path, t))
+    assert torch.allclose(a / c, b_there / c_there) and torch.allclose(b / c, a_there / c_there)
+    ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    assert mirrored(path, ends).tolist() == [path.t_max, 0.0]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [Independent(), FromReference()], ids=lambda first: first.name)
-def test_training_converges_to_the_closed_form(tmp_path, first):
+@pytest.mark.parametrize(("first", "matching"), [("independent", "bridge"), ("reference", "bridge"), ("", "mean")])
+def test_training_converges_to_the_closed_form(tmp_path, first, matching):
     random = torch.Generator().manual_seed(0)
     sides = [Gaussian(torch.tensor([mean, 0.0]).double(), torch.tensor(cov).double()) for mean, cov in SIDES]
     sets = [side.draw(4000, random).float() for side in sides]
     rounds = Rounds(first=500, each=250, batches=16)
-    made = trained(sets, PATH, tmp_path, rounds=rounds, steps=2500, size=256, width=64, first=first)
+    made = trained(
+        sets,
+        PATH,
+        tmp_path,
+        rounds=rounds,
+        steps=2500,
+        size=256,
+        width=64,
+        matching=matching,
+        first=COUPLINGS[first]() if first else None,
+    )
     exact = GaussianBridge(PATH, target=sides[0], source=sides[1])
     source = sides[1].draw(4000, random).float()
     result = made(source[:, :, None, None], 1, draws(4000))[:, :, 0, 0]

@@ -144,6 +144,7 @@ def test_two_processes_train_as_one(root):
     "change",
     [
         {"coupling": "reference"},
+        {"matching": "mean"},
         {"coupling": "ot"},
         {"coupling": "ot:entropy=20"},
         {"round_steps": 4, "rounds": None, "steps": 16},
@@ -162,6 +163,14 @@ def test_every_option_changes_the_weights(root, change):
     list(run(asked(root, "other", **change)))
     one, other = weights(root / "run"), weights(root / "other")
     assert not same(one, other) and (one.keys() == other.keys() or "networks" in change)
+
+
+@pytest.mark.parametrize("stop_after", [3, 13])
+def test_whole_trajectories_are_resumed_too(root, stop_after):
+    list(run(asked(root, "whole", matching="mean")))
+    stop_at(stop_after, asked(root, "parts", matching="mean"))
+    list(run(request({}, resume=root / "parts")))
+    assert same(weights(root / "whole"), weights(root / "parts"))
 
 
 @pytest.mark.parametrize("path", ["ve-bridge:sigma_max=1,sigma_min=0.01", "vp-bridge", "i2sb", "rectified"])
@@ -220,6 +229,8 @@ def test_two_networks_are_two_models_in_one_file(root):
         ({"prediction": "noise"}, "uses the source", "drift"),
         ({"sampling": {"sampler": "implicit:eta=0"}}, "uses the source", "euler-maruyama"),
         ({"coupling": "reference", "path": "rectified"}, "needs noise", "independent"),
+        ({"matching": "mean", "path": "rectified"}, "needs noise", "bridge"),
+        ({"matching": "mean", "coupling": "ot:entropy=1"}, "begins with trajectories of the reference", "--coupling"),
         ({"coupling": "magic"}, "unknown coupling", "independent"),
         ({"coupling": "priors:a=nowhere.safetensors,b=nowhere.safetensors"}, "nowhere.safetensors", ""),
         ({"network": "pix2pix:channels=8,depth=3"}, "cannot be trained without pairs", "adm"),

@@ -27,6 +27,7 @@ from ddbm_cli.samplers import (
     SAMPLERS,
     Booted,
     Euler,
+    EulerMaruyama,
     HybridHeun,
     Implicit,
     Karras,
@@ -173,8 +174,10 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
     sampler: Sampler = Implicit(eta=0.0)
     if request.is_unpaired and not path.noise_free:
         # The network gets no source, so the chain must be Markov: its steps then do not depend on the source.
-        equal = Uniform(gap=0.0, t_min=0.0)
-        return Plan(path=path, sampler=Implicit(eta=1.0), grid=equal, start=Pinned(), steps=request.simulation_steps)
+        # Mean matching trains the steps of this very chain.
+        chain: Sampler = EulerMaruyama() if request.matching == "mean" else Implicit(eta=1.0)
+        equal = Uniform(gap=1e-4 * path.t_max, t_min=0.0)
+        return Plan(path=path, sampler=chain, grid=equal, start=Pinned(), steps=request.simulation_steps)
     if from_noise:
         # Doob's weight 1/2 makes the ODE of a bridge from noise that of its reference process.
         weight = 1.0 if path.source_free else 0.5

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,10 +18,11 @@ from ddbm_cli.networks import Directed
 from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.options.unpaired import FIRST_ROUNDS
-from ddbm_cli.paths import PATHS
+from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.tasks.train.data import Data, codec_of, data_of
 from ddbm_cli.training.couplings import Couplings, Rounds, Simulation
 from ddbm_cli.training.first_couplings import COUPLINGS, FromPriors
+from ddbm_cli.training.mean_matching import MeanMatching
 from ddbm_cli.training.pair_files import PairFiles
 from ddbm_cli.training.sides import TwoSides, parts_of
 
@@ -126,9 +128,27 @@ def couplings_of(
     first.check(path)
     if first.name == FromPriors.name and request.codec:
         raise UsageError("--coupling priors is for pixels, not for latents", hint="leave out --codec, or --coupling")
+    if request.matching == "mean":
+        _check_mean(request, path)
     with torch.device("meta"):
         plan = TranslationModel(card, denoiser).plan(nfe=request.simulation_steps)
     simulation = Simulation(denoiser, plan, clip=card.clip)
     rounds = Rounds(first_round_steps(request), request.round_steps, max(1, request.cache_pairs // size))
     files = None if folder is None else PairFiles(folder / PAIRS)
-    return Couplings(sides, simulation, first, rounds, files=files, size=size, seed=request.recipe.seed)
+    given: dict[str, Any] = {"files": files, "size": size, "seed": request.recipe.seed}
+    if request.matching == "mean":
+        return MeanMatching(sides, simulation, first, rounds, steps=request.simulation_steps, **given)
+    return Couplings(sides, simulation, first, rounds, **given)
+
+
+def _check_mean(request: TrainRequest, path: ProbabilityPath) -> None:
+    if path.noise_free:
+        raise UsageError(
+            f"--matching mean needs noise, and path '{path.name}' has none",
+            hint="use --matching bridge, or --path brownian",
+        )
+    if request.coupling != TrainRequest.coupling:
+        raise UsageError(
+            f"--matching mean begins with trajectories of the reference, not with --coupling {request.coupling}",
+            hint="leave out --coupling, or --matching mean",
+        )
