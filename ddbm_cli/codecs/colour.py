@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
 
-WHITE = 1 - 2 * 2.5 / 255
-"""Pixels whose channels are all above this count as paper: 253 of 255 or more."""
+INK = 32 / 127.5
+"""Distance from white, in the channel farthest from it and of -1..1, from which on a pixel is no paper at all."""
 
 TO_LMS = (
     (0.4122214708, 0.5363325363, 0.0514459929),
@@ -34,7 +34,7 @@ TO_LAB = (
 class ColourSpace:
     """Base: the space of single pixels in sRGB.
 
-    keep_white: neither count nor change white paper, pixels of at least 253 in all channels.
+    keep_white: white paper neither counts nor changes; pale pixels, less than 32 of 255 from white, do in part.
     """
 
     name: ClassVar[str]
@@ -55,7 +55,7 @@ class ColourSpace:
         visible: (H, W), 0..1, transparency of the image; None for opaque ones.
         """
         weights = torch.ones(image.shape[1:], dtype=torch.float64) if visible is None else visible.double()
-        return weights * (image < WHITE).any(0) if self.keep_white else weights
+        return weights * ((1 - image.amin(0)) / INK).clamp(0, 1) if self.keep_white else weights
 
     def point_weights(self, weights: Tensor) -> Tensor:
         """Return how much each point (h, w) counts, from the weights (H, W) of pixels."""
