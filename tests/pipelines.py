@@ -1,12 +1,12 @@
-"""A Stable Diffusion pipeline in diffusers' layout, tiny and random."""
+"""Text-to-image pipelines in diffusers' layout, tiny and random."""
 
 import json
 import string
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 SCHEDULER = {
     "_class_name": "PNDMScheduler",
@@ -16,57 +16,115 @@ SCHEDULER = {
     "num_train_timesteps": 1000,
     "prediction_type": "epsilon",
 }
+PARTS = {
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "safety_checker": [None, None],
+}
 ENDS = "<|startoftext|>", "<|endoftext|>"
 
 
+WORDS = [*ENDS, *string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
+VAE = {
+    "block_out_channels": (8, 8),
+    "norm_num_groups": 4,
+    "latent_channels": 4,
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+}
+UNET = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "layers_per_block": 1,
+    "block_out_channels": (8, 16),
+    "norm_num_groups": 4,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "cross_attention_dim": 16,
+    "attention_head_dim": 4,
+}
+
+
 def write_pipeline(folder: Path, **schedule) -> Path:
-    """Write one whose pictures are 16 pixels and whose latents are 8; return its folder."""
+    """Write one in the layout of Stable Diffusion 1 and 2, with images of 16 pixels and latents of 8."""
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(8, 16),
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
+    UNet2DConditionModel(**UNET).save_pretrained(folder / "unet")
+    CLIPTextModel(_text()).save_pretrained(folder / "text_encoder")
+    _write_words(folder / "tokenizer")
+    return _write_rest(folder, {"_class_name": "StableDiffusionPipeline", **PARTS}, SCHEDULER | schedule)
+
+
+def write_xl(folder: Path) -> Path:
+    """Write one in the layout of SDXL: two text encoders, and an embedding of the whole text."""
+    torch.manual_seed(0)
+    added = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}
+    total = {"projection_class_embeddings_input_dim": 12 + 6 * 8, "cross_attention_dim": 32}
+    UNet2DConditionModel(**UNET | added | total).save_pretrained(folder / "unet")
+    CLIPTextModel(_text(layers=2)).save_pretrained(folder / "text_encoder")
+    CLIPTextModelWithProjection(_text(layers=2, projection_dim=12)).save_pretrained(folder / "text_encoder_2")
+    for name in ("tokenizer", "tokenizer_2"):
+        _write_words(folder / name)
+    more = {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}
+    more |= {"tokenizer_2": ["transformers", "CLIPTokenizer"], "force_zeros_for_empty_prompt": True}
+    return _write_rest(folder, {"_class_name": "StableDiffusionXLPipeline", **PARTS, **more}, SCHEDULER)
+
+
+def write_dit(folder: Path) -> Path:
+    """Write one in the layout of DiT: a transformer with 10 classes, and no text."""
+    torch.manual_seed(0)
+    settings = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "num_embeds_ada_norm": 10}
+    network = DiTTransformer2DModel(**settings, in_channels=4, out_channels=8, sample_size=8, patch_size=2)
+    network.save_pretrained(folder / "transformer")
+    parts = {
+        "transformer": ["diffusers", "DiTTransformer2DModel"],
+        "vae": PARTS["vae"],
+        "scheduler": PARTS["scheduler"],
+    }
+    linear = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02, "prediction_type": "epsilon"}
+    return _write_rest(folder, {"_class_name": "DiTPipeline", **parts}, SCHEDULER | linear)
+
+
+def _text(*, layers: int = 1, **more) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=layers,
+        max_position_embeddings=12,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+        **more,
     )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        norm_num_groups=4,
-        latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-    )
-    words = [*ENDS, *string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(words),
-            hidden_size=16,
-            intermediate_size=16,
-            num_attention_heads=2,
-            num_hidden_layers=1,
-            max_position_embeddings=12,
-            bos_token_id=0,
-            eos_token_id=1,
-            pad_token_id=1,
-        )
-    )
-    for name, part in (("unet", unet), ("vae", vae), ("text_encoder", text)):
-        part.save_pretrained(folder / name, safe_serialization=True)
+
+
+def _write_words(folder: Path) -> None:
     settings = {"model_max_length": 12, "tokenizer_class": "CLIPTokenizer", "pad_token": ENDS[1]}
     special = {"bos_token": ENDS[0], "eos_token": ENDS[1], "unk_token": ENDS[1], "pad_token": ENDS[1]}
-    for name, body in {
-        "model_index.json": json.dumps({"_class_name": "StableDiffusionPipeline"}),
-        "scheduler/scheduler_config.json": json.dumps(SCHEDULER | schedule),
-        "tokenizer/vocab.json": json.dumps({word: index for index, word in enumerate(words)}),
-        "tokenizer/merges.txt": "#version: 0.2\n",
-        "tokenizer/tokenizer_config.json": json.dumps(settings | special),
-        "tokenizer/special_tokens_map.json": json.dumps(special),
-    }.items():
+    _write(
+        folder,
+        {
+            "vocab.json": json.dumps({word: index for index, word in enumerate(WORDS)}),
+            "merges.txt": "#version: 0.2\n",
+            "tokenizer_config.json": json.dumps(settings | special),
+            "special_tokens_map.json": json.dumps(special),
+        },
+    )
+
+
+def _write_rest(folder: Path, index: dict, schedule: dict) -> Path:
+    AutoencoderKL(**VAE).save_pretrained(folder / "vae")
+    texts = {"model_index.json": json.dumps(index), "scheduler/scheduler_config.json": json.dumps(schedule)}
+    return _write(folder, texts)
+
+
+def _write(folder: Path, texts: dict[str, str]) -> Path:
+    for name, body in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(body)
     return folder

@@ -24,6 +24,7 @@ TOPICS = (
         "drawings",
         "sample",
         "train",
+        "stable-diffusion",
         "compare",
         "evaluate",
         "weights",
@@ -123,6 +124,11 @@ def run_commands(page, sandbox, folder, monkeypatch, ddbm):
     monkeypatch.chdir(folder)
     if page.stem == "weights":
         ddbm("weights", "export", "runs/mine", "folder", "--format", "diffusers")
+    if page.stem == "stable-diffusion":
+        pytest.importorskip("diffusers")
+        from tests.pipelines import write_pipeline
+
+        write_pipeline(folder / "sd")
     for line in commands(page):
         words = shlex.split(line)
         if words[0] == "cp":

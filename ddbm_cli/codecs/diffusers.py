@@ -11,17 +11,11 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.codecs.codec import Codec, CodecConfig
-from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.foundation.text import one_line
-
-EXTRA = 'pip install "ddbm-cli[diffusers]"'
+from ddbm_cli.networks.diffusers import built
 
 LARGEST_WHOLE = 512
 """Sides of the largest image, in pixels, that is coded as a whole; larger ones are coded in tiles."""
-
-MOST_LAYERS = 128
-"""Largest number of layers or blocks that a setting may state. Building thousands takes minutes."""
 
 
 @settings
@@ -37,28 +31,8 @@ class DiffusersConfig(CodecConfig):
     config: dict[str, Any]
 
     def create(self) -> "DiffusersCodec":
-        if any(number > MOST_LAYERS for number in repeats(self.config)):
-            raise UsageError(f"codec: more than {MOST_LAYERS} layers", hint="download the file again")
-        try:
-            import diffusers
-        except ImportError:
-            raise UsageError("this model's autoencoder needs the package diffusers", hint=EXTRA) from None
-        own = {name: value for name, value in self.config.items() if not name.startswith("_")}
-        try:
-            return DiffusersCodec(getattr(diffusers, self.kind).from_config(own))
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
-            raise UsageError(
-                f"codec: {self.kind} cannot be built ({one_line(error)[:120]})", hint="download the file again"
-            ) from None
-
-
-def repeats(config: dict[str, Any]) -> list[int]:
-    """Return the numbers of a configuration that say how often a layer is repeated."""
-    found: list[int] = []
-    for name, value in config.items():
-        if "layers" in name or (name.startswith("num_") and "block" in name):
-            found += [each for each in (value if isinstance(value, list | tuple) else [value]) if type(each) is int]
-    return found
+        meaning = "this model's autoencoder"
+        return DiffusersCodec(built(self.kind, self.config, what="codec", meaning=meaning))
 
 
 class DiffusersCodec(Codec):

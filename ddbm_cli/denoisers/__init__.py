@@ -6,6 +6,7 @@ from ddbm_cli.denoisers.fit import check_prediction
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.perturbed import PERTURBATIONS, Perturbation, perturbed
 from ddbm_cli.denoisers.prediction import (
+    DiffusionPrediction,
     DriftPrediction,
     I2SBPrediction,
     NoisePrediction,
@@ -28,6 +29,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
         VelocityPrediction,
         ResidualPrediction,
         DriftPrediction,
+        DiffusionPrediction,
         I2SBPrediction,
     )
 }
@@ -41,6 +43,7 @@ __all__ = [
     "Conditions",
     "Denoise",
     "Denoiser",
+    "DiffusionPrediction",
     "DriftPrediction",
     "Guidance",
     "I2SBPrediction",

@@ -19,9 +19,9 @@ class Denoiser(nn.Module):
     """Estimates the target from a state of the path.
 
     Args:
-        network: F(input (B, C_in, H, W), time (B,)) -> (B, C, H, W). Its input is in_ x_t, and x_T after it on the
-            channels where `sees_source`. One time, (1,), holds for the whole batch. A network with classes takes
-            labels (B,) as a third argument.
+        network: F(input (B, C_in, H, W), time (B,)) -> (B, C, H, W). Its input is in_ x_t + shift x_T, and x_T after
+            it on the channels where `sees_source`. One time, (1,), holds for the whole batch. A network with classes
+            takes labels (B,) as a third argument.
         path, prediction: the meaning of x_t and of F.
         sees_source: whether the source is an input of the network; False for priors.
         noise_channels: number of channels of noise that the network gets besides; see `Conditions`.
@@ -47,8 +47,10 @@ class Denoiser(nn.Module):
     def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: Conditions = NO_CONDITIONS) -> Tensor:
         """Return x_0 (B, C, H, W) in the dtype of x; the network computes in the dtype of its weights."""
         numbers = self._numbers(x, t)
-        skip, across, out, in_ = numbers.weights
-        inputs = torch.cat([in_ * x, conditions.source_input(source)], dim=1) if self.sees_source else in_ * x
+        skip, across, out, in_, shift = numbers.weights
+        inputs = in_ * x + shift * source if numbers.shifts else in_ * x
+        if self.sees_source:
+            inputs = torch.cat([inputs, conditions.source_input(source)], dim=1)
         if self.noise_channels:
             noise = conditions.noise
             noise = x.new_zeros(len(x), self.noise_channels, *x.shape[2:]) if noise is None else noise.to(x)
@@ -65,20 +67,24 @@ class Denoiser(nn.Module):
 
     def _computed(self, x: Tensor, t: Tensor) -> "_Numbers":
         # One time for the whole batch is embedded once, with the same bits for every batch size.
-        scalings = self.prediction.scalings(self.path, t.double().reshape(-1))
-        share = scalings.source
-        # On a GPU, reading it would wait for the device.
-        uses_source = share.device.type != "cpu" or bool(share.any())
-        weights = tuple(number.view(-1, 1, 1, 1).to(x) for number in scalings[:4])
-        return _Numbers(weights, scalings.time.to(x.device, torch.float32), uses_source)
+        times = t.double().reshape(-1)
+        scalings, shift = self.prediction.scalings(self.path, times), self.prediction.shift(self.path, times)
+        # On a GPU, reading them would wait for the device.
+        uses_source, shifts = (each.device.type != "cpu" or bool(each.any()) for each in (scalings.source, shift))
+        weights = tuple(number.view(-1, 1, 1, 1).to(x) for number in (*scalings[:4], shift))
+        return _Numbers(weights, scalings.time.to(x.device, torch.float32), uses_source, shifts)
 
 
 class _Numbers(NamedTuple):
-    """Scalings of a batch: skip, source, out, in_ (1 or B, 1, 1, 1) like the state, time (1 or B,) float32."""
+    """Scalings of a batch: skip, source, out, in_, shift (1 or B, 1, 1, 1) like the state, time (1 or B,) float32.
+
+    uses_source, shifts: whether source and shift may be other than 0.
+    """
 
     weights: tuple[Tensor, ...]
     time: Tensor
     uses_source: bool
+    shifts: bool
 
 
 def kept(denoise: Denoise, mask: Tensor) -> Denoise:

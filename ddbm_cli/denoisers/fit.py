@@ -23,7 +23,7 @@ def check_prediction(path: ProbabilityPath, prediction: Prediction) -> None:
         raise UsageError(
             f"cov {prediction.cov:g} is larger than sigma_data times sigma_source", hint="pass a smaller cov"
         )
-    if not all(torch.isfinite(each).all() for each in scalings):
+    if not all(torch.isfinite(each).all() for each in (*scalings, prediction.shift(path, t))):
         raise UsageError(f"{which} contains NaN or infinity at some times", hint=other)
     if not scalings.out.abs().gt(0).all():
         raise UsageError(f"{which} does not depend on the network's output", hint=other)

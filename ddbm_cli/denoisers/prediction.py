@@ -1,9 +1,10 @@
 """What the output F of a network means: an affine map from it to the estimate of the target.
 
-    x0 = skip x_t + source x_T + out F(in_ x_t, x_T; time)                 (1)
+    x0 = skip x_t + source x_T + out F(in_ x_t + shift x_T, x_T; time)     (1)
 
-These numbers depend on the path and the time only. `time` is the input of the network's time embedding. The loss
-weight 1 / out^2 makes the error of F count equally at every time; `DriftPrediction` has another.
+These numbers depend on the path and the time only. `time` is the input of the network's time embedding; `shift` is 0
+but for networks of diffusion models. The loss weight 1 / out^2 makes the error of F count equally at every time;
+`DriftPrediction` has another.
 """
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -14,11 +15,11 @@ from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.paths import Coefficients, I2SBBridge, ProbabilityPath
+from ddbm_cli.paths import DDPM, Betas, Coefficients, I2SBBridge, ProbabilityPath
 
 
 class Scalings(NamedTuple):
-    """The numbers of (1), each in the shape of t, float64."""
+    """The numbers of (1) but `shift`, each in the shape of t, float64."""
 
     skip: Tensor
     source: Tensor
@@ -32,6 +33,8 @@ class Prediction:
     """Base: a subclass defines `scalings`, and `meaning` unless its F is defined by its moments."""
 
     name: ClassVar[str]
+    needs_noise: ClassVar[bool] = False
+    """Whether the network is called with states that have the noise of their time only, never with the source alone."""
 
     def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients | None:
         """Return the weights of x_T, x_0 and eps in the F of a perfect network; None if moments define F."""
@@ -44,6 +47,10 @@ class Prediction:
     def weight(self, path: ProbabilityPath, t: Tensor) -> Tensor:
         """Return the weight of the squared error of x0 in the loss, in the shape of t: by default 1 / out^2."""
         return self.scalings(path, t).out ** -2
+
+    def shift(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        """Return the weight of x_T in the network's first input at times t, in the shape of t."""
+        return torch.zeros_like(t)
 
 
 @settings
@@ -232,6 +239,61 @@ class ResidualPrediction(Prediction):
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         one = torch.ones_like(t)
         return Scalings(skip=one, source=torch.zeros_like(t), out=-one, in_=one, time=self.time_scale * t / path.t_max)
+
+
+@settings
+class DiffusionPrediction(Betas, Prediction):
+    """The network is that of a diffusion model, and is called as it was trained, on any path with noise.
+
+    Without its source, the state of a path is one of the diffusion process at another time and scale:
+
+        y = (x_t - a x_T) / sqrt(b^2 + c^2) = b' x_0 + c' eps,    b' / c' = b / c          (2)
+
+    with b' and c' of the schedule at the time where it has this ratio. So a network that ignores x_T gives the estimate
+    that it gave as a diffusion model at y: exactly where the schedule has the ratio. Noisier states are taken for those
+    of the schedule's last step, and the time input of less noisy ones is that of its first step.
+
+    output: what the network outputs: eps, v = b' eps - c' x_0, or x_0.
+    """
+
+    name: ClassVar[str] = "diffusion"
+    needs_noise: ClassVar[bool] = True
+
+    output: Literal["noise", "v", "x0"] = "noise"
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients | None:
+        skip, source, out, _, _ = self.scalings(path, t)
+        a, b, c = path.coefficients(t)
+        return Coefficients(a=-(skip * a + source) / out, b=(1 - skip * b) / out, c=-skip * c / out)
+
+    def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
+        if path.noise_free:
+            raise UsageError(
+                f"prediction 'diffusion' needs a path with noise, which '{path.name}' has not",
+                hint="choose --path vp-bridge or brownian, or another --prediction",
+            )
+        a, b, c = path.coefficients(t)
+        process = DDPM(schedule=self.schedule, first=self.first, last=self.last, intervals=self.intervals)
+        then = process.time_at(path.log_snr(t).clamp(-100, 100))
+        _, level, noise = process.coefficients(then)
+        norm = _norm(b, c)
+        zero = torch.zeros_like(t)
+        skip, out = {
+            "noise": (1 / level, -noise / level),
+            "v": (level, -noise),
+            "x0": (zero, zero + 1),
+        }[self.output]
+        time = (self.intervals * then - 1).clamp(min=0)
+        return Scalings(skip=skip * norm, source=-a * skip * norm, out=out, in_=norm, time=time)
+
+    def shift(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        a, b, c = path.coefficients(t)
+        return -a * _norm(b, c)
+
+
+def _norm(b: Tensor, c: Tensor) -> Tensor:
+    """Return 1 / sqrt(b^2 + c^2), finite at the source, where b = c = 0."""
+    return (b**2 + c**2).clamp(min=1e-12).rsqrt()
 
 
 @settings

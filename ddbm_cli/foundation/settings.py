@@ -7,10 +7,12 @@ Each has one form, read here and nowhere else:
     JSON       {"name": "implicit", "eta": 0.5}
     shell      implicit:eta=0.5
 
-A list in the shell form is joined by hyphens: adm:multipliers=1-2-2-3.
+A list in the shell form is joined by hyphens: adm:multipliers=1-2-2-3. Of settings with tables in them, the shell form
+is the JSON form.
 """
 
 import dataclasses
+import json
 import re
 import typing
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from ddbm_cli.foundation import plugins
+from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.frozen import frozen
 from ddbm_cli.foundation.renamed import current_fields, current_name
@@ -80,7 +83,10 @@ def describe(value: Any) -> dict[str, Any]:
 
 def spell(value: Any) -> str:
     """Return the shell form of a named setting, without the fields that are not set."""
-    fields = [(name, given) for name, given in describe(value).items() if name != "name" and given is not None]
+    body = {name: given for name, given in describe(value).items() if given is not None}
+    if any(isinstance(given, dict) for given in body.values()):
+        return json.dumps(body)
+    fields = [(name, given) for name, given in body.items() if name != "name"]
     written = [f"{name}={'-'.join(map(str, given)) if isinstance(given, list) else given}" for name, given in fields]
     return f"{value.name}:{','.join(written)}" if written else str(value.name)
 
@@ -90,7 +96,7 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any] | T, *, wh
 
     Args:
         kinds: the registry, name -> class.
-        spec: "name:field=value,...", {"name": ..., field: value}, or a setting of the registry.
+        spec: a shell form, {"name": ..., field: value}, or a setting of the registry.
         what: the word for errors, such as "sampler".
 
     Raises:
@@ -113,7 +119,7 @@ def build(kinds: Mapping[str, type[T]], spec: str | Mapping[str, Any] | T, *, wh
                 f"{what} '{name}' has no field '{field}'",
                 hint=f"its fields: {', '.join(known)}" if known else f"'{name}' takes no fields",
             )
-        if isinstance(spec, str) and typing.get_origin(known[field]) is tuple:
+        if isinstance(spec, str) and isinstance(fields[field], str) and typing.get_origin(known[field]) is tuple:
             fields[field] = re.split("(?<!e)-", fields[field])  # 1e-05 is one number
     import pydantic
 
@@ -135,12 +141,17 @@ def _remedy(kind: str, message: str) -> str:
     return f"{message[:1].lower()}{message[1:]}"
 
 
-def split_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """Return the name and the fields of a shell form.
+def split_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the fields of a shell form, each value as text; or of a JSON form.
 
     Raises:
-        UsageError: a part of it is not field=value.
+        UsageError: a part of it is not field=value, or it is no JSON.
     """
+    if spec.startswith("{"):
+        try:
+            return _pop_name(parse_json(spec))
+        except (ValueError, TypeError):
+            raise UsageError(f"cannot read '{spec[:80]}'", hint="write NAME:field=value,field=value, or JSON") from None
     name, _, rest = spec.partition(":")
     fields: dict[str, str] = {}
     for item in filter(None, rest.split(",")):

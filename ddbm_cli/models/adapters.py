@@ -23,7 +23,9 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.models.card import AGAIN, ModelCard
 from ddbm_cli.models.checkpoint import write_tensors
+from ddbm_cli.models.pipeline import pipeline_digest
 from ddbm_cli.registry import locate as registry
+from ddbm_cli.registry.pipelines import is_pipeline, is_pipeline_folder, locating_pipeline
 
 ADAPTER_KEY = "ddbm.adapter"
 A, B = ".lora_A.weight", ".lora_B.weight"
@@ -76,20 +78,27 @@ def base_of(header: Mapping[str, str], *, file: str) -> Base | None:
 
 
 def find_base(base: Base, adapter: Path) -> Path:
-    """Return the file of an adapter's base: the reference, or a file of that name next to the adapter.
+    """Return the file or pipeline of an adapter's base: the reference, or a file of that name next to the adapter.
 
     Raises:
         ModelError: it is not there, or is another file than the adapter was trained with.
     """
-    beside = adapter.parent / Path(base["base"]).name
+    name = base["base"]
+    beside = adapter.parent / Path(name).name
     try:
-        found = beside if beside.is_file() else registry.finish(registry.locating(base["base"], convert=None))
+        if beside.is_file():
+            found = beside
+        elif is_pipeline(name):
+            found = registry.finish(locating_pipeline(name, fetch=False))
+        else:
+            found = registry.finish(registry.locating(name, convert=None))
     except (ModelError, UsageError):
         raise ModelError(
             f"{adapter.name}: the model that it adapts, '{base['base'][:200]}', is not there",
             hint=f"download it (ddbm weights pull), or put {beside.name} next to the adapter",
         ) from None
-    if not found.is_file() or sha256_of_file(found) != base["sha256"]:
+    digest = pipeline_digest(found) if is_pipeline_folder(found) else sha256_of_file(found) if found.is_file() else ""
+    if digest != base["sha256"]:
         raise ModelError(
             f"{adapter.name}: {found} is not the model that the adapter was trained with (another sha256)",
             hint="put the original file next to the adapter",

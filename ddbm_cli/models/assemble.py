@@ -14,7 +14,7 @@ from ddbm_cli.denoisers import PREDICTIONS, Denoiser
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import AGAIN, ModelCard
-from ddbm_cli.networks import NETWORKS, ADMConfig
+from ddbm_cli.networks import NETWORKS, ADMConfig, DiffusersNetworkConfig
 from ddbm_cli.networks.pix2pix import Pix2PixConfig
 from ddbm_cli.paths import PATHS, ProbabilityPath
 
@@ -153,7 +153,7 @@ def _codec_fault(config: CodecConfig) -> str:
 
 def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
     """Return what is wrong with the network's channels or the size of images, "" for nothing."""
-    if not isinstance(config, ADMConfig | Pix2PixConfig):
+    if not isinstance(config, ADMConfig | Pix2PixConfig | DiffusersNetworkConfig):
         return ""
     size, shape = card.preprocess.size, (card.preprocess.width // codec.factor, card.preprocess.height // codec.factor)
     channels, states = codec.channels, "images have" if codec.factor == 1 else "latents have"
@@ -164,24 +164,32 @@ def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
         return f"network.out_channels is {config.out_channels}, {states} {channels}"
     if config.in_channels != wanted:
         return f"network.in_channels is {config.in_channels}, state, source and noise have {wanted}"
-    if _largest_activation(config, channels, *shape) > LARGEST_ACTIVATION:
+    if isinstance(config, DiffusersNetworkConfig) and (fault := config.fault()):
+        return f"network: {fault}"
+    if isinstance(config, DiffusersNetworkConfig) and config.square_only and shape[0] != shape[1]:
+        return f"preprocess.size {size} is not square, as images of this network must be"
+    if _largest_activation(config, *shape) > LARGEST_ACTIVATION:
         return f"preprocess.size {size} is too large for this network: one image would not fit into memory"
     if _most_positions(config, *shape) > MOST_POSITIONS:
         return f"preprocess.size {size} is too large for this network's attention"
     return ""
 
 
-def _largest_activation(config: ADMConfig | Pix2PixConfig, channels_of_states: int, width: int, height: int) -> int:
+def _largest_activation(config: ADMConfig | Pix2PixConfig | DiffusersNetworkConfig, width: int, height: int) -> int:
     """Return how many numbers the largest activation of an image has."""
+    if isinstance(config, DiffusersNetworkConfig):
+        return config.largest_activation(width, height)
     if isinstance(config, Pix2PixConfig):
-        return max(config.channels * (width // 2) * (height // 2), channels_of_states * width * height)
+        return max(config.channels * (width // 2) * (height // 2), config.out_channels * width * height)
     across, down = width // config.patch, height // config.patch
     channels = (config.channels * multiplier for multiplier in config.multipliers)
     return max(each * (across >> level) * (down >> level) for level, each in enumerate(channels))
 
 
-def _most_positions(config: ADMConfig | Pix2PixConfig, width: int, height: int) -> int:
+def _most_positions(config: ADMConfig | Pix2PixConfig | DiffusersNetworkConfig, width: int, height: int) -> int:
     """Return how many positions attend to each other, at most."""
+    if isinstance(config, DiffusersNetworkConfig):
+        return config.most_positions(width, height)
     if isinstance(config, Pix2PixConfig):
         return 0
     across, down, last = width // config.patch, height // config.patch, len(config.multipliers) - 1

@@ -1,6 +1,6 @@
 """Load a model file, or a folder in diffusers' layout. References are resolved in `resolve`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from ddbm_cli.models.directions import Tensors, one_direction, shapes_of
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, has_room, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
+from ddbm_cli.models.pipeline import NO_TEXT, open_pipeline, pipeline_digest, weights_of_pipeline
 from ddbm_cli.models.speed import measure
-from ddbm_cli.networks import pack
+from ddbm_cli.networks import DiffusersNetwork, pack
+from ddbm_cli.networks.diffusers import TextGuided
+from ddbm_cli.registry.pipelines import is_pipeline_folder
 from ddbm_cli.samplers import Plan
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -39,7 +42,7 @@ def load_file(
     """Load a model onto a device.
 
     Args:
-        path: a model file, or a folder in diffusers' layout with a card.
+        path: a model file, or a folder in diffusers' layout with a card; or a text-to-image pipeline.
         device: "auto" (a GPU if there is one), or torch's name: "cpu", "cuda:1", "mps".
         dtype: "auto" (bfloat16 on GPUs that support it, and for large networks on CPUs where it is measured to be
             faster; float32 elsewhere), "fp32", "fp16" or "bf16".
@@ -51,23 +54,71 @@ def load_file(
         ModelError: the file is damaged, or weights and card disagree.
         UsageError: no such device or dtype, or direction.
     """
-    where = choose_device(device)
-    number = choose_dtype(dtype, where)
+    where, number = _place(device, dtype)
+    auto = dtype == "auto"
     name = name or path.name
-    with open_model(path) as (whole, every):
-        if where.type == "cpu" and weights_of(path).stat().st_size >= LARGE:
-            return_large_blocks()
-        _compare(whole, every, name)
-        card, tensors = one_direction(whole, every, direction)
-        denoiser, codec = outline(card), outline_codec(card)
-        modules = modules_of(denoiser, codec)
-        speed = None
-        if dtype == "auto" and where.type == "cpu":
-            speed = measure(card, denoiser.network)
-            number = speed.dtype if speed else number
-        for prefix, module in modules.items():
-            of_codec = of_half_precision(number) if prefix == CODEC_PREFIX else number
-            _fill(module, tensors, name, where, of_codec, prefix=prefix)
+    with open_model(path) as (card, tensors):
+        return _loaded(path, card, tensors, where, number, name=name, auto=auto, direction=direction, packed=packed)
+
+
+def load_pipeline(
+    folder: Path, *, device: str = "auto", dtype: str = "auto", prompt: str = "", guidance_scale: float = 7.5
+) -> TranslationModel:
+    """Load a text-to-image pipeline from a folder in diffusers' layout, as a prior.
+
+    Args:
+        folder: see `open_pipeline`.
+        device, dtype: as of `load_file`.
+        prompt: the text that describes the images, "" for none.
+        guidance_scale: scale of classifier-free guidance by the text; 1 is off.
+
+    Raises:
+        ModelError: it is no such pipeline, or diffusers is not installed.
+        UsageError: no such device or dtype, or a text for a network that takes none.
+    """
+    where, number = _place(device, dtype)
+    texts = ["", prompt] if prompt and guidance_scale != 1 else [prompt]
+    with open_pipeline(folder, texts) as (card, tensors):
+        if prompt and not card.text_conditional:
+            raise UsageError(f"model '{card.name}' takes no text", hint="leave out --prompt")
+        model = _loaded(folder, card, tensors, where, number, name=folder.name, auto=dtype == "auto")
+    network = model.denoiser.network
+    if len(texts) > 1 and isinstance(network, DiffusersNetwork):
+        model.denoiser.network = TextGuided(network, scale=guidance_scale)
+    return model
+
+
+def _place(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    where = choose_device(device)
+    return where, choose_dtype(dtype, where)
+
+
+def _loaded(
+    path: Path,
+    whole: ModelCard,
+    every: Tensors,
+    where: torch.device,
+    number: torch.dtype,
+    *,
+    name: str,
+    auto: bool,
+    direction: str = FORWARD,
+    packed: bool = True,
+) -> TranslationModel:
+    """As `load_file`, of an open model. auto: choose the number type by speed, where that is measured."""
+    if where.type == "cpu" and weights_of(path).stat().st_size >= LARGE:
+        return_large_blocks()
+    _compare(whole, every, name)
+    card, tensors = one_direction(whole, every, direction)
+    denoiser, codec = outline(card), outline_codec(card)
+    modules = modules_of(denoiser, codec)
+    speed = None
+    if auto and where.type == "cpu":
+        speed = measure(card, denoiser.network)
+        number = speed.dtype if speed else number
+    for prefix, module in modules.items():
+        of_codec = of_half_precision(number) if prefix == CODEC_PREFIX else number
+        _fill(module, tensors, name, where, of_codec, prefix=prefix)
     for each in (denoiser, codec):
         each.eval().requires_grad_(False)
         if packed and where.type == "cpu" and has_room(each):
@@ -103,12 +154,19 @@ def checked_card(path: Path) -> ModelCard:
 
 
 @contextmanager
-def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
+def open_model(path: Path, texts: Sequence[str] = NO_TEXT) -> Iterator[tuple[ModelCard, Tensors]]:
     """Open a model file or folder; yield its card and its tensors under our names, those of an adapter merged.
+
+    Args:
+        texts: of a text-to-image pipeline, as of `open_pipeline`.
 
     Raises:
         ModelError: it is missing, damaged, or has no card.
     """
+    if is_pipeline_folder(path):
+        with open_pipeline(path, texts) as opened:
+            yield opened
+        return
     if path.is_dir():
         card, weights = read_folder(path)
         if card is None:
@@ -126,17 +184,32 @@ def open_model(path: Path) -> Iterator[tuple[ModelCard, Tensors]]:
         if base is None:
             yield card, file
             return
-        below = held.enter_context(open_tensors(find_base(base, path)))
+        below = held.enter_context(_opened_base(find_base(base, path)))
         yield card, Merged(file, below, scale=base["scale"], wanted=set(shapes_of(card)), file=path.name)
+
+
+@contextmanager
+def _opened_base(path: Path) -> Iterator[Tensors]:
+    """Open the tensors of what an adapter is added to."""
+    if is_pipeline_folder(path):
+        with open_pipeline(path) as (_, tensors):
+            yield tensors
+        return
+    with open_tensors(path) as file:
+        yield file
 
 
 def weights_of(path: Path) -> Path:
     """Return the file with the weights of a model file or folder."""
+    if is_pipeline_folder(path):
+        return weights_of_pipeline(path)
     return path / WEIGHTS if path.is_dir() else path
 
 
 def digest_of(path: Path) -> str:
-    """Return the sha256 of a model file; of a folder, one of weights and card."""
+    """Return the sha256 of a model file; of a folder, one of weights and card; of a pipeline, one of all weights."""
+    if is_pipeline_folder(path):
+        return pipeline_digest(path)
     if not path.is_dir():
         return sha256_of_file(path)
     return sha256("".join(map(sha256_of_file, (*weight_files(path), path / CARD))).encode())

@@ -185,7 +185,7 @@ class TranslationModel:
             usual_start = build(STARTS, defaults["start"], what="start")
         else:
             usual_grid = default_grid(path, chosen)
-            usual_start = Prior() if self.is_prior else default_start(path, chosen)
+            usual_start = Prior() if self.is_prior else default_start(path, chosen, self.denoiser.prediction)
         plan = Plan(
             path=path,
             sampler=chosen,
@@ -225,7 +225,8 @@ class TranslationModel:
         sampler = build(SAMPLERS, chosen.sampler, what="sampler")
         if grid is None:
             grid = default_grid(path, sampler) if chosen.grid is None else build(GRIDS, chosen.grid, what="grid")
-        return self.plan(sampler, grid, nfe=nfe, start=start or default_start(path, sampler))
+        start = start or default_start(path, sampler, self.denoiser.prediction)
+        return self.plan(sampler, grid, nfe=nfe, start=start)
 
     def tuned_plan(self, budget: str) -> Plan:
         """Return the plan that the card holds for a budget, a key of `card.tuned`.

@@ -13,8 +13,9 @@ from ddbm_cli.models.card import FORWARD, ModelCard, describe_card
 from ddbm_cli.models.directions import check_direction
 from ddbm_cli.models.graph import PlanGraph, check_graph
 from ddbm_cli.models.importers import import_file
-from ddbm_cli.models.load import checked_card, digest_of, load_file
+from ddbm_cli.models.load import checked_card, digest_of, load_file, load_pipeline
 from ddbm_cli.models.model import TranslationModel
+from ddbm_cli.models.pipeline import card_of_pipeline
 from ddbm_cli.models.selfcheck import check_file
 from ddbm_cli.registry import Entry, parse
 from ddbm_cli.registry import locate as registry
@@ -35,7 +36,7 @@ def locate(reference: str | Path | None) -> Path:
         ModelError: the model is not available.
         UsageError: a registry file is not readable.
     """
-    return registry.finish(locating(reference))
+    return registry.finish(_place(reference, fetch=True))
 
 
 def locating(reference: str | Path | None, *, fetch: bool = True) -> Locating[Path]:
@@ -94,8 +95,6 @@ def loading(
         check_graph(device)
     place = yield from _place(reference, fetch=fetch)
     if is_pipeline_folder(place):
-        from ddbm_cli.models.latent import card_of_pipeline, load_pipeline
-
         check_direction(card_of_pipeline(place), direction)
         model = load_pipeline(place, device=device, dtype=dtype, **conditions)
     else:
@@ -117,8 +116,6 @@ def card_of_reference(reference: str | Path | None) -> tuple[ModelCard, Path]:
     """
     place = registry.finish(_place(reference, fetch=False))
     if is_pipeline_folder(place):
-        from ddbm_cli.models.latent import card_of_pipeline
-
         return card_of_pipeline(place), place
     return checked_card(place), place
 

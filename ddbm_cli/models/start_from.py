@@ -17,11 +17,15 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.assemble import CODEC_PREFIX
 from ddbm_cli.models.directions import one_direction
 from ddbm_cli.models.load import open_model
+from ddbm_cli.models.pipeline import NO_TEXT
 
 FIRST = "input_blocks.0.0.weight"
 """Weights of ADM's layer that takes state and source."""
 
 CLASSES = "label_emb.weight"
+
+TEXTS = "context"
+"""Embeddings of texts, in networks of diffusers."""
 
 BY_PATCH = ("input_blocks.0.0.", "out.2.")
 """Layers of ADM whose channels are pixels of a patch: between two sizes of patches they mean different things."""
@@ -45,21 +49,24 @@ class Started:
     notes: tuple[str, ...] = ()
 
 
-def start_from(network: nn.Module, file: Path, classes: Sequence[str] = ()) -> Started:
+def start_from(
+    network: nn.Module, file: Path, classes: Sequence[str] = (), *, texts: Sequence[str] = NO_TEXT
+) -> Started:
     """Load the weights of a model into a network, as far as they fit.
 
     Args:
-        network: what is trained, with fresh weights.
+        network: what is trained, with fresh weights; changed in place.
         file: a model file, or a folder in diffusers' layout; of two directions, the weights of AtoB.
         classes: the names of the network's classes, if it has any.
+        texts: of a text-to-image pipeline, as of `open_pipeline`.
 
     Raises:
         ModelError: the file cannot be read.
         UsageError: no weights fit.
     """
-    own, weights = network.state_dict(), dict[str, Tensor]()
+    own, first = network.state_dict(), getattr(network, "first", FIRST)
     same, adapted, new = 0, dict[str, str](), list[str]()
-    with open_model(file) as opened:
+    with open_model(file, texts) as opened, torch.no_grad():
         card, tensors = one_direction(*opened)
         names = {name for name in tensors.keys() if not name.startswith(CODEC_PREFIX)}  # noqa: SIM118 - not a dict
         patches = (getattr(getattr(network, "config", None), "patch", 1), card.network.get("patch", 1))
@@ -67,12 +74,13 @@ def start_from(network: nn.Module, file: Path, classes: Sequence[str] = ()) -> S
             given = tensors.get_tensor(name).to(fresh) if name in names else None
             by_patch = name.startswith(BY_PATCH) and patches[0] != patches[1]
             if given is not None and name == CLASSES and card.class_names:
-                weights[name], adapted[name] = _classes(given, fresh, card.class_names, classes)
+                made, adapted[name] = _classes(given, fresh, card.class_names, classes)
+                fresh.copy_(made)
             elif given is not None and given.shape == fresh.shape and not by_patch:
-                weights[name] = given
+                fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and not by_patch and _is_adaptable(name, given, fresh):
-                weights[name] = _adapted(name, given, fresh)
+            elif given is not None and not by_patch and _is_adaptable(name, given, fresh, first=first):
+                fresh.copy_(_adapted(name, given, fresh))
                 adapted[name] = f"{_shape(given)} -> {_shape(fresh)}"
             else:
                 new.append(name)
@@ -81,15 +89,20 @@ def start_from(network: nn.Module, file: Path, classes: Sequence[str] = ()) -> S
             f"{file.name}: no weights of this model fit the network",
             hint="leave out --network: the network of the model is used",
         )
-    network.load_state_dict(own | weights)
-    return Started(same, adapted, tuple(new), tuple(sorted(names - own.keys())), _notes(own, weights, adapted))
+    if TEXTS in new:
+        raise UsageError(
+            f"{file.name}: it holds the embeddings of other texts",
+            hint="pass the pipeline itself: --from diffusers:...",
+        )
+    notes = _notes(own, new, adapted, first=first)
+    return Started(same, adapted, tuple(new), tuple(sorted(names - own.keys())), notes)
 
 
-def _notes(own: dict[str, Tensor], weights: dict[str, Tensor], adapted: dict[str, str]) -> tuple[str, ...]:
+def _notes(own: dict[str, Tensor], new: list[str], adapted: dict[str, str], *, first: str) -> tuple[str, ...]:
     notes = []
-    if FIRST in adapted and not bool(weights[FIRST][:, -1].any()):
+    if first in adapted and not bool(own[first][:, -1].any()):
         notes.append("the weights of the source's channels are new")
-    if CLASSES in own and CLASSES not in weights:
+    if CLASSES in new:
         notes.append("the weights of classes are new")
     if CLASSES in adapted:
         notes.append(f"of the classes {adapted[CLASSES]}")
@@ -106,8 +119,10 @@ def _classes(given: Tensor, fresh: Tensor, before: Sequence[str], now: Sequence[
     return made, f"{len(known)} of {len(now)} are those of the model"
 
 
-def _is_adaptable(name: str, given: Tensor, fresh: Tensor) -> bool:
+def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, first: str) -> bool:
     """Return whether channels of two layers of different shapes mean the same."""
+    if first != FIRST and name != first:
+        return False  # of networks of other programs, the first layer alone is known
     if name == CLASSES or given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
         return False
     # The inputs of these layers are two lists of channels in a row, whose lengths the shapes do not give.

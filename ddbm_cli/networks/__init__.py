@@ -4,12 +4,15 @@ from ddbm_cli.networks.adm import ADM, ADMConfig
 from ddbm_cli.networks.autoencoder import Autoencoder, AutoencoderConfig
 from ddbm_cli.networks.blocks import pack
 from ddbm_cli.networks.detect import detect, normalise
+from ddbm_cli.networks.diffusers import DiffusersNetwork, DiffusersNetworkConfig
 from ddbm_cli.networks.directed import Directed
 from ddbm_cli.networks.pix2pix import PatchGAN, Pix2Pix, Pix2PixConfig
 
-NetworkConfig = ADMConfig | Pix2PixConfig | AutoencoderConfig
+NetworkConfig = ADMConfig | Pix2PixConfig | AutoencoderConfig | DiffusersNetworkConfig
 
-NETWORKS: dict[str, type[NetworkConfig]] = {each.name: each for each in (ADMConfig, Pix2PixConfig, AutoencoderConfig)}
+NETWORKS: dict[str, type[NetworkConfig]] = {
+    each.name: each for each in (ADMConfig, Pix2PixConfig, AutoencoderConfig, DiffusersNetworkConfig)
+}
 
 __all__ = [
     "ADM",
@@ -17,6 +20,8 @@ __all__ = [
     "ADMConfig",
     "Autoencoder",
     "AutoencoderConfig",
+    "DiffusersNetwork",
+    "DiffusersNetworkConfig",
     "Directed",
     "NetworkConfig",
     "PatchGAN",

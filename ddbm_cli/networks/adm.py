@@ -113,6 +113,13 @@ class ADM(nn.Module):
         """The blocks whose activations can be computed a second time in the backward pass instead of kept."""
         return [*self.input_blocks, self.middle_block, *self.output_blocks]
 
+    @staticmethod
+    def kind_of_layer(name: str, module: nn.Module) -> str:
+        """Return what an adapter calls a layer: "attention", "convolutions", "embedding", or "" for none of these."""
+        if isinstance(module, nn.Conv2d):
+            return "attention" if name.endswith(("qkv", "proj_out")) else "convolutions"
+        return "embedding" if isinstance(module, nn.Linear) else ""
+
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """Return F (B, out_channels, H, W), computed in the dtype of the weights.
 

@@ -1,4 +1,4 @@
-"""The option that names an autoencoder."""
+"""The options of models of latents: the autoencoder, and the text of a network that takes one."""
 
 from typing import Annotated
 
@@ -12,6 +12,17 @@ Codec = Annotated[
         "diffusers with one.",
         metavar="NAME",
         unset="none, the model translates pixels",
+        panel=MODEL,
+    ),
+]
+Text = Annotated[
+    str,
+    Field(
+        "Text that a network of --from diffusers:... is given for every image. With --classes, {class} in it stands "
+        "for the name of the class.",
+        flags=("--text-condition",),
+        metavar="TEXT",
+        unset="no text; with --classes, the name of the class",
         panel=MODEL,
     ),
 ]

@@ -102,7 +102,8 @@ def check_spec(kind: str, spec: str) -> None:
             takes = f"its fields: {', '.join(known)}" if known else f"'{word}' takes no fields"
             near = suggest(field, known)
             raise UsageError(f"{SINGULAR[kind]} '{word}' has no field '{field}'", hint=f"{near}{takes}")
-        _check_value(f"{SINGULAR[kind]} '{word}': {field}", value, known[field])
+        if isinstance(value, str):  # values in JSON are checked when the setting is made
+            _check_value(f"{SINGULAR[kind]} '{word}': {field}", value, known[field])
 
 
 def _check_value(place: str, value: Any, schema: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.coding import Codec
+from ddbm_cli.options.coding import Codec, Text
 from ddbm_cli.options.distill import AdversarialWeight, Method, NoiseChannels, Teacher
 from ddbm_cli.options.expects import CARD, ExpectsSpec
 from ddbm_cli.options.groups import (
@@ -47,7 +47,7 @@ Spec = "NAME:FIELD=VALUE"
 StartFrom = Annotated[
     str | None,
     Field(
-        "Model whose weights the run starts from.",
+        "Model whose weights the run starts from; diffusers:FOLDER or diffusers:org/repo for a text-to-image model.",
         flags=("--from",),
         aliases=("--pretrained-model-name-or-path",),
         metavar="NAME",
@@ -183,6 +183,7 @@ class TrainRequest:
     ] = 0.0
     start_from: StartFrom = None
     codec: Codec = None
+    text_condition: Text = ""
     lora: LoraSpec = None
     separate: Separate = False
     recipe: Recipe = dataclasses.field(default_factory=Recipe)

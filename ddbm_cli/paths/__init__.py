@@ -3,7 +3,7 @@
 from ddbm_cli.paths.base import Coefficients, ProbabilityPath
 from ddbm_cli.paths.brownian import BrownianBridge
 from ddbm_cli.paths.ddbm import VEBridge, VPBridge
-from ddbm_cli.paths.ddpm import DDPM
+from ddbm_cli.paths.ddpm import DDPM, Betas
 from ddbm_cli.paths.diffusion import VE, VP, Cosine
 from ddbm_cli.paths.i2sb import I2SBBridge
 from ddbm_cli.paths.rectified import RectifiedFlow
@@ -18,6 +18,7 @@ __all__ = [
     "PATHS",
     "VE",
     "VP",
+    "Betas",
     "BrownianBridge",
     "Coefficients",
     "Cosine",

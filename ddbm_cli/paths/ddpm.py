@@ -23,8 +23,8 @@ OFFSET = 0.008
 
 
 @settings
-class DDPM(ProbabilityPath):
-    """The process of DDPM, improved DDPM and ADM, as their networks were trained.
+class Betas:
+    """A schedule of N noise steps.
 
     schedule: "linear": beta is linear from `first` to `last`; "scaled-linear": sqrt(beta) is (latent diffusion,
         arXiv:2112.10752); "cosine": b is a quarter of a cosine (arXiv:2102.09672), `first` and `last` are ignored.
@@ -32,15 +32,20 @@ class DDPM(ProbabilityPath):
     intervals: N, the number of steps.
     """
 
-    name: ClassVar[str] = "ddpm"
-    discrete: ClassVar[bool] = True
-    ends_at_estimate: ClassVar[bool] = True
-    source_free: ClassVar[bool] = True
-
     schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"
     first: Annotated[float, Field(gt=0, lt=1)] = 0.0001
     last: Annotated[float, Field(gt=0, lt=1)] = 0.02
     intervals: Annotated[int, Field(ge=2, le=2**20)] = 1000
+
+
+@settings
+class DDPM(Betas, ProbabilityPath):
+    """The process of DDPM, improved DDPM and ADM, as their networks were trained; its fields are those of `Betas`."""
+
+    name: ClassVar[str] = "ddpm"
+    discrete: ClassVar[bool] = True
+    ends_at_estimate: ClassVar[bool] = True
+    source_free: ClassVar[bool] = True
 
     @property
     def t_min(self) -> float:

@@ -5,6 +5,7 @@ Only safetensors weights and settings are downloaded; each file is checked and r
 
 from pathlib import Path
 
+from ddbm_cli.foundation.documents import read_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.entry import HubFile
 from ddbm_cli.registry.locate import Locating, not_here
@@ -13,19 +14,22 @@ from ddbm_cli.registry.reference import HubRepo, Reference, is_commit, parse
 PREFIX = "diffusers:"
 """Before the name of a folder, or of a repository on the hub, after -m."""
 
-FILES = (
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.safetensors",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "tokenizer/vocab.json",
-    "tokenizer/merges.txt",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/special_tokens_map.json",
-    "scheduler/scheduler_config.json",
-)
+INDEX = "model_index.json"
+
+_NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
+_ENCODER = ("config.json", "model.safetensors")
+_WORDS = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+PARTS = {
+    "unet": _NETWORK,
+    "transformer": _NETWORK,
+    "vae": _NETWORK,
+    "text_encoder": _ENCODER,
+    "text_encoder_2": _ENCODER,
+    "tokenizer": _WORDS,
+    "tokenizer_2": _WORDS,
+    "scheduler": ("scheduler_config.json",),
+}
+"""Folders of a pipeline that are used, and their files."""
 
 
 def is_pipeline(reference: object) -> bool:
@@ -37,7 +41,7 @@ def is_pipeline_folder(folder: Path) -> bool:
     """Return whether a folder holds a text-to-image pipeline, and not one network alone or a model with our card."""
     return (
         not (folder / "ddbm.json").is_file()
-        and (folder / "unet").is_dir()
+        and ((folder / "unet").is_dir() or (folder / "transformer").is_dir())
         and ((folder / "vae").is_dir() or (folder / "text_encoder").is_dir())
     )
 
@@ -64,12 +68,27 @@ def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:
         raise ModelError(f"{name}: no such folder", hint=f"write {PREFIX}FOLDER, or {PREFIX}org/repo")
     from ddbm_cli.registry import cache, hub
 
-    # The other files are downloaded at the commit of the first one, so that all are of one commit.
-    revision, folder = repo.revision, Path()
-    for name in FILES:
+    # The other files are downloaded at the commit of the index, so that all are of one commit.
+    revision, folder, names = repo.revision, Path(), [INDEX]
+    for name in names:
         file = HubFile(repo.repo, name, revision, fixed=is_commit(revision))
         record = (yield from hub.pull(file)) if fetch else cache.cached(file)
         if record is None:
             raise not_here(reference)
-        revision, folder = record.commit, Path(record.path).parents[1]
+        if name == INDEX:
+            revision, folder = record.commit, Path(record.path).parent
+            names += files_of(folder / INDEX)
     return folder
+
+
+def files_of(index: Path) -> list[str]:
+    """Return the files of a pipeline that are used, by its index.
+
+    Raises:
+        ModelError: the index is damaged.
+    """
+    body = read_json(index, hint="download the file again", error=ModelError, limit=2**20)
+    if not isinstance(body, dict):
+        raise ModelError(f"{index}: not the index of a pipeline", hint="specify a pipeline of diffusers")
+    there = [part for part in PARTS if isinstance(body.get(part), list) and any(body[part])]
+    return [f"{part}/{name}" for part in there for name in PARTS[part]]

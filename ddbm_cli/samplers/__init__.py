@@ -26,7 +26,7 @@ from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource, Slerp
 from ddbm_cli.samplers.plan import Plan
-from ddbm_cli.samplers.starts import Booted, NoisedStart, Pinned, Prior
+from ddbm_cli.samplers.starts import Booted, Drawn, NoisedStart, Pinned, Prior
 from ddbm_cli.samplers.times import Karras, LogSNR, TimeGrid, Timesteps, Uniform
 
 SAMPLERS: dict[str, type[Sampler]] = {
@@ -44,7 +44,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
     )
 }
 GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Timesteps)}
-STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Prior, NoisedStart)}
+STARTS: dict[str, type[Start]] = {start.name: start for start in (Pinned, Booted, Drawn, Prior, NoisedStart)}
 
 ALIASES = {
     AUTO: AUTO,
@@ -69,6 +69,7 @@ __all__ = [
     "BootedHeun",
     "Bridge",
     "DBMSolver",
+    "Drawn",
     "Euler",
     "EulerMaruyama",
     "Evaluation",

@@ -6,9 +6,10 @@ there; on VP paths and tables equal steps in time already are. On tables they en
 visible noise.
 """
 
+from ddbm_cli.denoisers import Prediction
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers.base import Sampler, Start
-from ddbm_cli.samplers.starts import Booted, Pinned, Prior
+from ddbm_cli.samplers.starts import Booted, Drawn, Pinned, Prior
 from ddbm_cli.samplers.times import Karras, LogSNR, TimeGrid, Uniform
 
 START_GAP = 1e-3
@@ -80,13 +81,16 @@ def default_grid(path: ProbabilityPath, sampler: Sampler) -> TimeGrid:
     return Uniform(gap=start, t_min=end) if name == UNIFORM else LogSNR(gap=start, t_min=end)
 
 
-def default_start(path: ProbabilityPath, sampler: Sampler) -> Start:
+def default_start(path: ProbabilityPath, sampler: Sampler, prediction: Prediction | None = None) -> Start:
     """Return the start of a sampler on a path where the user chooses none.
 
-    On a noise-free path the source is the first state, so that one evaluation is enough for one step.
+    On a noise-free path the source is the first state, so that one evaluation is enough for one step. A prediction
+    that needs the noise of every state gets it from the first one on.
     """
     if path.source_free:
         return Prior()
+    if prediction is not None and prediction.needs_noise:
+        return Drawn()
     if path.noise_free or sampler.default_start == "pinned":
         return Pinned()
     return Booted()

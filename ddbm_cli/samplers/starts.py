@@ -41,6 +41,21 @@ class Booted(Start):
 
 
 @settings
+class Drawn(Start):
+    """A draw from the path at the first time without its target, a x_T + c eps: near the source b is small.
+
+    For networks that need the noise of every state, such as those of diffusion models.
+    """
+
+    name: ClassVar[str] = "drawn"
+
+    def begin(self, bridge: Bridge, t: Tensor) -> Trajectory:
+        a, _, c = bridge.path.coefficients(t)
+        return a * bridge.source + c * bridge.noise(bridge.source)
+        yield  # a coroutine that asks for nothing
+
+
+@settings
 class Prior(Start):
     """Noise of the path's strength, from which a prior generates images.
 

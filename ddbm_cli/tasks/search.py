@@ -11,9 +11,9 @@ from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.imaging.io import IMAGE_EXTENSIONS
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
-from ddbm_cli.models.latent import pipeline_digest
 from ddbm_cli.models.layout import CARD
 from ddbm_cli.models.load import digest_of
+from ddbm_cli.models.pipeline import pipeline_digest
 from ddbm_cli.registry.pipelines import is_pipeline_folder
 
 MOST_ENTRIES = 50_000

@@ -28,6 +28,8 @@ class Averages:
     def __init__(self, denoiser: Denoiser, decays: Sequence[float]) -> None:
         self.decays = tuple(decays)
         self._models = [AveragedModel(denoiser, multi_avg_fn=partial(_average, decay)) for decay in decays]
+        for model in self._models:
+            _share_frozen(model.module, denoiser)
         self.chosen = 0
         """Index of the average that is used: the first, until a validation finds another one better."""
 
@@ -59,7 +61,15 @@ class Averages:
         return {NAME + (f"_{number}" if number > 1 else ""): each for number, each in enumerate(self._models, start=1)}
 
 
+def _share_frozen(averaged: nn.Module, denoiser: nn.Module) -> None:
+    """Give weights that are not trained one place in memory: they are their own average."""
+    for own, given in zip(averaged.parameters(), denoiser.parameters(), strict=True):
+        if not given.requires_grad:
+            own.data = given.data
+
+
 @torch.no_grad()
 def _average(decay: float, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
     decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
-    torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
+    pairs = [(own, given) for own, given in zip(averaged, current, strict=True) if own.data_ptr() != given.data_ptr()]
+    torch._foreach_lerp_([own for own, _ in pairs], [given for _, given in pairs], 1 - decay)

@@ -1,10 +1,10 @@
-"""Low-rank adapters (LoRA, arXiv:2106.09685) in the layers of an ADM network, by peft.
+"""Low-rank adapters (LoRA, arXiv:2106.09685) in the layers of a network, by peft.
 
 The weights of the network are frozen, and stay the same to the bit. Weights that are not those of the base model, such
 as the embeddings of new classes, are trained as a whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,7 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.adapters import A, Adapter, B, merged
-from ddbm_cli.networks.adm import ADM
 from ddbm_cli.options.lora import Lora
-
-ATTENTION = ("qkv", "proj_out")
-"""How the names of attention layers end."""
 
 NAME = "default"
 """peft's name of an adapter."""
@@ -33,13 +29,14 @@ def inject(network: nn.Module, lora: Lora, *, whole: Sequence[str] = ()) -> int:
         The number of weights that are trained.
 
     Raises:
-        UsageError: it is another network than ADM.
+        UsageError: the network has no layers for adapters.
     """
-    if not isinstance(network, ADM):
-        raise UsageError("--lora is for networks of type adm", hint="leave out --lora")
+    kind_of: Callable[[str, nn.Module], str] | None = getattr(network, "kind_of_layer", None)
+    if kind_of is None:
+        raise UsageError("--lora is for networks of type adm or diffusers", hint="leave out --lora")
     from peft import LoraConfig, inject_adapter_in_model
 
-    layers = [name for name, module in network.named_modules() if _kind(name, module) in lora.targets]
+    layers = [name for name, module in network.named_modules() if kind_of(name, module) in lora.targets]
     alpha: Any = lora.scale * lora.rank
     inject_adapter_in_model(LoraConfig(r=lora.rank, lora_alpha=alpha, target_modules=layers), network, NAME)
     trained = set(whole)
@@ -80,12 +77,6 @@ def adapter_of(network: nn.Module, scale: float, *, whole: Sequence[str] = ()) -
     for layer, (a, b) in _adapters(state).items():
         tensors |= {layer + A: a, layer + B: b}
     return Adapter(tensors, scale)
-
-
-def _kind(name: str, module: nn.Module) -> str:
-    if isinstance(module, nn.Conv2d):
-        return "attention" if name.endswith(ATTENTION) else "convolutions"
-    return "embedding" if isinstance(module, nn.Linear) else ""
 
 
 def _is_adapter(name: str) -> bool:

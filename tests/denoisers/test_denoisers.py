@@ -91,7 +91,7 @@ def test_every_field_changes_the_scalings(name):
     kind = PREDICTIONS[name]
     path = I2SBBridge() if name == "i2sb" else VPBridge()
     t = torch.tensor(0.4, dtype=torch.float64)
-    other = {"c_noise": "log-snr", "cov": 0.1}
+    other = {"c_noise": "log-snr", "cov": 0.1, "schedule": "cosine", "intervals": 10, "output": "v"}
     for field in fields(kind):
         changed = kind(**{field: other.get(field, 0.37)})
         assert any(

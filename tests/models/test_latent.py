@@ -8,20 +8,21 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import loading
-from ddbm_cli.models.latent import load_pipeline
+from ddbm_cli.models.load import load_pipeline
+from ddbm_cli.models.texts import embed
 from ddbm_cli.registry.locate import finish as finished
-from ddbm_cli.registry.pipelines import FILES
+from ddbm_cli.registry.pipelines import INDEX, files_of
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.events import Written
 from ddbm_cli.tasks.sample import request as sample_request
 from ddbm_cli.tasks.sample import run as sample
 from ddbm_cli.tasks.translate import request, run
-from tests.pipelines import SCHEDULER, write_pipeline
+from tests.pipelines import SCHEDULER, write_pipeline, write_xl
 from tests.tiny import picture
 
 
@@ -99,8 +100,21 @@ def test_sdedit_and_sampling_from_the_shell(folder, tmp_path):
     assert open_picture(tmp_path / "s" / "000001.png").size == (16, 16)
 
 
+def test_embeddings_are_those_of_diffusers_pipelines(tmp_path):
+    texts = ("", "a fox")
+    one, xl = write_pipeline(tmp_path / "one"), write_xl(tmp_path / "xl")
+    pipeline = StableDiffusionPipeline.from_pretrained(one)
+    for text, found in zip(texts, embed(one, texts)[0], strict=True):
+        assert (pipeline.encode_prompt(text, "cpu", 1, False)[0] - found).abs().max() < 1e-6
+    pipeline = StableDiffusionXLPipeline.from_pretrained(xl)
+    said, none, said_whole, none_whole = pipeline.encode_prompt(texts[1], device="cpu", negative_prompt=None)
+    context, whole = embed(xl, texts)
+    for wanted, found in ((torch.cat([none, said]), context), (torch.cat([none_whole, said_whole]), whole)):
+        assert (wanted - found).abs().max() < 1e-6
+
+
 def test_a_repository_on_the_hub(folder, hub):
-    body = {name: (folder / name).read_bytes() for name in FILES}
+    body = {name: (folder / name).read_bytes() for name in (INDEX, *files_of(folder / INDEX))}
     hub.add("org/sd", body)
     model = finished(loading("diffusers:org/sd"))
     assert model.name == "org/sd" and model.digest == load_pipeline(folder).digest
@@ -119,13 +133,14 @@ def test_what_is_no_pipeline_is_explained(folder, tmp_path):
         load_pipeline(tmp_path / "empty")
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights" * 10_000)
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
         load_pipeline(broken)
+    lying = shutil.copytree(folder, tmp_path / "lying")
     for name, value in {"block_out_channels": [2**13, 2**13], "layers_per_block": 10**6, "in_channels": "4"}.items():
-        config = broken / "unet" / "config.json"
+        config = lying / "unet" / "config.json"
         config.write_text(json.dumps(json.loads((folder / "unet" / "config.json").read_text()) | {name: value}))
-        with pytest.raises(ModelError, match=r"config\.json|channels"):
-            load_pipeline(broken)
+        with pytest.raises(ModelError, match=r"not fit its card|more than 128 layers|channels"):
+            load_pipeline(lying)
     odd = shutil.copytree(folder, tmp_path / "odd")
     (odd / "scheduler" / "scheduler_config.json").write_text(json.dumps({"beta_schedule": "laplace"}))
     with pytest.raises(ModelError, match="unknown noise schedule"):
@@ -155,5 +170,5 @@ def test_pickled_weights_are_not_loaded(folder, tmp_path):
     old = shutil.copytree(folder, tmp_path / "old")
     (old / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     torch.save({}, old / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="has no diffusion_pytorch_model"):
         load_pipeline(old)

@@ -12,17 +12,22 @@ from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.devices import is_finite
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.models import ModelCard, locate, write_model
 from ddbm_cli.models.adapters import Base, write_adapter
 from ddbm_cli.models.assemble import divided, weights_of
+from ddbm_cli.models.load import digest_of
+from ddbm_cli.models.pipeline import NO_TEXT
 from ddbm_cli.models.start_from import Started, start_from
 from ddbm_cli.options.lora import Lora, read_lora
 from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.registry.pipelines import is_pipeline_folder
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.tasks.train.guards import unreadable
 from ddbm_cli.training import Fit, lora
 from ddbm_cli.training.state import read_facts
+
+CLASS = "{class}"
+"""What stands for the name of a class in a text."""
 
 NOTES = "lora"
 """The key of a state's notes for"""
@@ -108,7 +113,7 @@ def begin(request: TrainRequest, denoiser: Denoiser, folder: RunFolder, classes:
         return Beginning(Started())
     else:
         file = locate(request.start_from)
-        started = start_from(denoiser.network, file, classes)
+        started = start_from(denoiser.network, file, classes, texts=_texts(request, file, classes))
         notes = _notes(request.start_from, file, started, asked) if asked else None
     if asked is None or notes is None:
         return Beginning(started)
@@ -117,15 +122,33 @@ def begin(request: TrainRequest, denoiser: Denoiser, folder: RunFolder, classes:
     return Beginning(started, asked, notes, trained, count)
 
 
+def _texts(request: TrainRequest, file: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts of a network that begins with a text-to-image model: that of no class, and those of classes."""
+    if not is_pipeline_folder(file):
+        if request.text_condition:
+            raise UsageError(
+                f"--text-condition: {request.start_from} holds its text already",
+                hint="leave it out, or begin with --from diffusers:...",
+            )
+        return NO_TEXT
+    if not classes:
+        return (request.text_condition,)
+    text = request.text_condition or CLASS
+    if CLASS not in text:
+        raise UsageError(f"--text-condition {text!r} is the same for every class", hint=f"write {CLASS} into it")
+    return ("", *(text.replace(CLASS, name) for name in classes))
+
+
 def _notes(reference: str, file: Path, started: Started, asked: Lora) -> Notes:
-    if not file.is_file():
+    if not file.is_file() and not is_pipeline_folder(file):
         raise UsageError(
             f"--lora needs a base in one file, and {file} is a folder",
             hint=f"write one first: ddbm weights export {file} base.safetensors",
         )
-    base = str(Path(reference).absolute()) if Path(reference).exists() else reference
+    is_local = file.is_dir() or Path(reference).exists()
+    base = str((file if file.is_dir() else Path(reference)).absolute()) if is_local else reference
     whole = sorted({*started.adapted, *started.new})
-    return Notes(base=Base(base=base, sha256=sha256_of_file(file), scale=asked.scale), whole=whole)
+    return Notes(base=Base(base=base, sha256=digest_of(file), scale=asked.scale), whole=whole)
 
 
 def _resumed(state: Path) -> Notes:

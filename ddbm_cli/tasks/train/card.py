@@ -26,6 +26,7 @@ from ddbm_cli.samplers import (
     GRIDS,
     SAMPLERS,
     Booted,
+    Drawn,
     Euler,
     EulerMaruyama,
     HybridHeun,
@@ -171,6 +172,7 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
     if at_once:
         return Plan(path=path, sampler=Implicit(eta=0.0), grid=Karras(rho=7.0, gap=0.0), start=Pinned(), steps=1)
     from_noise = request.is_prior or path.source_free
+    prediction = build(PREDICTIONS, request.prediction or "", what="prediction")
     sampler: Sampler = Implicit(eta=0.0)
     if request.is_unpaired and not path.noise_free:
         # The network gets no source, so the chain must be Markov: its steps then do not depend on the source.
@@ -183,7 +185,7 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
         weight = 1.0 if path.source_free else 0.5
         sampler = Euler() if path.noise_free else HybridHeun(churn=0.0, doob_weight=weight)
     grid = default_grid(path, sampler)
-    start = Prior() if from_noise else default_start(path, sampler)
+    start = Prior() if from_noise else default_start(path, sampler, prediction)
     plan = Plan(path=path, sampler=sampler, grid=grid, start=start, steps=1)
     return plan.within(BUDGET_FROM_NOISE if from_noise else BUDGET)
 
@@ -200,7 +202,8 @@ def _defaults(given: Sampling, usual: Plan, *, automatic: bool) -> Defaults:
     sampler = usual.sampler if given.sampler is None else build(SAMPLERS, given.sampler, what="sampler")
     other = sampler.name != usual.sampler.name
     grid = default_grid(usual.path, sampler) if other else usual.grid
-    start = default_start(usual.path, sampler) if other and not isinstance(usual.start, Prior) else usual.start
+    keeps = isinstance(usual.start, Prior | Drawn)  # which the model needs, not the sampler
+    start = default_start(usual.path, sampler) if other and not keeps else usual.start
     plan = Plan(
         path=usual.path,
         sampler=sampler,

@@ -23,18 +23,20 @@ COPIES = 5
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
-def check_memory(denoiser: Denoiser, device: torch.device) -> None:
+def check_memory(denoiser: Denoiser, device: torch.device, *, adapts: bool) -> None:
     """Refuse a network whose training state alone exceeds the memory; the denoiser may be on the meta device.
+
+    adapts: an adapter is trained, so that the weights are there once.
 
     Raises:
         UsageError: it does.
     """
     there = memory_of(device)
-    wanted = sum(parameter.numel() for parameter in denoiser.parameters()) * 4 * COPIES
+    wanted = sum(parameter.numel() for parameter in denoiser.parameters()) * 4 * (1 if adapts else COPIES)
     if there and wanted > there:
         raise UsageError(
             f"training this network needs at least {wanted / 1e9:.1f} GB, and {device} has {there / 1e9:.1f} GB",
-            hint="choose fewer channels: --network adm:channels=48",
+            hint="choose fewer channels (--network adm:channels=48), or train an adapter of --from (--lora rank=8)",
         )
 
 

@@ -15,6 +15,7 @@ from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.models import locate
 from ddbm_cli.models.load import checked_card
+from ddbm_cli.models.pipeline import as_bridge
 from ddbm_cli.networks import NETWORKS
 from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
@@ -25,6 +26,7 @@ from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.options.unpaired import FIRST_ROUNDS, UNPAIRED_OPTIONS
 from ddbm_cli.paths import PATHS, ProbabilityPath
+from ddbm_cli.registry.pipelines import is_pipeline_folder
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_task
 from ddbm_cli.training.first_couplings import COUPLINGS
 
@@ -137,6 +139,8 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     if body.get("task") == "prior":
         if body.get("source"):
             raise UsageError("a prior has no sources", hint="leave out --source, or --task prior")
+        if body.get("start_from") and begins:
+            given = body = _settings_of(str(body["start_from"]), is_prior=True) | body
         body = {**PRIOR, "translates": PRIOR_TEXT, **body}
         if "times" not in given and _path(body).noise_free:
             body["times"] = "uniform"  # without noise there are no noise levels to choose from
@@ -162,7 +166,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = {"drop": DROP} | body
     check_lora(body, begins=begins)
     if body.get("start_from") and begins:
-        body = _settings_of(locate(str(body["start_from"]))) | body
+        body = _settings_of(str(body["start_from"]), is_prior=body.get("task") == "prior") | body
     if body.get("codec"):
         body = _with_codec(body)
     if not body.get("data"):
@@ -299,14 +303,22 @@ def _known(body: dict[str, Any], file: Path) -> dict[str, Any]:
     return body
 
 
-def _settings_of(file: Path) -> dict[str, Any]:
-    """Return what a run that begins with a model takes from its card."""
+def _settings_of(reference: str, *, is_prior: bool) -> dict[str, Any]:
+    """Return what a run that begins with a model takes from its card.
+
+    Args:
+        is_prior: whether the run makes a prior. A bridge that begins with a text-to-image model has a path of its own,
+            and a prediction under which it begins with the estimates of that model.
+    """
+    file = locate(reference)
     card = checked_card(file)
-    network = {name: value for name, value in card.network.items() if name not in ("classes", "in_channels")}
+    network = {name: value for name, value in card.network.items() if name not in ("classes", "in_channels", "texts")}
+    becomes_bridge = not is_prior and is_pipeline_folder(file)
+    prediction = as_bridge(card) if becomes_bridge else card.prediction
     return {
         "network": spell(build(NETWORKS, network, what="network")),
-        "path": spell(build(PATHS, card.path, what="path")),
-        "prediction": spell(build(PREDICTIONS, card.prediction, what="prediction")),
+        **({} if becomes_bridge else {"path": spell(build(PATHS, card.path, what="path"))}),
+        "prediction": spell(build(PREDICTIONS, prediction, what="prediction")),
         "size": card.preprocess.size,
         "fit": card.preprocess.fit,
         **({"expects": _spelled(card.expects)} if card.expects else {}),

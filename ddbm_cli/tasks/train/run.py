@@ -91,7 +91,7 @@ def run(
     card = card_of(request, batches, data.classes, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
     with torch.device("meta"):
         _check_size(request, size_multiple(assemble(card), codec))
-    check_memory(outline(card), device)
+    check_memory(outline(card), device, adapts=bool(request.lora))
 
     def begun(asked: TrainRequest) -> tuple[Denoiser, Beginning]:
         torch.manual_seed(asked.recipe.seed)
