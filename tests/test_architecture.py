@@ -48,7 +48,7 @@ ONLY_IN = {
     "jinja2": {"comparison"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
-    "diffusers": {"models", "codecs"},
+    "diffusers": {"networks"},
     "transformers": {"models", "metrics"},
     "torchmetrics": {"metrics"},
     "torch_fidelity": {"metrics"},
