@@ -5,6 +5,7 @@ text encoder is needed to use it. The package diffusers is imported when a netwo
 """
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -96,7 +97,7 @@ class DiffusersNetworkConfig:
     at_once: ClassVar[bool] = False
 
     kind: Literal["UNet2DConditionModel", "DiTTransformer2DModel"] = "UNet2DConditionModel"
-    config: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
     in_channels: Channels = 8
     out_channels: Channels = 4
     tokens: Annotated[int, Field(ge=0, le=4096)] = 0
