@@ -14,13 +14,17 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.networks import PatchGAN
 from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.objectives.objective import Context, Loss
 from ddbm_cli.samplers import Bridge, Plan, network_time, trajectory
 
-CRITIC_CHANNELS, CRITIC_LAYERS, CRITIC_RATE = 32, 2, 2e-4
-"""Of the critic of patches: with two layers a patch is 34 pixels wide."""
+CRITIC_CHANNELS, CRITIC_RATE = 32, 2e-4
+"""Of the critic of patches."""
+
+CRITIC_LAYERS = ((16, 2), (8, 1))
+"""From which height and width of states the critic has how many layers: with two a patch is 34 wide, with one 16."""
 
 
 class StudentTrajectory:
@@ -94,7 +98,7 @@ class Distillation(Loss):
         self.generate = StudentTrajectory(context.plan, clip=context.clip)
         self._critic: Critic | None = None
         if context.adversarial:
-            network = PatchGAN(channels=CRITIC_CHANNELS, layers=CRITIC_LAYERS).to(context.device)
+            network = _critic_for(context.states).to(context.device)
             self._critic = Critic(network, rate=CRITIC_RATE, reduce=context.reduce)
             self.modules["critic"] = network
             self.optimizers["critic_optimizer"] = self._critic.optimizer
@@ -121,6 +125,21 @@ class Distillation(Loss):
         self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of each image (R,) and the images (R, C, H, W), of the last R rows of the batch."""
+
+
+def _critic_for(states: tuple[int, int, int]) -> PatchGAN:
+    """Return a critic of pairs of states (C, H, W).
+
+    Raises:
+        UsageError: they are smaller than a patch.
+    """
+    channels, height, width = states
+    for least, layers in CRITIC_LAYERS:
+        if min(height, width) >= least:
+            return PatchGAN(channels_in=2 * channels, channels=CRITIC_CHANNELS, layers=layers)
+    raise UsageError(
+        f"states of {width}x{height} are too small for a critic of patches", hint="leave out --adversarial"
+    )
 
 
 def rows(conditions: Conditions, part: slice) -> Conditions:

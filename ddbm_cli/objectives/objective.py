@@ -19,14 +19,15 @@ class Context:
 
     device: of the weights. teacher: the model that is distilled, frozen; None where nothing is. plan: how the model is
     sampled by default, of which a distilled model is trained on every evaluation. clip: whether estimates are limited
-    to -1..1 while sampling. adversarial: weight of the term of a critic of patches. reduce: averages gradients over the
-    processes that train together, in place.
+    to -1..1 while sampling. states: shape (C, H, W) of the state of an image. adversarial: weight of the term of a
+    critic of patches. reduce: averages gradients over the processes that train together, in place.
     """
 
     device: torch.device
     teacher: Denoiser | None = None
     plan: Plan | None = None
     clip: bool = True
+    states: tuple[int, int, int] = (3, 64, 64)
     adversarial: float = 0.0
     reduce: Callable[[Sequence[Tensor]], None] = field(default_factory=lambda: _alone)
 

@@ -22,9 +22,10 @@ from ddbm_cli.samplers import Noise, NoiseSource
 from ddbm_cli.serve.drawings import Drawing
 from ddbm_cli.serve.fair import Client, FairQueue
 from ddbm_cli.serve.limits import Refused
+from ddbm_cli.tasks.recorder import spaced
 
 COLUMNS = 12
-"""States of a trajectory that are kept, at most; evenly spread, the last one among them."""
+"""States of a trajectory that are kept, at most."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ class Row:
         self.source = drawing.objects[part]
         self.name = f"{drawing.maker.noise_name(drawing.loaded.job)}{f'#{part + 1}' if part else ''}"
         first = not part and draw == drawing.asked.draws[0]
-        nfe = drawing.maker.plan.nfe
-        self.kept = frozenset(nfe - nfe * place // COLUMNS for place in range(COLUMNS)) if first else frozenset()
+        self.kept = frozenset(spaced(drawing.maker.plan.nfe, COLUMNS)) if first else frozenset()
 
     def alike(self) -> str:
         """Return a text that is equal for rows that one batch can hold."""

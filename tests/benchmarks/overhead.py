@@ -1,25 +1,47 @@
 """The share of a sampler's own work in the time of sampling; target: under 1 % per network evaluation.
 
-    python -m tests.benchmarks.overhead [BATCH]
+    python -m tests.benchmarks.overhead [--batch 8] [--full]
 
 For every sampler, on the built-in bridge, the processor time of a trajectory is measured inside the network and outside
-of it, in one run. The denoiser's own scalings count as outside.
+of it, in one run. The denoiser's own scalings count as outside. --full takes the full-size edges2handbags network with
+random weights instead.
 """
 
+import argparse
 import sys
 import time
 
 import torch
 from torch import Tensor
 
-from ddbm_cli.models import builtin_path, load_model
+from ddbm_cli.models import TranslationModel, assemble, builtin_path, load_model
+from ddbm_cli.models.importers import card_of
+from ddbm_cli.networks import pack
+from ddbm_cli.registry import read_registry
 from ddbm_cli.samplers import SAMPLERS, NoiseSource, finish
 
 NFE, ROUNDS = 10, 2
 
 
-def main(batch: int) -> None:
-    model = load_model(builtin_path(), device="cpu", dtype="fp32")
+def full_size() -> TranslationModel:
+    """Return the edges2handbags model with random weights."""
+    card = card_of(read_registry()["edges2handbags-vp-64"])
+    denoiser = assemble(card)
+    pack(denoiser.eval().requires_grad_(False).network)
+    return TranslationModel(card, denoiser)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--full", action="store_true")
+    given = parser.parse_args()
+    model = full_size() if given.full else load_model(builtin_path(), device="cpu", dtype="fp32")
+    measure(model, given.batch)
+
+
+def measure(model: TranslationModel, batch: int) -> None:
+    """Print the shares of all samplers."""
     inside = 0.0
     network = model.denoiser.network
     whole_forward = network.forward
@@ -47,4 +69,4 @@ def main(batch: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8)
+    main()

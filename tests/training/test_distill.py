@@ -9,11 +9,12 @@ import torch
 
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Planned, Validated
-from ddbm_cli.models import load_model
+from ddbm_cli.models import load_model, write_model
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Saved
-from tests.tiny import write_pairs, write_tiny
+from tests.codecs.test_codecs import SMALL
+from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
 from tests.training.test_scale import ended, launched
 from tests.training.test_training import same, weights
 
@@ -133,6 +134,56 @@ def test_every_option_changes_the_student(root, change):
     one, other = (load_model(root / name / "model.safetensors", device="cpu") for name in ("run", "other"))
     pairs = zip(one.denoiser.parameters(), other.denoiser.parameters(), strict=True)
     assert any(not torch.equal(*pair) for pair in pairs)
+
+
+def write_latent(root, name="latent", seed=0):
+    """Write a bridge between latents of 8x8, whose autoencoder is its own."""
+    network = SMALLEST | {"in_channels": 8, "out_channels": 4, "patch": 1}
+    card = tiny_card(network=network, codec=SMALL, preprocess={"size": 32}, clip=False)
+    write_model(root / f"{name}.safetensors", card, tiny_weights(card, seed))
+    return {"data": [write_pairs(root / "large", 12, 32)], "teacher": str(root / f"{name}.safetensors")}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_student_of_a_model_of_latents_has_its_autoencoder(root, method):
+    given = write_latent(root) | {"method": method, "adversarial": 0.05}
+    list(run(asked(root, "whole", **given)))
+    student, teacher = (
+        load_model(root / name, device="cpu") for name in ("whole/model.safetensors", "latent.safetensors")
+    )
+    assert student.plan().nfe == 2 and not student.card.clip and student.card.codec == teacher.card.codec
+    theirs = teacher.codec.state_dict()
+    assert all(torch.allclose(value, theirs[key], atol=1e-3) for key, value in student.codec.state_dict().items())
+    assert not same(student.denoiser.state_dict(), teacher.denoiser.state_dict())
+    source = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert finish(student.translate(source, NoiseSource(0, ["a", "b"]), student.plan())).shape == source.shape
+    for event in run(asked(root, "cut", **given), stop=lambda: (root / "cut" / "stop").exists()):
+        if isinstance(event, Saved):
+            (root / "cut" / "stop").touch()
+    (root / "cut" / "stop").unlink()
+    list(run(request({}, resume=root / "cut")))
+    assert same(weights(root / "whole"), weights(root / "cut"))
+
+
+def test_one_evaluation_of_latents(root):
+    list(run(asked(root, **write_latent(root), noise_channels=1)))
+    model = load_model(root / "run" / "model.safetensors", device="cpu")
+    assert model.plan().nfe == 1 and model.denoiser.network.config.in_channels == 9
+
+
+def test_another_autoencoder_than_the_teachers_is_refused(root):
+    given = write_latent(root)
+    with pytest.raises(UsageError, match="has the autoencoder of its teacher"):
+        asked(root, **given, codec=given["teacher"])
+    other = write_latent(root, "other", seed=1)["teacher"]
+    with pytest.raises(UsageError, match="has another autoencoder than --from"):
+        list(run(asked(root, **given, start_from=other)))
+
+
+def test_latents_smaller_than_a_patch_have_no_critic(root):
+    given = write_latent(root) | {"size": 16, "adversarial": 0.05}
+    with pytest.raises(UsageError, match="states of 4x4 are too small"):
+        list(run(asked(root, **given)))
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     else:
         check_paired(body)
     if body.get("task") == "distill":
-        body = _distilling(body)
+        body = _distilling(body, begins=begins)
     elif body.get("teacher"):
         raise UsageError("--teacher is an option of --task distill", hint="add --task distill, or leave out --teacher")
     elif body.get("noise_channels") or body.get("adversarial"):
@@ -221,16 +221,16 @@ def check_paired(body: Mapping[str, Any]) -> None:
             )
 
 
-def _distilling(body: dict[str, Any]) -> dict[str, Any]:
+def _distilling(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     """Return the settings of a distillation; the student begins with the weights of the teacher.
 
     Raises:
-        UsageError: there is no teacher.
+        UsageError: there is no teacher, or an autoencoder that may be another than the teacher's.
     """
     if not body.get("teacher"):
         raise UsageError("--task distill needs a model to distill", hint="pass --teacher NAME, such as a run's folder")
-    if body.get("codec"):
-        raise UsageError("models of latents cannot be distilled", hint="leave out --codec")
+    if body.get("codec") and begins:
+        raise UsageError("a student has the autoencoder of its teacher", hint="leave out --codec")
     body = _merge(DISTILLATION, body)
     return {**body, "start_from": body.get("start_from") or body["teacher"]}
 

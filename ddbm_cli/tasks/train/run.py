@@ -109,7 +109,7 @@ def run(
             stream,
             distribution,
             asked.recipe,
-            loss=loss.create(context_of(asked, card, device, processes)),
+            loss=loss.create(context_of(asked, card, codec, device, processes)),
             state=folder.state,
             begin=_begin(asked, folder),
             from_noise=asked.is_prior,
