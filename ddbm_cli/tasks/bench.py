@@ -280,7 +280,7 @@ class Bench:
         names = {job.source: job.name for job in self._jobs}
         timing, stale = _Timing.at(folder), []
         started, clock = BatchStarted(images=0, nfe=0), 0.0
-        for event in translate.run(asked, model=model, exclude=self._exclude):
+        for event in translate.run(asked, model=model, exclude=self._exclude, remembered=self.sources.remembered):
             if isinstance(event, BatchStarted):
                 started, clock = event, time.perf_counter()
             if isinstance(event, Evaluated) and event.nfe == started.nfe:

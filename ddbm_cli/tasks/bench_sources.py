@@ -6,13 +6,14 @@ from typing import Any
 
 from ddbm_cli.comparison import Method
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
-from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
+from ddbm_cli.imaging.io import encode_picture, open_picture, read_file, write_atomically
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.imaging.walk import list_images, stem_key
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.prepare import AUTO, NONE, Sketch
-from ddbm_cli.tasks.preparing import Preparation
+from ddbm_cli.tasks.preparing import Preparation, Remembered
 from ddbm_cli.tasks.request import request
 
 WHOLE = "one"
@@ -21,6 +22,8 @@ WHOLE = "one"
 
 class Sources:
     """Prepares the inputs of a comparison as its model expects; other methods get the same images.
+
+    remembered: what became of them, for all methods.
 
     Args:
         spec: the value of --prepare.
@@ -36,6 +39,7 @@ class Sources:
         self._reference: str | None = None
         self._preparation: Preparation | None = None
         self._files: dict[Path, Path] = {}
+        self.remembered = Remembered()
 
     def prepare_for(self, model: TranslationModel, reference: str | None) -> None:
         """Prepare inputs as a model expects; the model of the request, before any method runs.
@@ -47,7 +51,8 @@ class Sources:
             UsageError: no such preparation.
         """
         self._reference = reference
-        self._preparation = Preparation(request(**self._common, prepare=self._spec, objects=WHOLE), model.card)
+        asked = request(**self._common, prepare=self._spec, objects=WHOLE)
+        self._preparation = Preparation(asked, model.card, self.remembered)
 
     def fact(self) -> str:
         """Return how inputs are prepared, "" where they are not."""
@@ -81,7 +86,8 @@ class Sources:
         if self._preparation is None or not self.fact():
             return file
         if file not in self._files:
-            parts = self._preparation(open_picture(file)).parts
+            body = read_file(file)
+            parts = self._preparation(open_picture(body, name=str(file)), sha256(body)).parts
             self._files[file] = self._kept(parts[0].image) if parts else file
         return self._files[file]
 

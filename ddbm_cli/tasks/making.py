@@ -27,7 +27,7 @@ from ddbm_cli.methods import Method
 from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
-from ddbm_cli.tasks.preparing import Preparation
+from ddbm_cli.tasks.preparing import Preparation, Remembered
 from ddbm_cli.tasks.recorder import Recorder
 from ddbm_cli.tasks.request import TranslateRequest
 
@@ -72,6 +72,7 @@ class Maker:
     Args:
         request: seed, conditions, guide and mask; files are not looked at.
         method, model, plan: how.
+        remembered: prepared inputs, where several runs share them.
 
     Raises:
         UsageError: conditions that the model does not have, or an invalid guide or mask.
@@ -80,7 +81,14 @@ class Maker:
     from_noise: ClassVar[bool] = False
     """Whether there is no source image."""
 
-    def __init__(self, request: TranslateRequest, method: Method, model: TranslationModel, plan: Plan) -> None:
+    def __init__(
+        self,
+        request: TranslateRequest,
+        method: Method,
+        model: TranslationModel,
+        plan: Plan,
+        remembered: Remembered | None = None,
+    ) -> None:
         self.request = request
         self.method = method
         self.model = model
@@ -88,7 +96,7 @@ class Maker:
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
         self.edit = Edit(request.guide, request.mask)
-        self.preparation = Preparation(request, model.card)
+        self.preparation = Preparation(request, model.card, remembered)
         self.recorder = Recorder(plan.nfe, model.codec.decode) if request.follows else None
         self._guidance = guidance_of(request, model, in_turn=self.from_noise)
         self._class = class_of(request, model, in_turn=self.from_noise)
@@ -120,7 +128,7 @@ class Maker:
         Raises:
             ImageError: its mask or its guide cannot be read.
         """
-        prepared = self.preparation(image)
+        prepared = self.preparation(image, digest)
         if prepared.findings and self.request.strict:
             first = prepared.findings[0]
             raise ImageError(f"{source_name(job)}: {first.message}", hint=first.hint)

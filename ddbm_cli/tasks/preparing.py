@@ -1,6 +1,7 @@
 """Inputs of a model that expects line art: prepared as a request asks, or looked at only."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +17,43 @@ from ddbm_cli.tasks.request import TranslateRequest
 STDIN = "stdin.png"
 
 
+MOST_REMEMBERED = 2**28
+"""Bytes of prepared images that several runs on the same inputs keep, at most."""
+
+
+class Remembered:
+    """What became of images, for several runs on the same ones; what exceeds the limit is prepared again."""
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._free = most
+        self._known: dict[Hashable, Prepared] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, key: Hashable, make: Callable[[], Prepared]) -> Prepared:
+        """Return what is known by this key, else what `make` returns."""
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        made = make()
+        size = sum(3 * part.image.width * part.image.height for part in made.parts)
+        with self._lock:
+            if size <= self._free and key not in self._known:
+                self._known[key] = made
+                self._free -= size
+        return made
+
+
 class Preparation:
     """Prepares the inputs of one run.
 
     spec: how, for a record; "none" where nothing is prepared.
     """
 
-    def __init__(self, request: TranslateRequest, card: ModelCard) -> None:
+    def __init__(self, request: TranslateRequest, card: ModelCard, remembered: Remembered | None = None) -> None:
         """Raises UsageError: options that do not go together."""
         asked = read_prepare(request.prepare)
         self.expects: Expects = card.expects or Expects()
+        self._remembered = remembered
         self._size = min(card.preprocess.width, card.preprocess.height)
         self._folder = request.save_prepared
         self._looks = self.expects.kind == "line-art" and card.kind != "prior"
@@ -49,11 +77,19 @@ class Preparation:
             self._steps = Steps(split=split)
         self.spec = asked.spelled() if isinstance(asked, Sketch) else asked
 
-    def __call__(self, image: Picture) -> Prepared:
-        """Return what becomes of an upright image, RGB or RGBA."""
+    def __call__(self, image: Picture, digest: str = "") -> Prepared:
+        """Return what becomes of an upright image, RGB or RGBA.
+
+        digest: of its file, by which it is remembered; "" for not.
+        """
         if not (self._prepares or self._looks):
             return Prepared()
-        found = prepare(image, self.expects, self._size, self._steps)
+
+        def make() -> Prepared:
+            return prepare(image, self.expects, self._size, self._steps)
+
+        key = (digest, self.expects, self._size, self._steps)
+        found = self._remembered(key, make) if self._remembered and digest else make()
         if self._prepares:
             return found
         wide = (large(image.size, self._size),) if max(image.size) > LARGER * self._size else ()

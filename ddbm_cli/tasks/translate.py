@@ -25,6 +25,7 @@ from ddbm_cli.tasks.events import Event, Failed, Intended, Noticed, Planned
 from ddbm_cli.tasks.making import Maker, is_pipe, text_of
 from ddbm_cli.tasks.manifest import Manifest
 from ddbm_cli.tasks.overview import by_source, gather, maps_of
+from ddbm_cli.tasks.preparing import Remembered
 from ddbm_cli.tasks.reading import read_piped
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, check_graph, in_words, loader, request
 from ddbm_cli.tasks.trajectory import check_replaceable, trajectory_files
@@ -40,6 +41,7 @@ def run(
     stdout: BinaryIO | None = None,
     model: TranslationModel | None = None,
     exclude: Sequence[Path] = (),
+    remembered: Remembered | None = None,
 ) -> Iterator[Event]:
     """Translate a file, a folder or a pattern; yields what happens. An image that fails is reported and skipped.
 
@@ -48,6 +50,7 @@ def run(
         stdin, stdout: the streams that "-" stands for.
         model: the model of the request, if it is loaded already.
         exclude: files and folders that are never inputs, next to the output.
+        remembered: prepared inputs, where several runs share them.
 
     Raises:
         UsageError: an option cannot be used, there is nothing to do, or the output folder cannot be written.
@@ -62,7 +65,7 @@ def run(
     method, model, plan = yield from ready(request, model)
     jobs = plan_jobs_of(request, model, plan, exclude=exclude)
     tally = Tally()
-    maker = Maker(request, method, model, plan)
+    maker = Maker(request, method, model, plan, remembered)
     trajectories = trajectory_files(request, jobs)
     groups = by_source(jobs.jobs)
     maps = maps_of(groups, [job.output for job in jobs.jobs]) if request.spread else []

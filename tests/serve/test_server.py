@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from ddbm_cli.serve import engine
+from ddbm_cli.tasks.recorder import spaced
 from tests.serve.conftest import png
 
 httpx = pytest.importorskip("httpx2", reason="needs pip install httpx2")
@@ -90,6 +91,11 @@ def test_progress_is_streamed_for_each_evaluation(server):
     assert [body["nfe"] for body in first] == [1, 2, 3] and all(body["of"] == 3 for body in first)
     assert Image.open(io.BytesIO(base64.b64decode(first[0]["x0"]))).size == (16, 16)
     assert "x0" not in found[-3][1]
+
+
+def test_states_of_a_long_trajectory_are_evenly_spaced(server):
+    shown = [body["nfe"] for name, body in events(server, nfe=30, trajectory="yes") if "x0" in body]
+    assert shown == spaced(30, engine.COLUMNS) and shown[0] == 1 and shown[-1] == 30
 
 
 @pytest.mark.parametrize(
