@@ -69,6 +69,7 @@ class ModelCard:
     kind: "bridge" translates a source image; "prior" generates images from noise alone, without a source.
     network, path, prediction: settings as {"name": ..., field: value}.
     concat_source: the network gets x_T concatenated to x_t along the channels.
+    markov: the model is a Markov process, whose steps depend on the state alone; no sampler may use the source.
     noise_channels: number of channels of noise that the network gets besides state and source, for models that are
         distilled to one evaluation.
     inpainting: sources have a hole, given by a mask; everything outside the hole is kept.
@@ -105,6 +106,7 @@ class ModelCard:
     expects: Expects | None = None
     kind: Literal["bridge", "prior"] = "bridge"
     concat_source: bool = True
+    markov: bool = False
     noise_channels: Annotated[int, Field(ge=0, le=64)] = 0
     inpainting: bool = False
     text_conditional: bool = False
@@ -219,6 +221,8 @@ def _contradiction(card: ModelCard) -> str:
     fault = _fault_of_directions(card)
     if fault:
         return fault
+    if card.markov and card.concat_source:
+        return "markov and concat_source"
     if card.kind == "prior" and (card.concat_source or card.inpainting):
         return f"a prior with {'concat_source' if card.concat_source else 'inpainting'}"
     for place, sampling in (("defaults", card.defaults), *((f"tuned.{nfe}", each) for nfe, each in card.tuned.items())):

@@ -35,6 +35,7 @@ from ddbm_cli.samplers import (
     default_grid,
     default_start,
     encode,
+    is_markov,
     is_measured,
     sample,
 )
@@ -166,8 +167,26 @@ class TranslationModel:
         sampler that `--sampler auto` chooses; some models keep their own, see `ModelCard.adapts`.
 
         Raises:
-            UsageError: an unknown name, a value out of range, or both steps and nfe.
+            UsageError: an unknown name, a value out of range, both steps and nfe, or a sampler that the
+                model cannot use.
         """
+        plan = self._plan(None if self.card.markov and sampler == AUTO else sampler, grid, steps, nfe, start)
+        if self.card.markov and not is_markov(plan):
+            raise UsageError(
+                f"sampler '{plan.sampler.name}' as it is set uses the source; model '{self.name}' is a Markov process",
+                hint="use --sampler implicit:eta=1 or euler-maruyama",
+            )
+        return plan
+
+    def _plan(
+        self,
+        sampler: str | Mapping[str, Any] | Sampler | None,
+        grid: str | Mapping[str, Any] | TimeGrid | None,
+        steps: int | None,
+        nfe: int | None,
+        start: Mapping[str, Any] | Start | None,
+    ) -> Plan:
+        """As `plan`, without the check of Markov processes."""
         if steps is not None and nfe is not None:
             raise UsageError("--steps and --nfe are mutually exclusive", hint="pass one of them")
         if nfe is not None and nfe < 1:

@@ -23,6 +23,7 @@ from ddbm_cli.samplers.encoding import encode, encoding_evaluations
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
+from ddbm_cli.samplers.markov import is_markov
 from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource, Slerp
 from ddbm_cli.samplers.plan import Plan
@@ -99,6 +100,7 @@ __all__ = [
     "encode",
     "encoding_evaluations",
     "finish",
+    "is_markov",
     "is_measured",
     "network_time",
     "sample",

@@ -10,7 +10,7 @@ import torch
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Planned, Validated
 from ddbm_cli.models.load import load_file
-from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.samplers import Implicit, NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Recipe, Stepped
 from tests.tiny import picture
@@ -66,6 +66,10 @@ def test_a_run_ends_with_a_model_of_both_directions(root):
         assert not model.denoiser.sees_source and model.plan().nfe == 3
         made.append(finish(model.translate(source, NoiseSource(0, ["a", "b"]), model.plan())))
     assert not torch.allclose(*made, atol=1e-3)
+    assert model.plan("auto", nfe=7).sampler == model.plan(nfe=7).sampler == Implicit(eta=1.0)
+    assert model.plan("euler-maruyama", nfe=7).nfe == 7
+    with pytest.raises(UsageError, match="is a Markov process"):
+        model.plan("dbim", nfe=7)
     assert (root / "run" / "samples" / "step_0000016.png").exists()
 
 
@@ -227,7 +231,7 @@ def test_two_networks_are_two_models_in_one_file(root):
         ({"data": ["A", "B", "A"]}, "takes two folders, not 3", "ddbm train A B"),
         ({"path": "ve"}, "path 've' has no source", "brownian"),
         ({"prediction": "noise"}, "uses the source", "drift"),
-        ({"sampling": {"sampler": "implicit:eta=0"}}, "uses the source", "euler-maruyama"),
+        ({"sampling": {"sampler": "implicit:eta=0"}}, "is a Markov process", "euler-maruyama"),
         ({"coupling": "reference", "path": "rectified"}, "needs noise", "independent"),
         ({"matching": "mean", "path": "rectified"}, "needs noise", "bridge"),
         ({"matching": "mean", "coupling": "ot:entropy=1"}, "begins with trajectories of the reference", "--coupling"),

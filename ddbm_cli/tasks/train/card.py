@@ -117,7 +117,7 @@ def card_of(
         raise UsageError("the model has no condition to drop", hint="leave out --drop")
     usual = _usual(request, path, at_once=at_once)
     by_itself = request.sampling.sampler in (None, AUTO) and request.sampling.grid is None
-    adapts = by_itself and not (request.noise_channels or request.is_distilled or at_once) and is_measured(usual.path)
+    adapts = by_itself and _adapts(request, usual, at_once=at_once)
     card = ModelCard(
         name=request.name or folder.absolute().name or "model",
         task=request.translates,
@@ -142,6 +142,7 @@ def card_of(
         condition_dropout=request.drop,
         defaults=_defaults(request.sampling, usual, automatic=adapts),
         keep_sampler=not adapts,
+        markov=request.is_unpaired,
         licence=request.licence,
         data=request.data_note,
         limits=request.limits,
@@ -150,6 +151,12 @@ def card_of(
     if request.is_unpaired:
         check_markov(card)
     return card
+
+
+def _adapts(request: TrainRequest, usual: Plan, *, at_once: bool) -> bool:
+    """Return whether the sampler that `auto` chooses suits a model."""
+    own = request.noise_channels or request.is_distilled or request.is_unpaired or at_once
+    return not own and is_measured(usual.path)
 
 
 def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Plan:

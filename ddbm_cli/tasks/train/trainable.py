@@ -13,14 +13,9 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import ModelCard, TranslationModel
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS
 from ddbm_cli.paths import PATHS
-from ddbm_cli.samplers import Bridge, NoiseSource, Plan, finish, sample
-from ddbm_cli.samplers.base import Interval, Trajectory
+from ddbm_cli.samplers import Bridge, NoiseSource, finish, sample
 
 TIMES = 64
-SOURCE_SHARE = 0.01
-"""Weight of the source in a step from t_max / 2 to t_max / 4 below which the step does not depend on it; I2SB's table,
-which counts the variance of a row twice, has 0.0002, and a step that redraws no noise 0.03 or more."""
-
 LEAST_DISTINCT = TIMES // 4
 """Number of different values that the time embedding input must have at so many times."""
 
@@ -83,35 +78,11 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
         )
 
 
-def is_markov(plan: Plan) -> bool:
-    """Return whether the steps of a plan depend on the state alone, and not on the source, up to a table's rounding."""
-    middle = torch.tensor(plan.path.t_max / 2, dtype=torch.float64)
-    interval = Interval(middle, middle / 2, last=False)
-    ends = []
-    for value in (0.0, 1.0):
-        bridge = Bridge(plan.path, torch.full((1, 1, 1, 1), value, dtype=torch.float64), torch.zeros_like)
-        state = torch.full_like(bridge.source, 0.3)
-        ends.append(_end(plan.sampler.step(bridge, state, interval, [])))
-    first, second = ends
-    return bool((first - second).abs() < SOURCE_SHARE)
-
-
-def _end(steps: Trajectory) -> Tensor:
-    """Return the end of a step whose every estimate is the same."""
-    try:
-        query = next(steps)
-        while True:
-            query = steps.send(torch.full_like(query.x, 0.1))
-    except StopIteration as stop:
-        end: Tensor = stop.value
-        return end
-
-
 def check_markov(card: ModelCard) -> None:
     """Refuse settings of a model without the source whose sampling depends on it all the same.
 
     Raises:
-        UsageError: the prediction or the default sampling uses the source.
+        UsageError: the prediction or the default sampling uses the source; the latter is found by `plan`.
     """
     path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
     middle = torch.tensor(path.t_max / 2, dtype=torch.float64)
@@ -120,9 +91,4 @@ def check_markov(card: ModelCard) -> None:
             f"prediction '{prediction.name}' uses the source, which a Markov process does not have",
             hint="choose --prediction drift, x0, residual or preconditioned",
         )
-    plan = TranslationModel(card, Denoiser(_Constant(0.0, 1), path, prediction, sees_source=False)).plan()
-    if not is_markov(plan):
-        raise UsageError(
-            f"sampler '{plan.sampler.name}' as it is set uses the source, which a Markov process does not have",
-            hint="choose --sampler implicit:eta=1 or euler-maruyama",
-        )
+    TranslationModel(card, Denoiser(_Constant(0.0, 1), path, prediction, sees_source=False)).plan()

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ddbm_cli.denoisers import Denoiser
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.hashing import seed_of
@@ -130,8 +128,7 @@ def couplings_of(
         raise UsageError("--coupling priors is for pixels, not for latents", hint="leave out --codec, or --coupling")
     if request.matching == "mean":
         _check_mean(request, path)
-    with torch.device("meta"):
-        plan = TranslationModel(card, denoiser).plan(nfe=request.simulation_steps)
+    plan = TranslationModel(card, denoiser).plan(nfe=request.simulation_steps)
     simulation = Simulation(denoiser, plan, clip=card.clip)
     rounds = Rounds(first_round_steps(request), request.round_steps, max(1, request.cache_pairs // size))
     files = None if folder is None else PairFiles(folder / PAIRS)
