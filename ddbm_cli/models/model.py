@@ -35,9 +35,9 @@ from ddbm_cli.samplers import (
     default_grid,
     default_start,
     encode,
-    is_markov,
     is_measured,
     sample,
+    without_source,
 )
 
 
@@ -170,13 +170,9 @@ class TranslationModel:
             UsageError: an unknown name, a value out of range, both steps and nfe, or a sampler that the
                 model cannot use.
         """
-        plan = self._plan(None if self.card.markov and sampler == AUTO else sampler, grid, steps, nfe, start)
-        if self.card.markov and not is_markov(plan):
-            raise UsageError(
-                f"sampler '{plan.sampler.name}' as it is set uses the source; model '{self.name}' is a Markov process",
-                hint="use --sampler implicit:eta=1 or euler-maruyama",
-            )
-        return plan
+        if not self.card.markov:
+            return self._plan(sampler, grid, steps, nfe, start)
+        return without_source(self._plan(None if sampler == AUTO else sampler, grid, steps, nfe, start), self.name)
 
     def _plan(
         self,

@@ -23,7 +23,7 @@ from ddbm_cli.samplers.encoding import encode, encoding_evaluations
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
-from ddbm_cli.samplers.markov import is_markov
+from ddbm_cli.samplers.markov import without_source
 from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource, Slerp
 from ddbm_cli.samplers.plan import Plan
@@ -100,9 +100,9 @@ __all__ = [
     "encode",
     "encoding_evaluations",
     "finish",
-    "is_markov",
     "is_measured",
     "network_time",
     "sample",
     "trajectory",
+    "without_source",
 ]

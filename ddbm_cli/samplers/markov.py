@@ -3,12 +3,30 @@
 import torch
 from torch import Tensor
 
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.samplers.base import Bridge, Interval, Trajectory
 from ddbm_cli.samplers.plan import Plan
 
 SHARE = 0.01
 """Weight of the source in a step from t_max / 2 to t_max / 4 below which the step does not depend on it; I2SB's table,
 which counts the variance of a row twice, has 0.0002, and a step that redraws no noise 0.03 or more."""
+
+
+def without_source(plan: Plan, model: str) -> Plan:
+    """Return a plan for a model that is a Markov process.
+
+    Args:
+        model: its name, for the error.
+
+    Raises:
+        UsageError: the plan uses the source.
+    """
+    if not is_markov(plan):
+        raise UsageError(
+            f"sampler '{plan.sampler.name}' as it is set uses the source; model '{model}' is a Markov process",
+            hint="use --sampler implicit:eta=1 or euler-maruyama",
+        )
+    return plan
 
 
 def is_markov(plan: Plan) -> bool:
