@@ -37,6 +37,7 @@ TOPICS = (
     ),
     *(
         "priors-and-sdedit",
+        "unpaired",
         "model-card",
         "python",
         "json",
