@@ -10,8 +10,10 @@ from ddbm_cli.codecs import CODECS
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import load_model, write_model
+from ddbm_cli.models.load import load_file
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
+from ddbm_cli.training import Stepped
 from ddbm_cli.training.encoding import Encoder
 from tests.codecs.test_codecs import KL, SMALL
 from tests.tiny import tiny_card, tiny_weights, write_pairs
@@ -72,6 +74,22 @@ def test_each_image_is_coded_once(tmp_path):
     assert torch.equal(first, codec.encode(images)) and encoder.coded == 5
     assert torch.equal(encoder(images), first) and encoder.coded == 5 + 2  # two are beyond the limit
     assert torch.equal(encoder(images.flip(-1)), codec.encode(images.flip(-1)))
+
+
+def test_schrodinger_bridges_of_latents(root):
+    """Simulated pairs are latents; a run in parts, also in the middle of a round, is the run in one."""
+    rounds = {"task": "schrodinger", "rounds": 2, "first_round_steps": 3, "round_steps": 3, "simulation_steps": 2}
+    rounds |= {"data": [root / "pairs" / "A", root / "pairs" / "B"], "cache_pairs": 4}
+    list(run(asked(root, "whole", **rounds)))
+    done = []
+    for event in run(asked(root, "parts", **rounds), stop=lambda: len(done) >= 4):
+        done += [event] if isinstance(event, Stepped) else []
+    list(run(request({}, resume=root / "parts")))
+    assert same(weights(root / "whole"), weights(root / "parts"))
+    model = load_file(root / "whole" / "model.safetensors", device="cpu", direction="BtoA")
+    source = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert finish(model.translate(source, NoiseSource(0, list("ab")), model.plan())).shape == source.shape
+    assert model.codec.factor == 4 and not model.card.clip
 
 
 def test_priors_of_latents(root):

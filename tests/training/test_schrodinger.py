@@ -71,6 +71,9 @@ def test_a_run_ends_with_a_model_of_both_directions(root):
     with pytest.raises(UsageError, match="is a Markov process"):
         model.plan("dbim", nfe=7)
     assert (root / "run" / "samples" / "step_0000016.png").exists()
+    assert events[0].facts["Rounds"].startswith("3 rounds, the first of 6 steps, the others of 5")
+    report = (root / "run" / "report.html").read_text()
+    assert "and back" in report and "validation cycle" in report.lower()
 
 
 @pytest.mark.parametrize("stop_after", [3, 6, 8, 11, 13])
@@ -183,6 +186,7 @@ def test_every_reference_can_be_trained(root, path):
     assert all(event.loss == event.loss for event in events if isinstance(event, Stepped))
     model = load_file(root / "run" / "model.safetensors", device="cpu", direction="BtoA")
     assert model.plan().path.name == path.partition(":")[0]
+    assert ("rectified flow" in events[0].facts["Rounds"]) == (path == "rectified")
 
 
 def test_a_folder_of_both_sides_has_no_need_of_names(root):

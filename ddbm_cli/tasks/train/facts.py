@@ -15,6 +15,7 @@ from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.data import Data
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.tasks.train.report import use_command
+from ddbm_cli.tasks.train.unpaired import rounds_in_words
 from ddbm_cli.training import Budget, Fit
 
 
@@ -87,6 +88,7 @@ def facts_of(
         "Adapter": trained,
         "Expects": _expected(card),
         "Path": f"{request.path}, prediction {_brief(card.prediction)}",
+        "Rounds": rounds_in_words(request) if request.is_unpaired else "",
         "Recipe": f"{recipe.steps} steps of {recipe.batch_size}, rate {recipe.learning_rate:g}, "
         f"ema {', '.join(f'{decay:g}' for decay in recipe.decays)}",
         "Time": _time(request, budget),

@@ -109,13 +109,14 @@ class Report:
         groups = self._cut = {step: self._groups(step) for step in chosen}
         newest = groups[chosen[-1]]
         ends = 0 if self._request.is_prior else 1
-        heads = ["source"] * ends + [f"step {step:,}" for step in chosen] + ["target"] * ends
+        last = "and back" if self._request.is_unpaired else "target"
+        heads = ["source"] * ends + [f"step {step:,}" for step in chosen] + [last] * ends
         strips: list[list[dict[str, Any] | None]] = []
         for index in range(min(SHOWN_PAIRS, len(newest))):
             cells = [_cell(groups[step], index, ends, f"image {index + 1}, step {step}") for step in chosen]
             if ends:
                 cells = [_cell(newest, index, 0, f"source {index + 1}"), *cells]
-                cells += [_cell(newest, index, 2, f"target {index + 1}")]
+                cells += [_cell(newest, index, 2, f"{last} {index + 1}")]
             strips.append(cells)
         return heads, strips
 

@@ -1,6 +1,7 @@
 """Training without pairs: two sets of images, and the batches of the rounds of a Schrödinger bridge."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,28 @@ HINT = "pass two folders: ddbm train A B --task schrodinger"
 def first_round_steps(request: TrainRequest) -> int:
     """Return the number of steps of the first round."""
     return request.first_round_steps or FIRST_ROUNDS * request.round_steps
+
+
+def rounds_in_words(request: TrainRequest) -> str:
+    """Return the rounds of a request, as one line."""
+    path, first = build(PATHS, request.path, what="path"), first_round_steps(request)
+    others = max(0, math.ceil((request.recipe.steps - first) / request.round_steps))
+    pairs = "whole trajectories" if request.matching == "mean" else f"first pairs {request.coupling}"
+    limit = "without noise, this is rectified flow (reflow)" if path.noise_free else ""
+    lengths = f"{1 + others} rounds, the first of {first} steps, the others of {request.round_steps}"
+    simulated = f"pairs simulated in {request.simulation_steps} evaluations, at most {request.cache_pairs} of a round"
+    return "; ".join(
+        filter(
+            None,
+            (
+                lengths,
+                pairs,
+                simulated,
+                f"{request.networks} {'network' if request.networks == 'one' else 'networks'}",
+                limit,
+            ),
+        )
+    )
 
 
 def load_sides(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
