@@ -82,7 +82,8 @@ def test_schrodinger_bridges_of_latents(root):
     rounds |= {"data": [root / "pairs" / "A", root / "pairs" / "B"], "cache_pairs": 4}
     list(run(asked(root, "whole", **rounds)))
     done = []
-    for event in run(asked(root, "parts", **rounds), stop=lambda: len(done) >= 4):
+    events = run(asked(root, "parts", **rounds), stop=lambda: len(done) >= 4)
+    for event in events:
         done += [event] if isinstance(event, Stepped) else []
     list(run(request({}, resume=root / "parts")))
     assert same(weights(root / "whole"), weights(root / "parts"))

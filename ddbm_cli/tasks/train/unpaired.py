@@ -44,18 +44,8 @@ def rounds_in_words(request: TrainRequest) -> str:
     limit = "without noise, this is rectified flow (reflow)" if path.noise_free else ""
     lengths = f"{1 + others} rounds, the first of {first} steps, the others of {request.round_steps}"
     simulated = f"pairs simulated in {request.simulation_steps} evaluations, at most {request.cache_pairs} of a round"
-    return "; ".join(
-        filter(
-            None,
-            (
-                lengths,
-                pairs,
-                simulated,
-                f"{request.networks} {'network' if request.networks == 'one' else 'networks'}",
-                limit,
-            ),
-        )
-    )
+    networks = "one network" if request.networks == "one" else "two networks"
+    return "; ".join(filter(None, (lengths, pairs, simulated, networks, limit)))
 
 
 def load_sides(request: TrainRequest, *, exclude: Sequence[Path]) -> Data:
