@@ -28,9 +28,9 @@ from ddbm_cli.samplers import (
     finish,
 )
 from ddbm_cli.tasks import sample as sample_task
+from ddbm_cli.tasks.batch_size import auto_batch_size
 from ddbm_cli.tasks.making import Loaded, Maker
 from ddbm_cli.tasks.request import TranslateRequest
-from ddbm_cli.tasks.work import auto_batch_size
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -124,7 +124,7 @@ class Model:
         )
         if len(named) != len(given):
             raise UsageError(f"{len(named)} names for {len(given)} images", hint="pass one name for each image")
-        size = maker.request.batch_size or auto_batch_size(self._model)
+        size = maker.batch_size
         jobs = [Job(name, Path(name), Path()) for name in named]
         loaded = [maker.load(job, lambda body=each.body: body) for job, each in zip(jobs, given, strict=True)]  # type: ignore[misc]
         batches = [loaded[first : first + size] for first in range(0, len(loaded), size)]

@@ -8,6 +8,8 @@ w_i fall to 0 towards the edges of a tile, by a raised cosine.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -17,6 +19,15 @@ from ddbm_cli.denoisers.denoiser import Denoise
 
 LEAST_WEIGHT = 1e-3
 """Weight at the outermost position of a tile, so that (1) is defined everywhere."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How states are divided: the arguments of `tiled`."""
+
+    size: tuple[int, int]
+    overlap: int
+    at_once: int
 
 
 def tiled(denoise: Denoise, size: tuple[int, int], overlap: int, *, at_once: int = 4) -> Denoise:
@@ -52,9 +63,28 @@ def tiled(denoise: Denoise, size: tuple[int, int], overlap: int, *, at_once: int
             for (down, across), tile in zip(part, torch.split(estimates, len(x)), strict=True):
                 total[..., down, across] += weight * tile
                 share[down, across] += weight
-        return total / share
+        return total.div_(share)
 
     return estimate
+
+
+def in_tiles(make: Callable[[Tensor | None], Denoise], noise: Tensor | None, tiles: Tiles) -> Denoise:
+    """Return `tiled` of a denoiser with channels of noise (B, N, H, W), which are divided as the states are.
+
+    Args:
+        make: returns the denoiser with given channels.
+        noise: None for a network without such channels.
+    """
+    if noise is None:
+        return tiled(make(None), tiles.size, tiles.overlap, at_once=tiles.at_once)
+    count = noise.shape[1]
+    inner = tiled(
+        lambda x, t, both: make(both[:, -count:])(x, t, both[:, :-count]),
+        tiles.size,
+        tiles.overlap,
+        at_once=tiles.at_once,
+    )
+    return lambda x, t, source: inner(x, t, torch.cat([source, noise], 1))
 
 
 def starts(whole: int, tile: int, overlap: int) -> list[int]:

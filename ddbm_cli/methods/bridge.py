@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods.base import Method
+from ddbm_cli.options.tiles import OFF
 from ddbm_cli.options.translate import TranslateRequest
 from ddbm_cli.registry.reference import fast_version
 
@@ -19,7 +20,7 @@ class BridgeMethod(Method):
 
     name = "bridge"
     summary = "Sample a bridge model from the source image."
-    takes = MappingProxyType({"mask": None, "fast": False, "strength": None})
+    takes = MappingProxyType({"mask": None, "fast": False, "strength": None, "tile": OFF, "tile_overlap": None})
 
     def reference(self, request: TranslateRequest) -> str | None:
         return fast_version(request.model) if request.fast else request.model

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods.base import Method
+from ddbm_cli.options.tiles import OFF
 from ddbm_cli.options.translate import TranslateRequest
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ class SDEditMethod(Method):
 
     name = "sdedit"
     summary = "Add noise to the source, and denoise it with a prior."
-    takes = MappingProxyType({"strength": None, "repeats": 1, "guide": None, "mask": None})
+    takes = MappingProxyType(
+        {"strength": None, "repeats": 1, "guide": None, "mask": None, "tile": OFF, "tile_overlap": None}
+    )
     needs_prior = True
     bare_number = "strength"
 

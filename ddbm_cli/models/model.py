@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddbm_cli.codecs import Codec, PixelsConfig
 from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept, perturbed
+from ddbm_cli.denoisers.tiled import Tiles, in_tiles
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
@@ -18,7 +19,6 @@ from ddbm_cli.models.graph import Inputs, PlanGraph
 from ddbm_cli.models.speed import Measured
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import (
-    ALIASES,
     AUTO,
     GRIDS,
     SAMPLERS,
@@ -35,6 +35,7 @@ from ddbm_cli.samplers import (
     default_grid,
     default_start,
     encode,
+    expanded,
     is_measured,
     sample,
     without_source,
@@ -74,6 +75,7 @@ class TranslationModel:
         self.graph: PlanGraph | None = None
         self._label: Tensor | None = None
         self._guidance = PLAIN
+        self._tiles: Tiles | None = None
 
     @property
     def name(self) -> str:
@@ -130,6 +132,12 @@ class TranslationModel:
         """Return the same model, whose evaluations have the states of their steps."""
         other = copy.copy(self)
         other.graph = None
+        return other
+
+    def with_tiles(self, tiles: Tiles) -> Self:
+        """Return the same model with estimates of tiles, blended at every evaluation; in positions of the states."""
+        other = self.without_graph()
+        other._tiles = tiles
         return other
 
     @property
@@ -192,7 +200,7 @@ class TranslationModel:
         if sampler == AUTO or (sampler is None and grid is None and not start and self._adapts(nfe)):
             return self._auto_plan(grid, steps, nfe, start)
         defaults = self.card.defaults
-        chosen = build(SAMPLERS, _expand(sampler) if sampler is not None else defaults["sampler"], what="sampler")
+        chosen = build(SAMPLERS, expanded(sampler) if sampler is not None else defaults["sampler"], what="sampler")
         own = chosen.name == defaults["sampler"]["name"]
         path = self.denoiser.path
         if own:
@@ -274,7 +282,8 @@ class TranslationModel:
         if perturbation is not None:  # `perturbed` estimates twice in one batch
             label = label.repeat(2) if label is not None and len(label) > 1 else label
             extra = None if extra is None else extra.repeat(2, 1, 1, 1)
-        denoise = guided(self.denoiser, label, self._guidance, extra)
+        make = partial(guided, self.denoiser, label, self._guidance)
+        denoise = in_tiles(make, extra, self._tiles) if self._tiles else make(extra)
         if perturbation is not None:
             denoise = perturbed(denoise, path, perturbation, noise)
         return clipped(denoise) if self.card.clip else denoise
@@ -334,14 +343,3 @@ class TranslationModel:
             filled = yield from sample(kept(denoise, mask), bridge, plan.sampler, plan.start, plan.times)
             result = torch.where(mask > 0, filled, source)  # the last step may leave a little noise
         return result
-
-
-def _expand(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, Any] | Sampler:
-    """Replace an alias by its setting; given fields are added to it."""
-    if not isinstance(sampler, str):
-        return sampler
-    name, colon, fields = sampler.partition(":")
-    full = ALIASES.get(name, name)
-    if not colon:
-        return full
-    return f"{full},{fields}" if ":" in full else f"{full}:{fields}"

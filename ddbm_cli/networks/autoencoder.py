@@ -6,7 +6,7 @@ F(x, time): the image that its decoder makes of the latents of the source.
 """
 
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,8 @@ class AutoencoderConfig:
 
     latent_channels: of the latents. channels: of the first level; `multipliers` times that at each level, each level
     half as large as the one before. blocks: residual blocks of a level. patch: side of the squares of pixels that are
-    folded into channels first.
+    folded into channels first. pointwise: use kernels of 1x1, not 3x3, where pixels are folded; fast for large
+    patches.
     """
 
     name: ClassVar[str] = "autoencoder"
@@ -44,6 +45,7 @@ class AutoencoderConfig:
     )
     blocks: Annotated[int, Field(ge=1, le=16)] = 2
     patch: Annotated[int, Field(ge=1, le=8)] = 2
+    pointwise: bool = False
 
     @property
     def factor(self) -> int:
@@ -73,22 +75,29 @@ class Autoencoder(nn.Module):
         self.channels = config.latent_channels
         self.factor = config.factor
         widths = [config.channels * multiplier for multiplier in config.multipliers]
-        folded = 3 * config.patch**2
+        folded, stem = 3 * config.patch**2, 1 if config.pointwise else 3
 
         def blocks(width: int) -> list[nn.Module]:
             return [Block(width) for _ in range(config.blocks)]
 
-        down: list[nn.Module] = [Conv(folded, widths[0]), *blocks(widths[0])]
+        down: list[nn.Module] = [Conv(folded, widths[0], stem), *blocks(widths[0])]
         for before, width in pairwise(widths):
             down += [Fold(before, width), *blocks(width)]
         self.encoder = nn.Sequential(*down, Conv(widths[-1], self.channels))
         up: list[nn.Module] = [Conv(self.channels, widths[-1]), *blocks(widths[-1])]
         for before, width in pairwise(reversed(widths)):
             up += [Unfold(before, width), *blocks(width)]
-        self.decoder = nn.Sequential(*up, Conv(widths[0], folded))
+        self.decoder = nn.Sequential(*up, Conv(widths[0], folded, stem))
         self.register_buffer("shift", torch.zeros(self.channels))
         self.register_buffer("scale", torch.ones(self.channels))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def reach(self) -> int:
+        """Positions of the latents that an image depends on around its own, and the other way round, at most."""
+        blocks, halves = 2 * self.config.blocks, range(len(self.config.multipliers))
+        pixels = sum((blocks + 1) * self.config.patch * 2**level for level in halves)
+        return -(-pixels // self.factor) + 1
 
     @property
     def size_multiple(self) -> int:
@@ -122,6 +131,37 @@ class Autoencoder(nn.Module):
         """Return the images (N, 3, H, W), float32, of latents (N, channels, h, w)."""
         code = latents.to(self.shift.dtype) / self.scale.view(1, -1, 1, 1) + self.shift.view(1, -1, 1, 1)
         return self.open(code).float()
+
+    @property
+    def may_begin_linear(self) -> bool:
+        """Whether `begin_linear` is possible: one level, which holds all folded pixels, and blocks that are fresh."""
+        one = len(self.config.multipliers) == 1 and self.config.channels >= 3 * self.config.patch**2
+        return one and not any(bool(m.second.weight.any()) for m in self.modules() if isinstance(m, Block))
+
+    @torch.no_grad()
+    def begin_linear(self, images: Tensor) -> None:
+        """Set fresh weights to the principal components of the patches of images (N, 3, H, W).
+
+        New blocks are the identity, so the network then is the best linear autoencoder of single patches, and training
+        improves on it.
+        """
+        patches = F.pixel_unshuffle(images.float(), self.config.patch).movedim(1, -1).flatten(0, 2)
+        mean = patches.mean(0)
+        _, vectors = torch.linalg.eigh(torch.cov(patches.T))
+        basis = vectors.flip(1)[:, : self.channels].T
+        scale = ((patches - mean) @ basis.T).std(0).max().clamp(min=1e-6) / SPREAD  # far from the bound
+        identity = torch.eye(len(mean), device=mean.device)
+        ends: tuple[tuple[Any, Tensor, Tensor], ...] = (
+            (self.encoder[0], identity, torch.zeros_like(mean)),
+            (self.encoder[-1], basis / scale, -(basis @ mean) / scale),
+            (self.decoder[0], basis.T * scale, mean),
+            (self.decoder[-1], identity, torch.zeros_like(mean)),
+        )
+        for conv, weight, bias in ends:
+            middle = conv.kernel_size[0] // 2
+            conv.weight.zero_()
+            conv.weight[: weight.shape[0], : weight.shape[1], middle, middle] = weight
+            conv.bias.zero_()[: len(bias)] = bias
 
     def calibrate(self, mean: Tensor, deviation: Tensor) -> None:
         """Set `shift` and `scale` from the mean and standard deviation (channels,) of raw latents."""

@@ -39,6 +39,8 @@ class Reconstruction(Objective):
     perceptual, critic, equivariance: weights of the three further terms, 0 for none.
     crop: side of the part of each image that a step trains on, in pixels, at a random place; 0 for whole images. What
         is coded depends on its neighbourhood alone, so parts teach as much for less.
+    perceptual_crop: side of the part of that which the perceptual distance compares, in pixels; 0 for all of it.
+    perceptual_after: steps before the perceptual distance joins.
     critic_after: steps before the critic joins. rate: learning rate of its Adam. layers: of the critic.
     """
 
@@ -48,6 +50,8 @@ class Reconstruction(Objective):
     equivariance: Annotated[float, Field(ge=0)] = 0.25
     critic: Annotated[float, Field(ge=0)] = 0.0
     crop: Annotated[int, Field(ge=0, le=4096)] = 0
+    perceptual_crop: Annotated[int, Field(ge=0, le=4096)] = 0
+    perceptual_after: Annotated[int, Field(ge=0)] = 0
     critic_after: Annotated[int, Field(ge=0)] = 2000
     rate: Annotated[float, Field(gt=0)] = 2e-4
     layers: Annotated[int, Field(ge=1, le=6)] = 2
@@ -82,13 +86,17 @@ class _ReconstructionLoss(Loss):
         if not isinstance(network, Autoencoder):
             raise UsageError("objective 'reconstruction' is for autoencoders", hint="pass --task autoencoder")
         if network.training:
-            source = x0 = self._part(x0, network.size_multiple)
+            if int(self._moments.steps) == 0 and network.may_begin_linear:
+                network.begin_linear(x0)
+            source = x0 = self._part(x0, self._own.crop, network.size_multiple)
             self._moments.give(network)  # of the steps before, which a saved state holds
         raw = network.raw(source)
         made = network.open(raw).float()
         loss = _l1(made, x0)
-        if self._distance is not None:
-            loss = loss + self._own.perceptual * self._distance(made, x0)
+        if self._distance is not None and int(self._moments.steps) >= self._own.perceptual_after:
+            pair = torch.stack([made, x0])
+            pair = self._part(pair, self._own.perceptual_crop, 1) if network.training else pair
+            loss = loss + self._own.perceptual * self._distance(pair[0], pair[1])
         if self._own.equivariance and min(raw.shape[-2:]) >= 2 * LEAST_REDUCED:
             side = 4 if float(torch.rand(())) < 0.5 and min(raw.shape[-2:]) >= 4 * LEAST_REDUCED else 2
             reduced = network.open(F.avg_pool2d(raw, side)).float()
@@ -99,9 +107,10 @@ class _ReconstructionLoss(Loss):
             self._moments.add(raw.detach())
         return loss
 
-    def _part(self, images: Tensor, multiple: int) -> Tensor:
-        """Return the part of images that a step trains on; the step's seed decides where."""
-        height, width = (min(side, self._own.crop or side) // multiple * multiple for side in images.shape[-2:])
+    @staticmethod
+    def _part(images: Tensor, side: int, multiple: int) -> Tensor:
+        """Return a part of images (..., H, W), sides multiples of `multiple`; the step's seed decides where."""
+        height, width = (min(whole, side or whole) // multiple * multiple for whole in images.shape[-2:])
         top, left = (
             int(torch.randint(have - want + 1, ()))
             for have, want in zip(images.shape[-2:], (height, width), strict=True)

@@ -24,6 +24,7 @@ from ddbm_cli.options.groups import (
     Recursive,
     SamplingOptions,
 )
+from ddbm_cli.options.tiles import OFF, Tile, TileOverlap
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -145,7 +146,11 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
         bool, Field("Fail for inputs that the model does not expect, in place of a note.", panel=FILES)
     ] = False
     fit: Fit = None
-    keep_size: Annotated[bool, Field("Resize results to the input's size.", panel=IMAGE)] = False
+    keep_size: Annotated[
+        bool, Field("Resize results, which have the model's resolution, to the input's size.", panel=IMAGE)
+    ] = False
+    tile: Tile = OFF
+    tile_overlap: TileOverlap = None
     alpha: Annotated[
         Literal["white", "keep", "cut"],
         Field(

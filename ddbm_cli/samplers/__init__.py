@@ -1,5 +1,8 @@
 """Samplers, time grids and start rules, written once against the path; see `base` for the loop."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ddbm_cli.samplers.auto import AUTO, choose, is_measured
 from ddbm_cli.samplers.base import (
     Bridge,
@@ -59,6 +62,18 @@ ALIASES = {
 }
 """Names that people know, and the setting that each one is; `auto` is resolved by the budget."""
 
+
+def expanded(sampler: str | Mapping[str, Any] | Sampler) -> str | Mapping[str, Any] | Sampler:
+    """Replace an alias by its setting; given fields are added to it."""
+    if not isinstance(sampler, str):
+        return sampler
+    name, colon, fields = sampler.partition(":")
+    full = ALIASES.get(name, name)
+    if not colon:
+        return full
+    return f"{full},{fields}" if ":" in full else f"{full}:{fields}"
+
+
 __all__ = [
     "ALIASES",
     "AUTO",
@@ -99,6 +114,7 @@ __all__ = [
     "default_start",
     "encode",
     "encoding_evaluations",
+    "expanded",
     "finish",
     "is_measured",
     "network_time",

@@ -13,7 +13,7 @@ from ddbm_cli.options.translate import TranslateRequest
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.entry import BUILTIN
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.tasks.work import auto_batch_size
+from ddbm_cli.tasks.batch_size import auto_batch_size
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,11 @@ from ddbm_cli.methods import Method
 from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
+from ddbm_cli.tasks.batch_size import auto_batch_size
 from ddbm_cli.tasks.preparing import Preparation, Remembered
 from ddbm_cli.tasks.recorder import Recorder
 from ddbm_cli.tasks.request import TranslateRequest
+from ddbm_cli.tasks.tiling import tiling_of
 
 Results = Sequence[Tensor]
 """For each image of a batch its result (3, H, W), or those of its objects (N, 3, H, W); float32, about -1..1."""
@@ -91,10 +93,11 @@ class Maker:
     ) -> None:
         self.request = request
         self.method = method
-        self.model = model
-        self.plan = plan
         own = model.card.preprocess
         self.preprocess: Preprocess = own if request.fit is None else replace(own, fit=request.fit)
+        self.tiling = tiling_of(request, model, self.preprocess)
+        self.model = self.tiling.applied(model, request.batch_size)
+        self.plan = plan
         self.edit = Edit(request.guide, request.mask)
         self.preparation = Preparation(request, model.card, remembered)
         self.recorder = Recorder(plan.nfe, model.codec.decode) if request.follows else None
@@ -128,19 +131,20 @@ class Maker:
         Raises:
             ImageError: its mask or its guide cannot be read.
         """
+        own = self.tiling.preprocess(image.size, source_name(job))
         prepared = self.preparation(image, digest)
         if prepared.findings and self.request.strict:
             first = prepared.findings[0]
             raise ImageError(f"{source_name(job)}: {first.message}", hint=first.hint)
         images = [part.image for part in prepared.parts]
         if self.request.save_prepared:
-            shown = images or [reduced(self.preprocess.shown(image))]
+            shown = images or [reduced(own.shown(image))]
             self.preparation.save(job, shown, overwrite=self.request.overwrite)
         origin = origin_of(image)
         findings = (*prepared.findings, SEVERAL) if origin.several else prepared.findings
         alpha = None
         if self.request.alpha == "keep" and image.mode == "RGBA":
-            alpha, _ = self.preprocess.forward(image.getchannel("A").convert("RGB"))
+            alpha, _ = own.forward(image.getchannel("A").convert("RGB"))
         if images:
             tensors = [self.preprocess.forward(each)[0] for each in images]
             placement = self.preprocess.forward(images[0])[1]
@@ -157,14 +161,20 @@ class Maker:
                 findings=findings,
                 origin=origin,
             )
-        tensor, placement = self.preprocess.forward(image)
-        tensor = self.edit.guide(tensor, job.name, self.preprocess, placement)
-        mask = self.edit.mask(job.name, self.preprocess, placement)
+        tensor, placement = own.forward(image)
+        tensor = self.edit.guide(tensor, job.name, own, placement)
+        mask = self.edit.mask(job.name, own, placement)
         if mask is None and self.method.keeps_transparency and image.mode == "RGBA":
-            mask = (self.preprocess.forward(image.getchannel("A").convert("RGB"))[0][:1] + 1) / 2
+            mask = (own.forward(image.getchannel("A").convert("RGB"))[0][:1] + 1) / 2
         if mask is not None and self.model.card.inpainting:
             tensor = torch.where(mask > 0, HOLE, tensor)
         return Loaded(job, tensor, placement, digest, mask, original, alpha=alpha, findings=findings, origin=origin)
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images that are sampled together; one where their sizes differ."""
+        one = self.method.one_by_one or self.tiling.tile
+        return 1 if one else self.request.batch_size or auto_batch_size(self.model)
 
     def nfe(self, batch: Sequence[Loaded]) -> int:
         """Return the number of network evaluations of a batch."""
@@ -229,8 +239,8 @@ class Maker:
         if loaded.layout:
             return image
         if keep_size and self.request.mask is not None and loaded.original and self.request.guide is None:
-            original = self.preprocess.shown(loaded.original())
-            image = self.edit.composite(loaded.job.name, image, original, self.preprocess)
+            own = self.tiling.preprocess((whole := loaded.original()).size, source_name(loaded.job))
+            image = self.edit.composite(loaded.job.name, image, own.shown(whole), own)
         return image
 
     def shaped(self, loaded: Loaded, results: Sequence[Tensor] | Tensor) -> Picture:
@@ -268,6 +278,7 @@ class Maker:
         settings = {
             **self.method.record(self.request, self.model),
             **self.plan.describe(),
+            **self.tiling.record,
             "nfe": self.plan.nfe,
             "seed": self.request.seed,
             "dtype": torch_name(self.model.dtype),

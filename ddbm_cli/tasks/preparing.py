@@ -12,6 +12,7 @@ from ddbm_cli.imaging.preparing import LARGER, Expects, Prepared, Steps, large, 
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.models import ModelCard
 from ddbm_cli.options.prepare import AUTO, NONE, Sketch, read_prepare
+from ddbm_cli.options.tiles import OFF
 from ddbm_cli.tasks.request import TranslateRequest
 
 STDIN = "stdin.png"
@@ -57,9 +58,11 @@ class Preparation:
         self._size = min(card.preprocess.width, card.preprocess.height)
         self._folder = request.save_prepared
         self._looks = self.expects.kind == "line-art" and card.kind != "prior"
-        moves = request.mask is not None or request.guide is not None
+        self._tiled = request.tile != OFF
+        fixed = {"--mask": request.mask is not None, "--guide": request.guide is not None, "--tile": self._tiled}
+        moves = any(fixed.values())
         if isinstance(asked, Sketch) and moves:
-            option = "--mask" if request.mask is not None else "--guide"
+            option = next(name for name, given in fixed.items() if given)
             raise UsageError(
                 f"--prepare sketch moves the drawing, and {option} would not fit any more", hint=f"remove {option}"
             )
@@ -82,7 +85,7 @@ class Preparation:
 
         digest: of its file, by which it is remembered; "" for not.
         """
-        if not (self._prepares or self._looks):
+        if self._tiled or not (self._prepares or self._looks):
             return Prepared()
 
         def make() -> Prepared:

@@ -179,7 +179,8 @@ def plain_options(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["source_sha256"] == "":
         return options
     options |= {"--fit": record["fit"], "--prepare": record.get("prepare", "none")}
-    options |= {f"--{name}": record[name] for name in ("objects", "alpha", "bits") if name in record}
+    options |= {f"--{name}": record[name] for name in ("objects", "alpha", "bits", "tile") if name in record}
+    options |= {"--tile-overlap": int(record["tile_overlap"])} if "tile" in record else {}
     options |= {"--start": int(record["noise_draw"])} if record.get("noise_draw") else {}
     options |= {"--quality": int(record["quality"])} if "quality" in record else {}
     return options | ({"--keep-size": True} if record["keep_size"] else {})

@@ -257,6 +257,7 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
         "Input": f"{_count(len(jobs.jobs) // draws, 'image')}{each}{skipped}",
         **maker.edit.facts(),
         **model.facts(),
+        **maker.tiling.facts,
         **({"Prepare": maker.preparation.fact()} if maker.preparation.fact() else {}),
         "Output": f"{_where(jobs)}, {_size(maker)}",
     }
@@ -265,15 +266,18 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
 def _size(maker: Maker) -> str:
     """Return the size of outputs in words."""
     own, crops = maker.preprocess, maker.preprocess.fit == "crop"
-    if own.keeps_size:
+    if own.keeps_size or (maker.tiling.tile and not maker.tiling.auto):
         size = "size of the input"
     elif maker.request.keep_size:
         size = "size of the part of each input that is used" if crops else "size of the input"
+        size = f"{own.words} pixels, resized to the {size}"
     elif crops:
         size = f"{own.words} pixels, the middle of each input"
     else:
         size = f"{own.width} pixels on the longer side" if own.width == own.height else f"at most {own.words} pixels"
         size += f", prepared drawings {own.words}" if maker.preparation.fact() not in ("", "none") else ""
+    if maker.tiling.auto:
+        size += "; larger inputs keep their size"
     return f"{size}, 16 bits" if maker.request.bits == "16" else size
 
 

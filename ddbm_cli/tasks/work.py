@@ -18,7 +18,6 @@ import torch
 
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.imaging.files import Job
-from ddbm_cli.models import TranslationModel
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Event, Failed, Finished, Kept, Noticed, Written
 from ddbm_cli.tasks.existing import exists_already, free_name
 from ddbm_cli.tasks.journal import Journal
@@ -28,11 +27,6 @@ from ddbm_cli.tasks.reading import Reader
 from ddbm_cli.tasks.records import Records
 from ddbm_cli.tasks.saving import Saver
 from ddbm_cli.tasks.trajectory import TrajectoryFiles
-
-BATCH_SIZES = {"cuda": 32}
-BATCH_SIZE = 8
-BATCH_SIDE = 128
-"""Image side up to which these sizes are used; of larger images a batch has the same number of pixels."""
 
 TOO_MANY = "correct the inputs and run the same command again, or raise --max-failures"
 
@@ -85,8 +79,7 @@ class Work:
         self._stop = stop
         overwrite = self._request.overwrite
         self._reader = Reader(maker, piped, overwrite=overwrite, incomplete=self._incomplete)
-        one = maker.method.one_by_one
-        self._batch_size = 1 if one else self._request.batch_size or auto_batch_size(maker.model)
+        self._batch_size = maker.batch_size
         self._notices = Notices()
         self._tally = tally
         self._stdout = stdout
@@ -237,15 +230,6 @@ class Work:
         self._tally.failed += 1
         self._journal.failed(job, error)
         return Failed(source=job.source, message=error.message, hint=error.hint)
-
-
-def auto_batch_size(model: TranslationModel) -> int:
-    """Return how many images of a model are sampled together where no number is given."""
-    if model.device.type == "cpu" and not model.is_batch_invariant:
-        return 1
-    most = BATCH_SIZES.get(model.device.type, BATCH_SIZE)
-    own = model.card.preprocess
-    return max(1, min(most, most * BATCH_SIDE**2 // (own.width * own.height)))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -94,6 +94,22 @@ def test_pixels_are_their_own_latents():
     assert codec.encode(images()) is not None and torch.equal(codec.decode(codec.encode(images())), images())
 
 
+@pytest.mark.parametrize("changes", [{}, {"multipliers": [1], "blocks": 2}, {"multipliers": [1], "pointwise": True}])
+def test_large_images_are_coded_in_tiles_as_the_whole(monkeypatch, changes):
+    codec = build(CODECS, SMALL | changes, what="codec").create()
+    for parameter in codec.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    x = images(1, 128)[..., :72]
+    whole = codec.encode(x)
+    picture = codec.decode(whole)
+    seen = []
+    monkeypatch.setattr("ddbm_cli.codecs.autoencoder.LARGEST_WHOLE", 32)
+    monkeypatch.setattr(codec.encoder, "forward", lambda x, own=codec.encoder.forward: seen.append(x.shape) or own(x))
+    assert torch.allclose(codec.encode(x), whole, atol=1e-5) and len(seen) == 12
+    assert torch.allclose(codec.decode(whole), picture, atol=1e-5)
+
+
 def test_calibrated_latents_have_the_spread_of_images():
     codec = AutoencoderCodecConfig(latent_channels=4, channels=8, multipliers=(1, 2), blocks=1).create()
     with torch.no_grad():

@@ -15,7 +15,8 @@ from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.imaging import writing
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.tasks import making, reading, records, work
+from ddbm_cli.tasks import making, reading, records
+from ddbm_cli.tasks.batch_size import auto_batch_size
 from ddbm_cli.tasks.events import BatchStarted, Evaluated, Failed, Finished, Intended, Kept, Planned, Written
 from ddbm_cli.tasks.translate import TranslateRequest, request, run
 from tests.tiny import picture, write_tiny
@@ -384,10 +385,10 @@ def test_batches_are_smaller_for_larger_images(tmp_path):
     sizes = {}
     for side in (16, 128, 256, 512):
         file = write_tiny(tmp_path / f"{side}.safetensors", preprocess=Preprocess(size=side))
-        sizes[side] = work.auto_batch_size(load_model(file, device="cpu"))
+        sizes[side] = auto_batch_size(load_model(file, device="cpu"))
     assert sizes == {16: 8, 128: 8, 256: 2, 512: 1}
     half = load_model(write_tiny(tmp_path / "half.safetensors"), device="cpu", dtype="bf16")
-    assert work.auto_batch_size(half) == 1, "in bfloat16 the bits of an image depend on its batch"
+    assert auto_batch_size(half) == 1, "in bfloat16 the bits of an image depend on its batch"
 
 
 def test_standard_input_is_read_up_to_a_limit(folder, model, monkeypatch):

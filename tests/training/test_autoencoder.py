@@ -8,6 +8,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.preprocess import to_tensor
 from ddbm_cli.models import load_model
+from ddbm_cli.networks import NETWORKS
 from ddbm_cli.networks.perceptual import PerceptualDistance, load_perceptual_distance
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
@@ -115,3 +116,42 @@ def test_the_perceptual_distance_is_one():
     noise = torch.randn_like(images)
     near, far = (distance(images + level * noise, images) for level in (0.05, 0.5))
     assert torch.equal(distance(images, images), torch.zeros(2)) and bool((near > 0).all() and (near < far).all())
+
+
+LINEAR = "autoencoder:channels=12,multipliers=1,blocks=1,patch=2,latent_channels=4"
+
+
+def test_a_network_of_one_level_begins_as_the_best_linear_code(root):
+    """Its error on the first batch is that of the principal components, which no other linear code undercuts."""
+    network = build(NETWORKS, LINEAR, what="network").create()
+    pictures = torch.stack([to_tensor(picture(index, 40)) for index in range(12)])
+    assert network.may_begin_linear
+    network.begin_linear(pictures)
+    patches = torch.nn.functional.pixel_unshuffle(pictures, 2).movedim(1, -1).flatten(0, 2)
+    centred = patches - patches.mean(0)
+    best = torch.linalg.svdvals(centred.double())[4:].square().sum() / centred.numel()
+    error = (network.open(network.raw(pictures)) - pictures).square().mean()
+    assert best <= error * (1 + 1e-6) and error < 1.1 * best + 1e-4
+    torch.nn.init.normal_(network.encoder[1].second.weight)
+    assert not network.may_begin_linear, "weights of --from stay"
+
+
+def test_a_run_begins_linear(root):
+    rate = {"learning_rate": 1e-9, "ema": 0.0}
+    errors = []
+    for name, network in (("one", LINEAR), ("two", LINEAR.replace("multipliers=1", "multipliers=1-1"))):
+        list(run(asked(root, name, steps=1, val_share=0.2, network=network, recipe=rate)))
+        errors.append(load_model(root / name / "model.safetensors", device="cpu").card.scores["mse"])
+    assert errors[0] < 0.2 * errors[1]
+
+
+def test_the_perceptual_distance_joins_late_and_on_parts(root, monkeypatch):
+    seen = []
+
+    def distance(device):
+        return lambda made, wanted: seen.append(tuple(made.shape)) or (made - wanted).square().mean((1, 2, 3))
+
+    monkeypatch.setattr("ddbm_cli.objectives.reconstruction.load_perceptual_distance", distance)
+    wanted = "reconstruction:perceptual=1,perceptual_after=3,perceptual_crop=16,crop=32"
+    list(run(asked(root, steps=5, val_share=0.0, objective=wanted)))
+    assert set(seen) == {(4, 3, 16, 16)} and len(seen) < 5
