@@ -41,6 +41,11 @@ class ColourSpace:
 
     keep_white: bool = False
 
+    @property
+    def across(self) -> int:
+        """Pixels of an image, along each side, for one point."""
+        return 1
+
     def encode(self, image: Tensor) -> Tensor:
         """Return the points (d, h, w) of an image (3, H, W), float64, about -1..1."""
         return image
@@ -108,6 +113,10 @@ class Patches(ColourSpace):
 
     side: Annotated[int, Field(ge=1, le=16)] = 4
     components: Annotated[int, Field(ge=0, le=768)] = 12
+
+    @property
+    def across(self) -> int:
+        return self.side
 
     def encode(self, image: Tensor) -> Tensor:
         return F.pixel_unshuffle(_filled(image, self.side), self.side)

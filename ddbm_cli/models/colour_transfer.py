@@ -38,6 +38,9 @@ DEFAULTS: Defaults = {
     "steps": 1,
 }
 
+BAND = 2**19
+"""Pixels that are computed at a time in float64; between, points are float32."""
+
 STEEP = 8.0
 """Factor by which a direction of colours is stretched from which on noise and JPEG's blocks become visible."""
 
@@ -95,8 +98,11 @@ def survey(files: Sequence[Path], space: ColourSpace, *, folder: str) -> Generat
         except ImageError:
             unread.append(str(file))
             continue
-        weights = space.point_weights(space.weights(image, visible))
-        moments.add(space.encode(image).flatten(1), weights.flatten())
+        rows = rows_of(image, space)
+        for number, band in enumerate(torch.split(image, rows, 1)):
+            pixels, part = band.double(), None if visible is None else visible[number * rows : (number + 1) * rows]
+            weights = space.point_weights(space.weights(pixels, part))
+            moments.add(space.encode(pixels).flatten(1), weights.flatten())
     yield Surveying(folder=folder, done=len(files), total=len(files))
     if unread:
         yield Noticed(message=f"{len(unread)} images of {folder} cannot be read, and do not count", names=unread)
@@ -107,11 +113,36 @@ def survey(files: Sequence[Path], space: ColourSpace, *, folder: str) -> Generat
 
 
 def as_colours(image: Picture) -> tuple[Tensor, Tensor | None]:
-    """Return an image (RGB or RGBA) on white, float64 (3, H, W) in -1..1, and its opacity (H, W), None if opaque."""
-    tensor, _ = AnySize(size=1).forward(image)
+    """Return an image (RGB or RGBA) on white, float32 (3, H, W) in -1..1, and its opacity (H, W), None if opaque."""
+    tensor, _ = AnySize().forward(image)
     if image.mode != "RGBA":
-        return tensor.double(), None
-    return tensor.double(), torch.from_numpy(np.array(image.getchannel("A"), dtype=np.float64) / 255)
+        return tensor, None
+    return tensor, torch.from_numpy(np.array(image.getchannel("A"), dtype=np.float32) / 255)
+
+
+def rows_of(image: Tensor, space: ColourSpace) -> int:
+    """Return the number of rows of an image (3, H, W) that are computed at a time, a multiple of those of a point."""
+    return max(1, BAND // (image.shape[2] * space.across)) * space.across
+
+
+def encoded(image: Tensor, space: ColourSpace) -> Tensor:
+    """Return the points (d, h, w) of an image (3, H, W), both float32."""
+    return torch.cat([space.encode(band.double()).float() for band in torch.split(image, rows_of(image, space), 1)], 1)
+
+
+def decoded(points: Tensor, image: Tensor, space: ColourSpace, visible: Tensor | None) -> Tensor:
+    """Return the image (3, H, W) of points (d, h, w), float32; what does not count stays as it is in `image`.
+
+    visible: (H, W), its opacity.
+    """
+    rows, bands = rows_of(image, space), []
+    parts = torch.split(points, rows // space.across, 1)
+    for number, (band, part) in enumerate(zip(torch.split(image, rows, 1), parts, strict=True)):
+        pixels, place = band.double(), slice(number * rows, (number + 1) * rows)
+        weights = space.weights(pixels, None if visible is None else visible[place])
+        moved = space.decode(part.double(), (band.shape[1], band.shape[2]))
+        bands.append((pixels + weights * (moved - pixels)).float())
+    return torch.cat(bands, 1)
 
 
 def between(source: Gaussian, target: Gaussian, space: ColourSpace) -> AffineMap:
@@ -134,9 +165,11 @@ class ClosedForm(Denoiser):
         self.map = map
 
     def forward(self, x: Tensor, t: Tensor, source: Tensor, conditions: object = None) -> Tensor:
-        """Return the points at the end, (B, d, h, w) float64."""
+        """Return the points (B, d, h, w) at the end, in the dtype of x."""
         a, b, _ = self.path.coefficients(t.double())
-        return self.map.between(a, b)(x.movedim(1, -1)).movedim(-1, 1)
+        map = self.map.between(a, b)
+        bands = torch.split(x, max(1, BAND // x.shape[3]), 2)
+        return torch.cat([map(band.double().movedim(1, -1)).movedim(-1, 1).to(x.dtype) for band in bands], 2)
 
 
 class ColourTransfer(TranslationModel):
@@ -156,7 +189,7 @@ class ColourTransfer(TranslationModel):
             network={"name": "closed-form"},
             path={"name": RectifiedFlow.name},
             prediction={"name": TargetPrediction.name},
-            preprocess=AnySize(size=256),
+            preprocess=AnySize(),
             defaults=DEFAULTS,
             concat_source=False,
             clip=False,
@@ -209,19 +242,20 @@ class ColourTransfer(TranslationModel):
         self, source: Tensor, noise: Noise, plan: Plan, *, mask: Tensor | None = None
     ) -> Generator[Evaluation, None, Tensor]:
         """As `TranslationModel.translate`, of one image; mask: (1, 1, H, W), its opacity."""
-        image, visible = source[0].double(), None if mask is None else mask[0, 0]
-        size = (image.shape[1], image.shape[2])
-        bridge = Bridge(plan.path, self.space.encode(image)[None], noise)
+        if not plan.nfe:
+            return source
+        image, visible = source[0], None if mask is None else mask[0, 0]
+        bridge = Bridge(plan.path, encoded(image, self.space)[None], noise)
         sampling = (bridge, plan.sampler, plan.start, plan.times)
         calls = sample(self.denoiser, *sampling, partial=plan.is_partial)
-
-        def shown(points: Tensor) -> Tensor:
-            moved = self.space.decode(points[0], size)
-            return (image + self.space.weights(image, visible) * (moved - image))[None].float()
-
+        call: Evaluation | None = None
+        shown = image
         while True:
             try:
                 call = next(calls)
             except StopIteration as stop:
-                return shown(stop.value)
-            yield replace(call, x=shown(call.x), x0=shown(call.x0))
+                same = call is not None and torch.equal(stop.value, call.x0)
+                return shown[None] if same else decoded(stop.value[0], image, self.space, visible)[None]
+            state = image if call.nfe == 1 else decoded(call.x[0], image, self.space, visible)
+            shown = decoded(call.x0[0], image, self.space, visible)
+            yield replace(call, x=state[None], x0=shown[None])

@@ -13,6 +13,7 @@ def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetens
     """
     is_prior = card.kind == "prior"
     name = repo or file
+    back = f"ddbm translate INPUT OUTPUT -m {name} --direction BtoA\n" if card.directions else ""
     command = f"ddbm sample -n 16 -o samples/ -m {name}" if is_prior else f"ddbm translate INPUT OUTPUT -m {name}"
     front = {
         "license": _licence(card.licence),
@@ -37,7 +38,7 @@ def model_readme(card: ModelCard, *, repo: str = "", file: str = "model.safetens
     lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items())
     return (
         f"---\n{lines}---\n\n# {card.name}\n\n{card.task}, {card.limits}.\n\n"
-        f"```\npip install ddbm-cli\n{command}\n```\n\n| | |\n|---|---|\n{table}"
+        f"```\npip install ddbm-cli\n{command}\n{back}```\n\n| | |\n|---|---|\n{table}"
     )
 
 

@@ -15,6 +15,7 @@ from ddbm_cli.models.assemble import assemble_codec, weights_of
 from ddbm_cli.models.card import DIRECTIONS, describe_card, parse_card
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.load import checked_card, load_file
+from ddbm_cli.models.readme import model_readme
 from ddbm_cli.models.resolve import loading
 from ddbm_cli.models.selfcheck import check_file
 from ddbm_cli.registry.locate import finish
@@ -153,6 +154,11 @@ def test_both_directions_are_exported_to_one_file_but_not_to_a_folder(tmp_path):
     with pytest.raises(UsageError, match="has two directions") as caught:
         finish(export_model(str(tmp_path / "both.safetensors"), tmp_path / "folder", layout="diffusers"))
     assert "--direction" in caught.value.hint
+
+
+def test_the_readme_has_the_commands_of_both_directions():
+    both, one = model_readme(tiny_card(**BOTH), repo="me/pets"), model_readme(tiny_card(), repo="me/one")
+    assert "-m me/pets\n" in both and "-m me/pets --direction BtoA" in both and "--direction" not in one
 
 
 def test_the_commands_take_a_direction(ddbm, tmp_path):

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,9 +50,9 @@ def transfer(root, spec) -> ColourTransfer:
 
 
 def moved(model, file, **plan):
-    image = as_colours(Image.open(file).convert("RGB"))[0]
+    image = as_colours(Image.open(file))[0]
     whole = model.plan(**{key: value for key, value in plan.items() if key != "strength"})
-    return sampled(model.translate(image[None].float(), torch.zeros_like, whole.stopped_at(plan.get("strength"))))[0]
+    return sampled(model.translate(image[None], torch.zeros_like, whole.stopped_at(plan.get("strength"))))[0]
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -71,7 +74,7 @@ def test_mean_and_covariance_of_the_result_are_those_of_the_target(root, spec):
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_ends_and_the_middle_of_the_way(root, spec):
     model, file = transfer(root, spec), files(root / "a")[0]
-    image = as_colours(Image.open(file))[0].float()
+    image = as_colours(Image.open(file))[0]
     assert torch.equal(moved(model, file, strength=0.0), image)
     whole = moved(model, file)
     points = model.space.encode(image.double()) + model.space.encode(whole.double())
@@ -80,6 +83,16 @@ def test_the_ends_and_the_middle_of_the_way(root, spec):
     assert (whole - image).abs().mean() > 0.02
     torch.testing.assert_close(moved(model, file, nfe=5), whole, rtol=0, atol=1e-6)
     torch.testing.assert_close(moved(model, file, sampler="euler", nfe=4), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_bands_of_rows_change_nothing(root, spec, monkeypatch):
+    whole = transfer(root, spec)
+    image = moved(whole, files(root / "a")[1], strength=0.7)
+    monkeypatch.setattr("ddbm_cli.models.colour_transfer.BAND", 32 * 4)
+    bands = transfer(root, spec)
+    torch.testing.assert_close(bands.map.matrix, whole.map.matrix, rtol=0, atol=1e-9)
+    torch.testing.assert_close(moved(bands, files(root / "a")[1], strength=0.7), image, rtol=0, atol=1e-6)
 
 
 def test_it_is_the_bridge_of_no_variance(root):
@@ -271,3 +284,27 @@ def test_its_options_are_for_it_and_inputs_without_a_folder_need_one(ddbm, root,
     words = (*TRANSFER, "--to", "b", "--colours-from", "a")
     code, _, err = ddbm("translate", "-", tmp_path / "x.png", *words, stdin=body)
     assert code == 0, err
+
+
+KILLED = """
+import os, signal, sys
+from ddbm_cli.foundation.events import Written
+from ddbm_cli.tasks.translate import request, run
+
+source, output, to, images = sys.argv[1:]
+written = 0
+for event in run(request(source=source, output=output, method="colour-transfer", to=to, strength=0.5)):
+    written += isinstance(event, Written)
+    if written == int(images):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(root, tmp_path):
+    for output, ends in (("whole", ("99",)), ("killed", ("1", "1", "99"))):
+        for images in ends:
+            words = (root / "a", tmp_path / output, root / "b", images)
+            subprocess.run([sys.executable, "-c", KILLED, *map(str, words)], check=False, cwd=Path.cwd())
+    for file in files(root / "a"):
+        whole, killed = (tmp_path / name / file.name for name in ("whole", "killed"))
+        assert whole.read_bytes() == killed.read_bytes()
