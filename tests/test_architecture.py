@@ -55,6 +55,7 @@ ONLY_IN = {
     "torchvision": {"metrics"},
     "accelerate": {"training"},
     "peft": {"training"},
+    "tokenizers": {"models"},
 }
 
 

@@ -36,7 +36,7 @@ T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Called after every network evaluation of a batch, with the number of those done and of all."""
 
-OF_THE_MODEL = {"source", "output", "model", "prompt", "direction", "device", "dtype", "noise_name"}
+OF_THE_MODEL = {"source", "output", "model", "direction", "device", "dtype", "noise_name"}
 """Options of `ddbm translate` that a loaded model does not take."""
 
 THIS = "this model"

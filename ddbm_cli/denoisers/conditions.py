@@ -1,7 +1,8 @@
 """Conditions: the network's inputs besides the state and the time.
 
-The source is concatenated to the state on the channels, and after it noise, for networks that take some; a label has an
-embedding in the network. Where a condition is dropped, the source is zeros and the label is -1.
+The source is concatenated to the state on the channels, and after it noise, for networks that take some; a class
+has an embedding in the network, and a text an encoder. Where a condition is dropped, the source is zeros, and the class
+or every token is -1.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ NO_LABEL = -1
 class Conditions:
     """The conditions of a batch.
 
-    label: (B,) integers, or (1,) for the whole batch, NO_LABEL for none; None for networks without classes.
+    label: (B,) numbers of classes, or (B, L) tokens of texts; (1,) or (1, L) for the whole batch. NO_LABEL for no
+        class, and after the end of a text. None for networks that take neither.
     use_source: (B,) bool, False where the source is dropped; None where it never is.
     noise: (B, N, H, W), standard normal, for networks with N channels of noise; None for zeros.
     """
@@ -44,11 +46,12 @@ def dropped(label: Tensor | None, u: Tensor, share: float) -> Conditions:
     One network then learns every estimate that guidance combines (InstructPix2Pix, arXiv:2211.09800, Sec. 3.2.1).
 
     Args:
-        label: (B,), None for networks without classes.
+        label: (B,) or (B, L), None for networks without classes and texts.
         u: (B,) uniform in 0..1, decides which share each image is in.
         share: of each of the three, 0..1/3.
     """
     part = torch.floor(u / share) if share else torch.full_like(u, 3)
     use_source = (part != 0) & (part != 2)
-    kept = None if label is None else torch.where((part == 1) | (part == 2), NO_LABEL, label)
+    is_dropped = (part == 1) | (part == 2)
+    kept = None if label is None else torch.where(is_dropped.view(-1, *[1] * (label.ndim - 1)), NO_LABEL, label)
     return Conditions(kept, use_source if share else None)

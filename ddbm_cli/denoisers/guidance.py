@@ -38,7 +38,7 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance, noise: 
 
     Args:
         denoiser: trained with condition dropout; see `conditions.dropped`.
-        label: (B,), or (1,) for the whole batch; None for no label.
+        label: (B,) or (B, L), or (1,) or (1, L) for the whole batch, see `Conditions`; None for no label.
         guidance: the scales.
         noise: (B, N, H, W) for networks with channels of noise.
     """
@@ -57,7 +57,7 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance, noise: 
             use_source = torch.cat([x.new_full((count,), used, dtype=torch.bool) for (used, _), _ in terms])
         labels = None
         if label is not None:
-            each = label.expand(count)
+            each = label.expand(count, *label.shape[1:])
             labels = torch.cat([each if named else torch.full_like(each, NO_LABEL) for (_, named), _ in terms])
         repeated = None if noise is None else noise.repeat(kinds, 1, 1, 1)
         conditions = Conditions(labels, use_source, repeated).to(x.device)

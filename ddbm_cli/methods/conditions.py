@@ -1,10 +1,12 @@
 """Class and guidance of a request, resolved for a model."""
 
 import torch
+from torch import Tensor
 
-from ddbm_cli.denoisers import NO_LABEL, PERTURBATIONS, PLAIN, Guidance
+from ddbm_cli.denoisers import PERTURBATIONS, PLAIN, Guidance
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
+from ddbm_cli.foundation.text import one_line
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.groups import ConditionOptions
 
@@ -12,22 +14,31 @@ TEXT_SCALE = 7.5
 """Guidance scale of a text where none is given, the usual value for Stable Diffusion."""
 
 
+MOST_WORDS = 8
+"""Unknown words that are named."""
+
+
 def text_scale(request: ConditionOptions) -> float:
     """Return the guidance scale of a text."""
     return TEXT_SCALE if request.guidance_scale is None else request.guidance_scale
 
 
-def class_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> int | None:
-    """Return the label of the class that is given, None for none.
+def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Tensor | None:
+    """Return the number of the class that is given, 0-d, or the tokens (L,) of the text; None for none.
 
     Args:
         in_turn: where no class is given, images get the classes in turn.
 
     Raises:
-        UsageError: there is no such class; or none is given, and the model was never trained without.
+        UsageError: there is no such class, or the text is too long; or none is given, and the model was never trained
+            without.
     """
     if request.class_name is not None:
-        return model.label_of(request.class_name)
+        return torch.tensor(model.label_of(request.class_name))
+    if model.takes_text:
+        if not request.prompt.strip() and not model.card.condition_dropout:
+            raise UsageError(f"model '{model.name}' needs a text", hint='add --prompt "TEXT"')
+        return model.tokens_of(request.prompt)
     if model.classes and not model.card.condition_dropout and not in_turn:
         names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
         raise UsageError(
@@ -36,22 +47,30 @@ def class_of(request: ConditionOptions, model: TranslationModel, *, in_turn: boo
     return None
 
 
+def doubts_of(request: ConditionOptions, model: TranslationModel) -> list[str]:
+    """Return what a model hardly knows of a request's text, in words."""
+    vocabulary = model.card.vocabulary
+    words = vocabulary.unknown_words(request.prompt) if vocabulary else []
+    named = ", ".join(f"'{one_line(word)}'" for word in words[:MOST_WORDS])
+    return [f"the training texts of model '{model.name}' did not have: {named}"] if words else []
+
+
 def conditioned(request: ConditionOptions, model: TranslationModel) -> TranslationModel:
     """Return the model with the class and the guidance scales of a request, the same for all images of a batch.
 
     Raises:
-        UsageError: as `class_of` and `guidance_of`.
+        UsageError: as `label_of` and `guidance_of`.
     """
-    label = class_of(request, model)
-    labels = None if not model.classes else torch.tensor([NO_LABEL if label is None else label])
-    return model.with_conditions(labels, guidance_of(request, model))
+    label = label_of(request, model)
+    label = model.no_label if label is None else label
+    return model.with_conditions(None if label is None else label[None], guidance_of(request, model))
 
 
 def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Guidance:
     """Return the guidance scales for a model.
 
     Args:
-        in_turn: as of `class_of`.
+        in_turn: as of `label_of`.
 
     Raises:
         UsageError: the model does not have the condition, or was never trained without it.
@@ -59,14 +78,14 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
     perturbation = None
     if request.perturbed_guidance is not None:
         perturbation = build(PERTURBATIONS, request.perturbed_guidance, what="perturbation")
-        if model.card.text_conditional:
+        if model.card.text_conditional and not model.takes_text:
             raise UsageError("--perturbed-guidance does not work with a text", hint="remove --perturbed-guidance")
-    if request.prompt:
+    if request.prompt and not model.takes_text:
         return PLAIN
     label = 1.0 if request.guidance_scale is None else request.guidance_scale
     image = request.image_guidance_scale
     given = (
-        ("--guidance-scale", label, model.classes, "takes neither a class nor a text"),
+        ("--guidance-scale", label, model.classes or model.takes_text, "takes neither a class nor a text"),
         ("--image-guidance-scale", image, model.denoiser.sees_source, "does not take the source as a condition"),
     )
     for option, scale, has_condition, why_not in given:
@@ -79,6 +98,8 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
                 f"{option} {scale:g}: model '{model.name}' was not trained with condition dropout",
                 hint=f"remove {option}, or train a model with: ddbm train DATA --drop 0.05",
             )
-    if not request.class_name and label != 1 and not in_turn:
+    if model.takes_text and label != 1 and not request.prompt:
+        raise UsageError(f"--guidance-scale {label:g} needs a text", hint='add --prompt "TEXT"')
+    if not model.takes_text and not request.class_name and label != 1 and not in_turn:
         raise UsageError(f"--guidance-scale {label:g} needs a class", hint="add --class NAME")
     return Guidance(image=image, label=label, perturbation=perturbation)

@@ -19,6 +19,7 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.foundation.text import one_line
 from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.models.vocabulary import Vocabulary
 from ddbm_cli.options.tune import MOST_BUDGETS
 from ddbm_cli.registry.card_format import FORMAT, OLDEST, upgrade
 from ddbm_cli.registry.header import HEADER_KEY
@@ -74,6 +75,7 @@ class ModelCard:
         distilled to one evaluation.
     inpainting: sources have a hole, given by a mask; everything outside the hole is kept.
     text_conditional: the network takes a text prompt.
+    vocabulary: the tokens of the texts of a network of ours that takes some.
     class_names: names of the classes in the order of the network's labels; empty if they have none.
     condition_dropout: fraction of the training steps without source, without class and without both, which
         classifier-free guidance needs; 0 if there were none.
@@ -110,6 +112,7 @@ class ModelCard:
     noise_channels: Annotated[int, Field(ge=0, le=64)] = 0
     inpainting: bool = False
     text_conditional: bool = False
+    vocabulary: Vocabulary | None = None
     class_names: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = ()
     networks: tuple[Direction, ...] = ()
@@ -218,7 +221,7 @@ def _contradiction(card: ModelCard) -> str:
         return "network.classes: not a whole number above 0"
     if card.class_names and len(card.class_names) != card.num_classes:
         return f"{len(card.class_names)} class_names, but the network has {card.num_classes} classes"
-    fault = _fault_of_directions(card)
+    fault = _fault_of_directions(card) or _fault_of_texts(card)
     if fault:
         return fault
     if card.markov and card.concat_source:
@@ -229,6 +232,16 @@ def _contradiction(card: ModelCard) -> str:
         if sampling["steps"] < 1:
             return f"{place}.steps: must be at least 1"
     return ""
+
+
+def _fault_of_texts(card: ModelCard) -> str:
+    """Return in what the texts contradict other fields, "" for nothing."""
+    tokens, known = card.network.get("vocabulary"), card.vocabulary
+    if tokens != (len(known.tokens) if known else None):
+        return f"network.vocabulary is {tokens}, the card has {len(known.tokens) if known else 'no'} tokens"
+    if known and (not card.text_conditional or card.network.get("classes") is not None):
+        return "a vocabulary of a network that does not take texts alone"
+    return known.fault if known else ""
 
 
 def _fault_of_directions(card: ModelCard) -> str:

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.codecs import Codec, PixelsConfig
-from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept, perturbed
+from ddbm_cli.denoisers import NO_LABEL, PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept, perturbed
 from ddbm_cli.denoisers.tiled import Tiles, in_tiles
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.graph import Inputs, PlanGraph
 from ddbm_cli.models.speed import Measured
+from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import (
     AUTO,
@@ -96,6 +97,31 @@ class TranslationModel:
         """Number of classes of the network; 0 if it is not class-conditional."""
         return self.card.num_classes
 
+    @property
+    def takes_text(self) -> bool:
+        """Whether the network takes the tokens of a text."""
+        return self.card.vocabulary is not None
+
+    @property
+    def no_label(self) -> Tensor | None:
+        """The label of an image without class and text: 0-d, or tokens (L,); None if the network takes neither."""
+        if self.takes_text:
+            return self.tokens_of("")
+        return torch.tensor(NO_LABEL) if self.classes else None
+
+    def tokens_of(self, text: str) -> Tensor:
+        """Return the tokens (L,) of a text.
+
+        Raises:
+            UsageError: the model takes no text, the text is too long, or the library tokenizers is not installed.
+        """
+        vocabulary = self.card.vocabulary
+        if vocabulary is None:
+            raise UsageError(f"model '{self.name}' takes no text", hint="leave out --prompt, or specify another model")
+        config = build(NETWORKS, self.card.network, what="network")
+        assert isinstance(config, ADMConfig), "only these have a vocabulary"
+        return vocabulary.tokens_of([text], config.text_length)[0]
+
     def label_of(self, name: str) -> int:
         """Return the number of a class, given by its name or its number.
 
@@ -118,10 +144,11 @@ class TranslationModel:
         return self.card.class_names[label] if self.card.class_names else str(label)
 
     def with_conditions(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
-        """Return the same model with the classes of a batch, and scales of guidance.
+        """Return the same model with the classes or texts of a batch, and scales of guidance.
 
         Args:
-            label: (B,) numbers of classes, or (1,) for all, -1 for no class; None for models without classes.
+            label: (B,) numbers of classes, or (B, L) tokens of texts; see `denoisers.Conditions`. None for models that
+                take neither.
             guidance: scales; other than 1 only for a model that was trained with condition dropout.
         """
         other = copy.copy(self)
@@ -280,7 +307,7 @@ class TranslationModel:
         """
         perturbation = self._guidance.perturbation
         if perturbation is not None:  # `perturbed` estimates twice in one batch
-            label = label.repeat(2) if label is not None and len(label) > 1 else label
+            label = torch.cat([label, label]) if label is not None and len(label) > 1 else label
             extra = None if extra is None else extra.repeat(2, 1, 1, 1)
         make = partial(guided, self.denoiser, label, self._guidance)
         denoise = in_tiles(make, extra, self._tiles) if self._tiles else make(extra)

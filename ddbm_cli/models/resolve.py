@@ -99,7 +99,7 @@ def loading(
         model = load_pipeline(place, device=device, dtype=dtype, **conditions)
     else:
         model = load_file(place, device=device, dtype=dtype, direction=direction)
-        if conditions.get("prompt"):
+        if conditions.get("prompt") and not model.takes_text:
             raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
     if compile:
         model.denoiser.network = Compiled(model.denoiser.network)

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.networks.blocks import Attention, Conv, ResBlock, Stage, norm, silu, time_features, zero
+from ddbm_cli.networks.blocks import Attention, Conv, CrossAttention, ResBlock, Stage, norm, silu, time_features, zero
+from ddbm_cli.networks.text import NO_TOKEN, TextEncoder
 
 # Larger than every known network. A file with larger numbers is damaged or hostile.
 Width = Annotated[int, Field(ge=1, le=2**14)]
@@ -27,6 +28,9 @@ class ADMConfig:
     blocks: residual blocks of a level. attention: downsampling factors, after `patch`, that get attention.
     head_channels: channels of an attention head. patch: side of the squares folded into channels.
     classes: number of labels; None for a network without classes.
+    vocabulary: number of tokens of texts; None for a network without texts. Each attention layer is then followed by
+        one to the features of the text; see `networks.text`.
+    text_length: number of tokens of a text, at most. text_width, text_layers: of the text encoder.
     """
 
     name: ClassVar[str] = "adm"
@@ -43,6 +47,10 @@ class ADMConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patch: Factor = 1
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
+    vocabulary: Annotated[int, Field(ge=1, le=2**16)] | None = None
+    text_length: Annotated[int, Field(ge=1, le=512)] = 32
+    text_width: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 128
+    text_layers: Annotated[int, Field(ge=1, le=32)] = 2
 
     def create(self) -> "ADM":
         """Return the network with fresh weights."""
@@ -56,8 +64,6 @@ class ADM(nn.Module):
     batch_invariant: on a CPU in float32, with 1, 2, 4, 8 ... threads, an image has the same bits in any batch.
     """
 
-    batch_invariant = True
-
     def __init__(self, config: ADMConfig) -> None:
         super().__init__()
         self.config = config
@@ -65,13 +71,23 @@ class ADM(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         if config.classes is not None:
             self.label_emb = nn.Embedding(config.classes, embedding)
+        if config.vocabulary is not None:
+            sizes = config.text_length, config.text_width, config.text_layers
+            self.text_encoder = TextEncoder(config.vocabulary, *sizes)
+            self.text_emb = nn.Linear(config.text_width, embedding)
+
+        def attention(channels: int) -> list[nn.Module]:
+            own: list[nn.Module] = [Attention(channels, config.head_channels)]
+            if config.vocabulary is not None:
+                own.append(CrossAttention(channels, config.head_channels, config.text_width))
+            return own
 
         def block(channels: int, out_channels: int, resize: str | None = None) -> ResBlock:
             return ResBlock(channels, out_channels, embedding, config.dropout, resize)
 
         def stage(channels: int, out_channels: int, factor: int) -> Stage:
-            attention = [Attention(out_channels, config.head_channels)] if factor in config.attention else []
-            return Stage(block(channels, out_channels), *attention)
+            more = attention(out_channels) if factor in config.attention else []
+            return Stage(block(channels, out_channels), *more)
 
         folded = config.patch**2
         channels = width * config.multipliers[0]
@@ -86,9 +102,7 @@ class ADM(nn.Module):
                 self.input_blocks.append(Stage(block(channels, channels, "down")))
                 skips.append(channels)
 
-        self.middle_block = Stage(
-            block(channels, channels), Attention(channels, config.head_channels), block(channels, channels)
-        )
+        self.middle_block = Stage(block(channels, channels), *attention(channels), block(channels, channels))
 
         self.output_blocks = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(config.multipliers))):
@@ -102,6 +116,11 @@ class ADM(nn.Module):
         last = zero(Conv(channels, config.out_channels * folded))
         self.out = nn.Sequential(norm(channels), nn.SiLU(), last)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether results do not depend on the batch: the attention to a text is not computed so."""
+        return self.config.vocabulary is None
 
     @property
     def size_multiple(self) -> int:
@@ -126,21 +145,29 @@ class ADM(nn.Module):
         Args:
             x: (B, in_channels, H, W).
             time: (B,), or (1,) for the whole batch: the input of the time embedding.
-            label: (B,) integers, or (1,) for all, for networks with classes; negative, or None, for no label.
+            label: (B,) integers, or (1,) for all, for networks with classes; negative, or None, for no label. For
+                networks with a vocabulary, tokens (B, L), or (1, L).
         """
-        assert label is None or self.config.classes is not None, "a label is for networks with classes"
+        takes_text = self.config.vocabulary is not None
+        assert label is None or takes_text or self.config.classes is not None, "a label is for networks with classes"
         dtype = next(self.parameters()).dtype
         embedding = self.time_embed(time_features(time, self.config.channels).to(dtype))
-        if label is not None:
+        text = None
+        if takes_text:
+            tokens = torch.full((1, 1), NO_TOKEN, device=x.device) if label is None else label
+            features, known = self.text_encoder(tokens)
+            embedding = embedding + self.text_emb(features[:, 0])
+            text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
+        elif label is not None:
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
         x = F.pixel_unshuffle(x.to(dtype), self.config.patch).contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.input_blocks:
-            x = down(x, embedding)
+            x = down(x, embedding, text)
             skips.append(x)
-        x = self.middle_block(x, embedding)
+        x = self.middle_block(x, embedding, text)
         for up in self.output_blocks:
             x = torch.cat([x, skips.pop()], dim=1)  # a statement of its own: frees its inputs
-            x = up(x, embedding)
+            x = up(x, embedding, text)
         x = self.out[2](silu(self.out[0](x)))
         return F.pixel_shuffle(x, self.config.patch)

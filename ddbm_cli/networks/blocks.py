@@ -184,12 +184,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
-        if channels % self.heads:
-            raise UsageError(
-                f"{channels} channels cannot be shared by {self.heads} heads",
-                hint=f"choose head_channels that divide {channels}",
-            )
+        self.heads = _heads(channels, head_channels)
         self.norm = norm(channels)
         self.qkv = Conv(channels, 3 * channels, 1)
         self.proj_out = zero(Conv(channels, channels, 1))
@@ -218,12 +213,70 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out
 
 
-class Stage(nn.Sequential):
-    """Layers in a row, each of which may take the embedding."""
+class CrossAttention(nn.Module):
+    """Attention of all positions to the features of a text."""
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
+    def __init__(self, channels: int, head_channels: int, width: int) -> None:
+        super().__init__()
+        self.heads = _heads(channels, head_channels)
+        self.norm = norm(channels)
+        self.q = Conv(channels, channels, 1)
+        self.kv = nn.Linear(width, 2 * channels)
+        self.proj_out = zero(Conv(channels, channels, 1))
+
+    def forward(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        """Return x (B, C, H, W) with what it takes from a text: features (B, L, width), and which are used (B, L)."""
+        features, known = text
+        batch, channels, height, width = x.shape
+        q = self.q(self.norm(x)).flatten(2).transpose(1, 2).reshape(batch, height * width, self.heads, -1)
+        k, v = self.kv(features).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        h = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, attn_mask=known[:, None, None])
+        h = h.transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        added: Tensor = x + self.proj_out(h)
+        return added
+
+
+def _heads(channels: int, head_channels: int) -> int:
+    """Return the number of attention heads.
+
+    Raises:
+        UsageError: it does not divide the channels.
+    """
+    heads = max(1, channels // head_channels)
+    if channels % heads:
+        raise UsageError(
+            f"{channels} channels cannot be shared by {heads} heads",
+            hint=f"choose head_channels that divide {channels}",
+        )
+    return heads
+
+
+class Stage(nn.Sequential):
+    """Layers in a row, each of which may take the embedding or the text.
+
+    They are numbered; the attention to the text is named `text` and has no number, so that the other names are those
+    of a network without text.
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        for layer in layers:
+            self.append(layer)
+
+    def append(self, layer: nn.Module) -> "Stage":
+        """Add a layer after the others."""
+        number = sum(not isinstance(each, CrossAttention) for each in self)
+        self.add_module("text" if isinstance(layer, CrossAttention) else str(number), layer)
+        return self
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, embedding: Tensor, text: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         for layer in self:
-            x = layer(x, embedding) if isinstance(layer, ResBlock | Attention) else layer(x)
+            if isinstance(layer, CrossAttention):
+                x = layer(x, text)
+            else:
+                x = layer(x, embedding) if isinstance(layer, ResBlock | Attention) else layer(x)
         return x
 
 

@@ -246,7 +246,7 @@ class SamplingOptions:
 class ConditionOptions:
     """What the network is conditioned on besides the source, and how strongly."""
 
-    prompt: Annotated[str, Field("Text prompt, for -m diffusers:...", metavar="TEXT", panel=CONDITIONS)] = ""
+    prompt: Annotated[str, Field("Text prompt, for models that take a text.", metavar="TEXT", panel=CONDITIONS)] = ""
     class_name: Annotated[
         str | None,
         Field(
@@ -264,7 +264,7 @@ class ConditionOptions:
             "Guidance scale for the class or text (1 = off).",
             ge=0,
             le=1000,
-            unset="7.5 for a text, 1 for a class",
+            unset="7.5 for -m diffusers:..., else 1",
             panel=CONDITIONS,
         ),
     ] = None

@@ -122,11 +122,12 @@ class TrainRequest:
         ),
     ] = None
     task: Annotated[
-        Literal["bridge", "prior", "autoencoder", "distill", "schrodinger"],
+        Literal["bridge", "prior", "instruct", "autoencoder", "distill", "schrodinger"],
         Field(
-            "What is trained. A bridge translates sources to targets; a prior generates images from noise; an "
-            "autoencoder codes images as latents for bridges and priors; distill makes a bridge of few evaluations of "
-            "--teacher; schrodinger translates between two folders without pairs, in both directions.",
+            "What is trained. A bridge translates sources to targets; a prior generates images from noise; instruct is "
+            "a bridge that edits sources by instructions, the captions of the pairs; an autoencoder codes images as "
+            "latents for bridges and priors; distill makes a bridge of few evaluations of --teacher; schrodinger "
+            "translates between two folders without pairs, in both directions.",
             aliases=("--kind",),
             metavar="NAME",
             panel=MODEL,
@@ -171,10 +172,22 @@ class TrainRequest:
     sees_source: bool = True
     from_step: int | None = None
     classes: Annotated[bool, Field("Condition on the class of each image: its folder.", panel=MODEL)] = False
+    text: Annotated[
+        Literal["captions", "names", "classes"] | None,
+        Field(
+            "Condition on a text per image: its caption in a list or in shards, the words of its file name, or its "
+            "class (extra text).",
+            metavar="NAME",
+            unset="none",
+            excludes=("classes",),
+            panel=MODEL,
+        ),
+    ] = None
     drop: Annotated[
         float,
         Field(
-            "Condition dropout: fraction of steps without source, class, both. 0.05 with --classes.",
+            "Condition dropout: fraction of steps without source, without class or text, without both. 0.05 with "
+            "--classes and --text.",
             aliases=("--conditioning-dropout-prob",),
             ge=0,
             le=0.33,

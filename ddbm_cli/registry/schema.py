@@ -45,6 +45,7 @@ class CardTable(TypedDict, total=False):
     noise_channels: int
     inpainting: bool
     text_conditional: bool
+    vocabulary: Setting
     class_names: list[str]
     directions: list[str]
     networks: list[str]

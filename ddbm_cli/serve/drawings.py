@@ -42,7 +42,7 @@ class Drawing:
     @property
     def notes(self) -> list[str]:
         """How the image was prepared, and what about the sampling a user should know."""
-        return [*self.loaded.notes, *self.maker.plan.warnings()]
+        return [*self.loaded.notes, *self.maker.doubts()]
 
     @property
     def findings(self) -> list[dict[str, str]]:

@@ -107,7 +107,8 @@ class Row:
         settings = maker.settings("png")
         label = maker.label(self.ticket.drawing.loaded.job)
         decisive = {name: value for name, value in settings.items() if name not in ("seed", "keep_size", "alpha")}
-        return json.dumps([maker.model.name, label, list(self.source.shape), decisive], sort_keys=True, default=str)
+        named = None if label is None else label.tolist()
+        return json.dumps([maker.model.name, named, list(self.source.shape), decisive], sort_keys=True, default=str)
 
 
 class Engine:

@@ -135,7 +135,7 @@ def _findings(
         yield _sizes(request, preprocess, seen)
         yield said("Files", _kinds(seen))
         if captions := sum(bool(each.pair.caption) for each in seen):
-            yield said("Captions", f"{captions} of {len(seen)}; the networks of ddbm train do not use them")
+            yield said("Captions", f"{captions} of {len(seen)}; used by --text captions and --task instruct")
         if alone:
             return
         turned = swapped(seen)

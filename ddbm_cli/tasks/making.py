@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256
@@ -24,7 +23,7 @@ from ddbm_cli.imaging.preparing import SEVERAL, Finding, Layout
 from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_deep
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
-from ddbm_cli.methods.conditions import class_of, guidance_of, text_scale
+from ddbm_cli.methods.conditions import doubts_of, guidance_of, label_of, text_scale
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.batch_size import auto_batch_size
@@ -102,7 +101,11 @@ class Maker:
         self.preparation = Preparation(request, model.card, remembered)
         self.recorder = Recorder(plan.nfe, model.codec.decode) if request.follows else None
         self._guidance = guidance_of(request, model, in_turn=self.from_noise)
-        self._class = class_of(request, model, in_turn=self.from_noise)
+        self._label = label_of(request, model, in_turn=self.from_noise)
+
+    def doubts(self) -> list[str]:
+        """Return what the sampler or the model is not made for, in words."""
+        return [*self.plan.warnings(), *doubts_of(self.request, self.model)]
 
     def load(self, job: Job, read: Callable[[], bytes]) -> Loaded:
         """Return the image of a job.
@@ -207,13 +210,13 @@ class Maker:
         return (yield from self.recorder.follow(jobs, calls, first=first) if self.recorder else calls)
 
     def conditioned(self, batch: Sequence[Loaded]) -> TranslationModel:
-        """Return the model with the classes of a batch."""
-        labels = [self.label(loaded.job) for loaded in batch]
-        return self.model.with_conditions(torch.tensor(labels) if self.model.classes else None, self._guidance)
+        """Return the model with the classes or texts of a batch."""
+        labels = [label for loaded in batch if (label := self.label(loaded.job)) is not None]
+        return self.model.with_conditions(torch.stack(labels) if labels else None, self._guidance)
 
-    def label(self, job: Job) -> int:
-        """Return the label of an image's class, -1 for none."""
-        return NO_LABEL if self._class is None else self._class
+    def label(self, job: Job) -> Tensor | None:
+        """Return the class of an image, 0-d, or the tokens of its text (L,); None if the network takes neither."""
+        return self.model.no_label if self._label is None else self._label
 
     def noise_name(self, job: Job) -> str:
         """Return the name that seeds an image's noise; bytes that are not UTF-8 are escaped."""
@@ -287,7 +290,7 @@ class Maker:
         }
         if self.request.prompt:
             settings |= {"prompt": self.request.prompt, "guidance_scale": text_scale(self.request)}
-        if self.model.classes:
+        if self.model.classes or self.model.takes_text:
             settings |= {"guidance_scale": self._guidance.label}
         if self._guidance.image != 1:
             settings |= {"image_guidance_scale": self._guidance.image}
@@ -305,7 +308,8 @@ class Maker:
         Raises:
             ImageError: its mask or its guide cannot be read.
         """
-        name = {"class": self.model.class_of(self.label(job))} if self.model.classes else {}
+        label = self.label(job)
+        name = {"class": self.model.class_of(int(label))} if self.model.classes and label is not None else {}
         own = {"noise_name": self.noise_name(job), "noise_draw": job.draw or None}
         return own | self.edit.describe(job.name) | name
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import Job, Jobs
@@ -84,7 +85,7 @@ def run(request: SampleRequest, *, model: TranslationModel | None = None) -> Ite
     source = f"{len(groups)} sources, {request.number} draws of each" if groups else "noise"
     facts = translate.facts(maker, jobs) | {"Input": source, "Output": f"{request.output}"}
     yield Planned(total=len(kept) + len(todo), kept=tally.kept, facts=facts)
-    yield from (Noticed(message=text) for text in plan.warnings())
+    yield from (Noticed(message=text) for text in maker.doubts())
     yield from kept
     if request.dry_run:
         yield from (Intended(source=job.source, output=job.output) for job in todo)
@@ -177,8 +178,9 @@ class NoiseMaker(Maker):
         whole = Placement((0, 0, width, height), size, size)
         return Loaded(job, torch.zeros(3, height, width), whole, digest="")
 
-    def label(self, job: Job) -> int:
-        return int(job.name) % self.model.classes if self._class is None and self.model.classes else super().label(job)
+    def label(self, job: Job) -> Tensor | None:
+        in_turn = self._label is None and self.model.classes
+        return torch.tensor(int(job.name) % self.model.classes) if in_turn else super().label(job)
 
     def reads(self, record: Mapping[str, Any], job: Job, read: Callable[[], bytes]) -> bool:
         return bool(record.get("source") == job.name)

@@ -82,7 +82,7 @@ def run(
     existing, todo = work.sort(share)
     problems = jobs.problems if request.shard[0] == 0 else ()
     yield Planned(total=len(existing) + len(todo) + len(problems), kept=tally.kept, facts=facts(maker, jobs))
-    yield from (Noticed(message=text) for text in plan.warnings())
+    yield from (Noticed(message=text) for text in maker.doubts())
     for problem in problems:
         tally.failed += 1
         yield Failed(source=problem.path, message=problem.message, hint=problem.hint)

@@ -131,7 +131,7 @@ def watch(
     jobs = plan_now()
     check_writable(jobs, create=False)
     yield Planned(total=0, facts=facts(maker, jobs) | {"Watch": f"{root}, until Ctrl-C"})
-    yield from (Noticed(message=text) for text in plan.warnings())
+    yield from (Noticed(message=text) for text in maker.doubts())
     changed, gone, listed = Flag(), False, 0.0
     with _reports(root, changed, recursive=request.recursive):
         while not stop() and tally.failed < (request.max_failures or math.inf):

@@ -81,7 +81,7 @@ class Batches:
         size: number of pairs in a batch.
         seed: the run's seed.
         augment: names of augmentations, see `training.augment`.
-        classes: names of classes, the folders that pairs lie in; none for an unconditional model.
+        labels: of the pairs, (N,) classes or (N, L) tokens, see `denoisers.Conditions`; None for neither.
         drop: see `denoisers.conditions.dropped`.
         degrade: the degradation that makes sources of targets, see `imaging.degrade`; None where pairs have sources.
         memory, disk: bytes of decoded pairs to keep for the next epochs, see `training.cache`.
@@ -96,7 +96,7 @@ class Batches:
         size: int,
         seed: int,
         augment: Sequence[str] = (),
-        classes: Sequence[str] = (),
+        labels: Tensor | None = None,
         drop: float = 0.0,
         degrade: str | None = None,
         memory: int | None = None,
@@ -108,7 +108,7 @@ class Batches:
         self.size = size
         self._seed = seed
         self._kinds = augment
-        self._labels = torch.tensor([classes.index(pair.class_name) for pair in pairs]) if classes else None
+        self._labels = labels
         self._drop = drop
         self._degrade = degrade
         self._encoder = encoder
@@ -227,7 +227,7 @@ class Batches:
         return fresh
 
     def labels(self, indices: Sequence[int]) -> Tensor | None:
-        """Return the labels (B,) of some pairs' classes, None without classes."""
+        """Return the labels (B,) or (B, L) of some pairs, None for neither."""
         return None if self._labels is None else self._labels[list(indices)]
 
     def __len__(self) -> int:

@@ -11,7 +11,6 @@ from ddbm_cli.denoisers import PREDICTIONS
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.imaging.degrade import is_inpainting
-from ddbm_cli.imaging.pairs import PairSplit
 from ddbm_cli.imaging.preparing import Expects, measure
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
@@ -42,6 +41,7 @@ from ddbm_cli.samplers import (
     default_start,
     is_measured,
 )
+from ddbm_cli.tasks.train.labels import Labels
 from ddbm_cli.tasks.train.trainable import check_markov, check_trainable
 from ddbm_cli.training import Batches
 from ddbm_cli.training.sides import TwoSides
@@ -60,27 +60,10 @@ BUDGET, BUDGET_FROM_NOISE = 10, 35
 """Network evaluations of a new model's default sampling: of bridges, and of models that begin at noise."""
 
 
-def classes_of(pairs: PairSplit) -> tuple[str, ...]:
-    """Return the names of the classes, sorted.
-
-    Raises:
-        UsageError: an image is in no folder of a class.
-    """
-    names = sorted({pair.class_name for pair in pairs.train})
-    odd = [pair.target for pair in (*pairs.train, *pairs.val) if not pair.class_name or pair.class_name not in names]
-    if odd:
-        raise UsageError(
-            f"{odd[0]} has no class that has training images",
-            hint="put every image into a folder of its class, A/cat/1.png and B/cat/1.png, or name it in the column "
-            "class of a list; or leave out --classes",
-        )
-    return tuple(names)
-
-
 def card_of(
     request: TrainRequest,
     batches: Batches | TwoSides,
-    classes: tuple[str, ...],
+    labels: Labels,
     *,
     folder: Path,
     codec: Codec | None = None,
@@ -91,7 +74,7 @@ def card_of(
     Args:
         request: what to train.
         batches: the training data, which sigmas are measured on.
-        classes: names of the classes, none for a model without.
+        labels: its classes or texts.
         codec, codec_setting: what makes states of images, and as the card states it; None for pixels.
         folder: the run's folder, which the model is named after where no name is given.
 
@@ -111,9 +94,10 @@ def card_of(
         _check_unpaired(path, network, at_once=at_once)
     if not sees_source and not request.is_prior and (path.source_free or at_once):
         raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
-    if classes and "classes" not in network:
-        raise UsageError(f"network '{network['name']}' has no class embedding", hint="leave out --classes")
-    if request.drop and not classes and not sees_source:
+    if not set(labels.network) <= set(network):
+        what, option = ("texts", "--text") if labels.vocabulary else ("classes", "--classes")
+        raise UsageError(f"network '{network['name']}' takes no {what}", hint=f"leave out {option}")
+    if request.drop and not labels.network and not sees_source:
         raise UsageError("the model has no condition to drop", hint="leave out --drop")
     usual = _usual(request, path, at_once=at_once)
     by_itself = request.sampling.sampler in (None, AUTO) and request.sampling.grid is None
@@ -124,7 +108,7 @@ def card_of(
         network=network
         | ({} if sees_source else {"in_channels": network["out_channels"]})
         | ({"in_channels": network["in_channels"] + request.noise_channels} if request.noise_channels else {})
-        | ({"classes": len(classes)} if classes else {})
+        | labels.network
         | ({"classes": len(DIRECTIONS)} if request.is_unpaired and request.networks == "one" else {}),
         path=describe(path),
         prediction=_prediction(request, path, batches),
@@ -136,7 +120,9 @@ def card_of(
         concat_source=sees_source,
         noise_channels=request.noise_channels,
         inpainting=is_inpainting(request.source),
-        class_names=classes,
+        class_names=labels.classes,
+        text_conditional=labels.vocabulary is not None,
+        vocabulary=labels.vocabulary,
         directions=DIRECTIONS if request.is_unpaired else (),
         networks=DIRECTIONS if request.is_unpaired and request.networks == "two" else (),
         condition_dropout=request.drop,

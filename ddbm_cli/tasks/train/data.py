@@ -16,7 +16,7 @@ from ddbm_cli.imaging.stored import ImageFile, Stored, length_of
 from ddbm_cli.models.codecs import load_codec
 from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
-from ddbm_cli.tasks.train.card import classes_of
+from ddbm_cli.tasks.train.labels import Labels, labels_of
 from ddbm_cli.training import Batches
 from ddbm_cli.training.encoding import Encoder
 from ddbm_cli.training.sides import TwoSides, parts_of
@@ -40,7 +40,7 @@ class Data:
     pairs: PairSplit
     batches: Batches | TwoSides
     held_out: Batches | TwoSides
-    classes: tuple[str, ...]
+    labels: Labels
     codec: Codec
     codec_setting: dict[str, Any]
     failures: list[ImageError]
@@ -49,7 +49,6 @@ class Data:
         """Return the header's line about it; "" for none."""
         request, pairs = self.request, self.pairs
         what = "pairs" if request.needs_pairs else "images"
-        kinds = f" of {len(self.classes)} classes" if self.classes else ""
         unpaired = f", {len(pairs.unpaired)} unpaired" if request.needs_pairs and not request.source else ""
         unusable = f", {len(self.failures)} unusable" if self.failures else ""
         size = Preprocess(size=request.size)
@@ -58,8 +57,9 @@ class Data:
         left_out += named([problem.message for problem in pairs.broken])
         if request.is_unpaired:
             what += f" ({' of A, '.join(str(len(each)) for each in parts_of(self.batches))} of B)"
+        trained = f"{len(pairs.train)} {what}{self.labels.words} to train on"
         return {
-            "Data": f"{len(pairs.train)} {what}{kinds} to train on, {len(pairs.val)} held out{unpaired}{unusable}",
+            "Data": f"{trained}, {len(pairs.val)} held out{unpaired}{unusable}",
             "Folders": "; ".join(pairs.folders),
             "Sources": f"made from the targets by {request.source}" if request.source else "",
             "Images": f"{size.words} pixels, fit {request.fit}: {FITS[request.fit or 'pad'].format(shape)}",
@@ -132,7 +132,7 @@ def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *,
     assert request.fit
     preprocess = Preprocess(size=request.size, fit=request.fit)
     decode = request.check or is_ordered(pairs) or _bytes([*pairs.train, *pairs.val]) <= DECODED_BYTES
-    classes = classes_of(pairs) if request.classes else ()
+    labels = labels_of(request, pairs)
     setting, codec = given
     memory, disk = (int(size * 2**30) // parts for size in (request.cache_memory, request.cache_disk))
     encoder = None
@@ -148,7 +148,7 @@ def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *,
         size=1 if request.recipe.batch_size == AUTO else request.recipe.pairs_per_step,
         seed=request.recipe.seed,
         augment=request.augment,
-        classes=classes,
+        labels=labels.of(pairs.train),
         drop=request.drop,
         degrade=request.source,
         memory=memory,
@@ -158,7 +158,7 @@ def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *,
 
     def validated_on(pairs: Sequence[Pair]) -> Batches:
         seed = request.recipe.seed
-        return Batches(pairs, preprocess, size=1, seed=seed, classes=classes, degrade=request.source, memory=0)
+        return Batches(pairs, preprocess, size=1, seed=seed, labels=labels.of(pairs), degrade=request.source, memory=0)
 
     held_out = validated_on(pairs.val)
     for each in (batches, held_out):
@@ -169,7 +169,7 @@ def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *,
         good = [pair for index, pair in enumerate(pairs.val) if index not in held_out.failures]
         pairs = dataclasses.replace(pairs, val=good)
         held_out = validated_on(good)
-    return Data(request, pairs, batches, held_out, classes, codec, setting, failures)
+    return Data(request, pairs, batches, held_out, labels, codec, setting, failures)
 
 
 def _check_codec(preprocess: Preprocess, codec: Codec) -> None:

@@ -53,6 +53,9 @@ PIX2PIX = {
 }
 """Defaults of pix2pix where they differ from those of `TrainRequest`: the paper's settings."""
 
+INSTRUCT = {"text": "captions", "translates": "image, instruction -> image", "augment": ["shift"]}
+"""Defaults of edits by instruction where they differ from `TrainRequest`; flips would exchange left and right."""
+
 AUTOENCODER = {
     "network": "autoencoder",
     "objective": "reconstruction",
@@ -162,7 +165,9 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     elif body.get("noise_channels") or body.get("adversarial"):
         name = "--noise-channels" if body.get("noise_channels") else "--adversarial"
         raise UsageError(f"{name} is an option of --task distill", hint=f"add --task distill, or leave out {name}")
-    if body.get("classes"):
+    if body.get("task") == "instruct":
+        body = {**INSTRUCT, **body}
+    if body.get("classes") or body.get("text"):
         body = {"drop": DROP} | body
     check_lora(body, begins=begins)
     if body.get("start_from") and begins:
@@ -303,6 +308,10 @@ def _known(body: dict[str, Any], file: Path) -> dict[str, Any]:
     return body
 
 
+FOLLOWING = ("classes", "vocabulary", "text_length", "in_channels", "texts")
+"""Settings of a network that follow from the data and the task."""
+
+
 def _settings_of(reference: str, *, is_prior: bool) -> dict[str, Any]:
     """Return what a run that begins with a model takes from its card.
 
@@ -312,7 +321,7 @@ def _settings_of(reference: str, *, is_prior: bool) -> dict[str, Any]:
     """
     file = locate(reference)
     card = checked_card(file)
-    network = {name: value for name, value in card.network.items() if name not in ("classes", "in_channels", "texts")}
+    network = {name: value for name, value in card.network.items() if name not in FOLLOWING}
     becomes_bridge = not is_prior and is_pipeline_folder(file)
     prediction = as_bridge(card) if becomes_bridge else card.prediction
     return {

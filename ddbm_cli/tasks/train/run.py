@@ -88,7 +88,7 @@ def run(
     folder, elsewhere = place(request, images)
     differs = changes(folder, request, images) if request.resume else []
     codec = data.codec.to(device)
-    card = card_of(request, batches, data.classes, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
+    card = card_of(request, batches, data.labels, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
     with torch.device("meta"):
         _check_size(request, size_multiple(assemble(card), codec))
     check_memory(outline(card), device, adapts=bool(request.lora))
@@ -96,7 +96,7 @@ def run(
     def begun(asked: TrainRequest) -> tuple[Denoiser, Beginning]:
         torch.manual_seed(asked.recipe.seed)
         denoiser = denoiser_of(card).to(device)
-        return denoiser, begin(asked, denoiser, folder, data.classes)
+        return denoiser, begin(asked, denoiser, folder, data.labels.classes)
 
     def fitted(asked: TrainRequest, denoiser: Denoiser) -> Fit:
         stream: Stream = (

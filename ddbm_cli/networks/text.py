@@ -1,0 +1,51 @@
+"""A small text encoder, trained together with the network that it conditions.
+
+Tokens are embedded, positions are learned, and layers of a transformer encoder (arXiv:1706.03762, with layer
+normalisation before each part) let each token depend on the others. A first vector that every text has stands for the
+whole text; an empty text, as condition dropout gives, is this vector alone.
+"""
+
+import torch
+from torch import Tensor, nn
+
+NO_TOKEN = -1
+"""Fills the places after the end of a text."""
+
+
+class TextEncoder(nn.Module):
+    """Tokens (B, L) -> features (B, 1 + L, width), and which of them belong to the text, bool (B, 1 + L).
+
+    Args:
+        vocabulary: number of tokens.
+        length: number of tokens of a text, at most.
+        width: channels of the features, a multiple of 32.
+        layers: layers of the transformer.
+    """
+
+    def __init__(self, vocabulary: int, length: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.first = nn.Parameter(torch.randn(width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(length, width) * 0.02)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, width // 32, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and which of them belong to the text.
+
+        Args:
+            tokens: (B, L) integers, NO_TOKEN where there is none.
+        """
+        batch, length = tokens.shape
+        embedded = self.tokens(tokens.clamp(min=0)) + self.positions[:length]
+        x = torch.cat([self.first.expand(batch, 1, -1), embedded], dim=1)
+        known = torch.cat([tokens.new_zeros(batch, 1), tokens], dim=1) >= 0
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=~known)
+        return self.norm(x), known

@@ -1,0 +1,165 @@
+"""Texts as a user meets them: trained from captions, names and classes, given by --prompt, refused where useless."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.imaging.io import open_picture, read_text
+from ddbm_cli.models import load_model
+from ddbm_cli.tasks import train as training
+from ddbm_cli.tasks import translate
+from ddbm_cli.tasks.events import Noticed, Written
+from tests.tasks.test_classes import COLOURS
+from tests.tiny import write_tiny
+from tests.training.test_training import same, tiny_request, weights
+
+pytest.importorskip("tokenizers", reason='needs pip install "ddbm-cli[text]"')
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory):
+    """Pairs whose sources say nothing of the target's colour, which is in the caption."""
+    root = tmp_path_factory.mktemp("texts")
+    (root / "pairs").mkdir()
+    lines = []
+    for name, colour in COLOURS.items():
+        for index in range(12):
+            for side, tint in (("source", (90, 90, 90)), ("target", colour)):
+                image = Image.new("RGB", (16, 16), "white")
+                image.paste(tint, (2 + index % 4, 4, 10 + index % 4, 12))
+                image.save(root / "pairs" / f"{side}-{name}-{index}.png")
+            line = {side: f"{side}-{name}-{index}.png" for side in ("source", "target")}
+            lines.append(json.dumps(line | {"caption": f"make it {name}" if index % 2 else f"paint it {name}"}))
+    (root / "pairs" / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def asked(root, folder="run", **options):
+    given = {"task": "instruct", "augment": (), "steps": 4} | options
+    return tiny_request(root, folder, data=(root / "pairs" / "pairs.jsonl",), **given)
+
+
+@pytest.fixture(scope="module")
+def editor(captioned):
+    """A model trained for as long as it takes to learn two colours."""
+    list(training.run(asked(captioned, "editor", steps=250, validate_every=250, learning_rate=4e-3)))
+    return str(captioned / "editor" / "model.safetensors")
+
+
+def edited(root, model, folder, **options):
+    """Translate a source; return the mean colour of the result's square, and the events."""
+    source = root / "pairs" / "source-red-1.png"
+    request = translate.request(source=source, output=root / folder / "out.png", model=model, device="cpu", **options)
+    events = list(translate.run(request))
+    (written,) = [event for event in events if isinstance(event, Written)]
+    image = open_picture(written.output).crop((4, 5, 10, 11))
+    return image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)), events
+
+
+def test_the_text_decides_the_result(captioned, editor):
+    red, _ = edited(captioned, editor, "red", prompt="make it red")
+    blue, _ = edited(captioned, editor, "blue", prompt="Paint it BLUE")
+    assert red[0] - red[2] > 80 and blue[2] - blue[0] > 80
+
+
+def test_the_guidance_scale_strengthens_it_and_is_recorded(captioned, editor):
+    one, _ = edited(captioned, editor, "one", prompt="make it red")
+    strong, _ = edited(captioned, editor, "strong", prompt="make it red", guidance_scale=3.0)
+    assert one != strong
+    record = json.loads(read_text(captioned / "strong" / "out.png")["ddbm"])
+    assert record["prompt"] == "make it red" and record["guidance_scale"] == 3.0
+
+
+def test_unknown_words_are_noted(captioned, editor):
+    _, events = edited(captioned, editor, "snow", prompt="make it snow")
+    assert ["'snow'" in event.message for event in events if isinstance(event, Noticed)] == [True]
+
+
+def test_bad_texts_are_refused(captioned, editor, tmp_path):
+    with pytest.raises(UsageError, match="tokens; this model takes at most"):
+        edited(captioned, editor, "long", prompt="red " * 40)
+    with pytest.raises(UsageError, match="needs a text"):
+        edited(captioned, editor, "scale", guidance_scale=2.0)
+    with pytest.raises(UsageError, match="has no classes"):
+        edited(captioned, editor, "class", prompt="make it red", class_name="red")
+    with pytest.raises(UsageError, match="takes no text"):
+        edited(captioned, str(write_tiny(tmp_path / "m.safetensors")), "none", prompt="red")
+    list(training.run(asked(captioned, "always", drop=0.0)))
+    with pytest.raises(UsageError, match="needs a text"):
+        edited(captioned, str(captioned / "always"), "empty")
+
+
+def test_without_a_text_it_is_the_estimate_without(captioned, editor):
+    edited(captioned, editor, "without")
+    assert load_model(editor, device="cpu").takes_text
+
+
+@pytest.mark.parametrize("text", ["captions", "names", "classes"])
+def test_texts_come_from_captions_names_and_classes(captioned, text):
+    for side in "AB":
+        for name in ("red cat", "blue_dog"):
+            (captioned / "named" / side / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), "grey").save(captioned / "named" / side / name / "one-two.png")
+    data = (captioned / "pairs" / "pairs.jsonl",) if text == "captions" else (captioned / "named",)
+    list(training.run(tiny_request(captioned, text, data=data, text=text, steps=1, batch_size=2, val_share=0)))
+    tokens = set(load_model(captioned / text, device="cpu").card.vocabulary.tokens)
+    words = {"captions": {"paint", "it", "red"}, "names": {"one", "two"}, "classes": {"cat", "dog", "red", "blue"}}
+    assert words[text] <= tokens and not words["names" if text == "captions" else "captions"] <= tokens
+
+
+def test_data_without_texts_are_refused(tmp_path):
+    from tests.tiny import write_pairs
+
+    write_pairs(tmp_path / "pairs", 4)
+    with pytest.raises(UsageError, match="no image has a text"):
+        list(training.run(tiny_request(tmp_path, text="captions")))
+
+
+def test_an_interrupted_run_is_resumed_to_the_same_bits(captioned):
+    list(training.run(asked(captioned, "whole", steps=6, save_every=2)))
+    for event in training.run(asked(captioned, "part", steps=6, save_every=2)):
+        if getattr(event, "step", 0) == 3:
+            break
+    list(training.run(training.request({}, resume=captioned / "part")))
+    assert same(weights(captioned / "whole"), weights(captioned / "part"))
+
+
+def test_a_run_begins_with_a_model_and_its_vocabulary(captioned, editor):
+    list(
+        training.run(
+            training.request(
+                {
+                    "data": (captioned / "pairs" / "pairs.jsonl",),
+                    "output": captioned / "more",
+                    "text": "captions",
+                    "start_from": editor,
+                    "device": "cpu",
+                    "recipe": {"steps": 1, "batch_size": 2},
+                }
+            )
+        )
+    )
+    first, second = (load_model(file, device="cpu").card for file in (editor, captioned / "more"))
+    assert first.vocabulary == second.vocabulary
+
+
+def test_a_bridge_without_texts_becomes_one_with(captioned, tmp_path):
+    plain = tiny_request(captioned, "plain", data=(captioned / "pairs" / "pairs.jsonl",), steps=1)
+    list(training.run(plain))
+    events = list(
+        training.run(
+            training.request(
+                {
+                    "data": (captioned / "pairs" / "pairs.jsonl",),
+                    "task": "instruct",
+                    "output": tmp_path / "run",
+                    "start_from": str(captioned / "plain"),
+                    "device": "cpu",
+                    "recipe": {"steps": 1, "batch_size": 2},
+                }
+            )
+        )
+    )
+    assert load_model(tmp_path / "run", device="cpu").takes_text and events
