@@ -51,7 +51,9 @@ def editor(captioned):
 def edited(root, model, folder, **options):
     """Translate a source; return the mean colour of the result's square, and the events."""
     source = root / "pairs" / "source-red-1.png"
-    request = translate.request(source=source, output=root / folder / "out.png", model=model, device="cpu", **options)
+    request = translate.request(
+        source=str(source), output=root / folder / "out.png", model=model, device="cpu", **options
+    )
     events = list(translate.run(request))
     (written,) = [event for event in events if isinstance(event, Written)]
     image = open_picture(written.output).crop((4, 5, 10, 11))
@@ -88,7 +90,7 @@ def test_bad_texts_are_refused(captioned, editor, tmp_path):
         edited(captioned, str(write_tiny(tmp_path / "m.safetensors")), "none", prompt="red")
     list(training.run(asked(captioned, "always", drop=0.0)))
     with pytest.raises(UsageError, match="needs a text"):
-        edited(captioned, str(captioned / "always"), "empty")
+        edited(captioned, str(captioned / "always" / "model.safetensors"), "empty")
 
 
 def test_without_a_text_it_is_the_estimate_without(captioned, editor):
@@ -104,7 +106,7 @@ def test_texts_come_from_captions_names_and_classes(captioned, text):
             Image.new("RGB", (16, 16), "grey").save(captioned / "named" / side / name / "one-two.png")
     data = (captioned / "pairs" / "pairs.jsonl",) if text == "captions" else (captioned / "named",)
     list(training.run(tiny_request(captioned, text, data=data, text=text, steps=1, batch_size=2, val_share=0)))
-    tokens = set(load_model(captioned / text, device="cpu").card.vocabulary.tokens)
+    tokens = set(load_model(captioned / text / "model.safetensors", device="cpu").card.vocabulary.tokens)
     words = {"captions": {"paint", "it", "red"}, "names": {"one", "two"}, "classes": {"cat", "dog", "red", "blue"}}
     assert words[text] <= tokens and not words["names" if text == "captions" else "captions"] <= tokens
 
@@ -141,7 +143,7 @@ def test_a_run_begins_with_a_model_and_its_vocabulary(captioned, editor):
             )
         )
     )
-    first, second = (load_model(file, device="cpu").card for file in (editor, captioned / "more"))
+    first, second = (load_model(file, device="cpu").card for file in (editor, captioned / "more" / "model.safetensors"))
     assert first.vocabulary == second.vocabulary
 
 
@@ -162,4 +164,4 @@ def test_a_bridge_without_texts_becomes_one_with(captioned, tmp_path):
             )
         )
     )
-    assert load_model(tmp_path / "run", device="cpu").takes_text and events
+    assert load_model(tmp_path / "run" / "model.safetensors", device="cpu").takes_text and events

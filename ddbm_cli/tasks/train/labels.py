@@ -16,8 +16,8 @@ from ddbm_cli.models.load import checked_card
 from ddbm_cli.models.vocabulary import Vocabulary, learn
 from ddbm_cli.options.train import TrainRequest
 
-ROOM = 2
-"""Tokens that a text may have more than the longest of the training."""
+ROOM = 8
+"""Tokens that a text may have more than the longest of the training: rare words have several."""
 
 
 @dataclass(frozen=True)

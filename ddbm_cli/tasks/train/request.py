@@ -200,9 +200,9 @@ def _in_rounds(body: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: a setting is for pairs.
     """
-    for name, hint in (("source", "--source"), ("classes", "--classes"), ("drop", "--drop"), ("lora", "--lora")):
+    for name in ("source", "classes", "text", "drop", "lora"):
         if body.get(name):
-            raise UsageError(f"{hint} is not for --task schrodinger", hint=f"leave out {hint}")
+            raise UsageError(f"--{name} is not for --task schrodinger", hint=f"leave out --{name}")
     rounds = body.pop("rounds", None)
     if isinstance(rounds, int):
         each = body.get("round_steps", TrainRequest.round_steps)
