@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Attention, Conv, CrossAttention, ResBlock, Stage, norm, silu, time_features, zero
-from ddbm_cli.networks.text import NO_TOKEN, TextEncoder
+from ddbm_cli.networks.text import NO_TOKEN, TextEncoder, pooled
 
 # Larger than every known network. A file with larger numbers is damaged or hostile.
 Width = Annotated[int, Field(ge=1, le=2**14)]
@@ -156,7 +156,7 @@ class ADM(nn.Module):
         if takes_text:
             tokens = torch.full((1, 1), NO_TOKEN, device=x.device) if label is None else label
             features, known = self.text_encoder(tokens)
-            embedding = embedding + self.text_emb(features[:, 0])
+            embedding = embedding + self.text_emb(pooled(features, known))
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]

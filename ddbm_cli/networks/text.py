@@ -1,8 +1,8 @@
 """A small text encoder, trained together with the network that it conditions.
 
 Tokens are embedded, positions are learned, and layers of a transformer encoder (arXiv:1706.03762, with layer
-normalisation before each part) let each token depend on the others. A first vector that every text has stands for the
-whole text; an empty text, as condition dropout gives, is this vector alone.
+normalisation before each part) let each token depend on the others. A first vector belongs to every text; an empty
+text, as condition dropout gives, is this vector alone.
 """
 
 import torch
@@ -25,9 +25,8 @@ class TextEncoder(nn.Module):
     def __init__(self, vocabulary: int, length: int, width: int, layers: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
-        self.first = nn.Parameter(torch.randn(width) * 0.02)
-        self.positions = nn.Parameter(torch.randn(length, width) * 0.02)
-        nn.init.normal_(self.tokens.weight, std=0.02)
+        self.first = nn.Parameter(torch.randn(width))
+        self.positions = nn.Parameter(torch.randn(length, width) * 0.1)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, width // 32, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -49,3 +48,9 @@ class TextEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=~known)
         return self.norm(x), known
+
+
+def pooled(features: Tensor, known: Tensor) -> Tensor:
+    """Return the mean (B, width) of the features (B, L, width) that belong to the text, bool (B, L)."""
+    share = known.to(features.dtype)
+    return torch.einsum("blw,bl->bw", features, share / share.sum(dim=1, keepdim=True))
