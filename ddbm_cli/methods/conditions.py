@@ -8,6 +8,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.foundation.text import one_line
 from ddbm_cli.models import TranslationModel
+from ddbm_cli.models.labels import no_label, tokens_of
 from ddbm_cli.options.groups import ConditionOptions
 
 TEXT_SCALE = 7.5
@@ -38,7 +39,7 @@ def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: boo
     if model.takes_text:
         if not request.prompt.strip() and not model.card.condition_dropout:
             raise UsageError(f"model '{model.name}' needs a text", hint='add --prompt "TEXT"')
-        return model.tokens_of(request.prompt)
+        return tokens_of(model.card, request.prompt)
     if model.classes and not model.card.condition_dropout and not in_turn:
         names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
         raise UsageError(
@@ -62,7 +63,7 @@ def conditioned(request: ConditionOptions, model: TranslationModel) -> Translati
         UsageError: as `label_of` and `guidance_of`.
     """
     label = label_of(request, model)
-    label = model.no_label if label is None else label
+    label = no_label(model.card) if label is None else label
     return model.with_conditions(None if label is None else label[None], guidance_of(request, model))
 
 

@@ -10,14 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddbm_cli.codecs import Codec, PixelsConfig
-from ddbm_cli.denoisers import NO_LABEL, PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept, perturbed
+from ddbm_cli.denoisers import PLAIN, Denoise, Denoiser, Guidance, clipped, guided, kept, perturbed
 from ddbm_cli.denoisers.tiled import Tiles, in_tiles
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.graph import Inputs, PlanGraph
 from ddbm_cli.models.speed import Measured
-from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import (
     AUTO,
@@ -101,26 +100,6 @@ class TranslationModel:
     def takes_text(self) -> bool:
         """Whether the network takes the tokens of a text."""
         return self.card.vocabulary is not None
-
-    @property
-    def no_label(self) -> Tensor | None:
-        """The label of an image without class and text: 0-d, or tokens (L,); None if the network takes neither."""
-        if self.takes_text:
-            return self.tokens_of("")
-        return torch.tensor(NO_LABEL) if self.classes else None
-
-    def tokens_of(self, text: str) -> Tensor:
-        """Return the tokens (L,) of a text.
-
-        Raises:
-            UsageError: the model takes no text, the text is too long, or the library tokenizers is not installed.
-        """
-        vocabulary = self.card.vocabulary
-        if vocabulary is None:
-            raise UsageError(f"model '{self.name}' takes no text", hint="leave out --prompt, or specify another model")
-        config = build(NETWORKS, self.card.network, what="network")
-        assert isinstance(config, ADMConfig), "only these have a vocabulary"
-        return vocabulary.tokens_of([text], config.text_length)[0]
 
     def label_of(self, name: str) -> int:
         """Return the number of a class, given by its name or its number.

@@ -25,6 +25,7 @@ from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
 from ddbm_cli.methods.conditions import doubts_of, guidance_of, label_of, text_scale
 from ddbm_cli.models import TranslationModel
+from ddbm_cli.models.labels import no_label
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.batch_size import auto_batch_size
 from ddbm_cli.tasks.preparing import Preparation, Remembered
@@ -216,7 +217,7 @@ class Maker:
 
     def label(self, job: Job) -> Tensor | None:
         """Return the class of an image, 0-d, or the tokens of its text (L,); None if the network takes neither."""
-        return self.model.no_label if self._label is None else self._label
+        return no_label(self.model.card) if self._label is None else self._label
 
     def noise_name(self, job: Job) -> str:
         """Return the name that seeds an image's noise; bytes that are not UTF-8 are escaped."""

@@ -180,7 +180,7 @@ def test_a_image_outside_of_the_classes_is_named(classed, tmp_path):
         picture(1).save(tmp_path / "pairs" / side / "1.png")
     with pytest.raises(UsageError, match=r"1\.png has no class that has training images"):
         list(training.run(tiny_request(tmp_path, classes=True, val_share=0)))
-    with pytest.raises(UsageError, match="has no class embedding"):
+    with pytest.raises(UsageError, match="takes no classes"):
         list(
             training.run(
                 tiny_request(classed, "pix", classes=True, objective="pix2pix", network="pix2pix:channels=8,depth=3")
