@@ -7,8 +7,7 @@ from ddbm_cli.denoisers import PERTURBATIONS, PLAIN, Guidance
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.foundation.text import one_line
-from ddbm_cli.models import TranslationModel
-from ddbm_cli.models.labels import no_label, tokens_of
+from ddbm_cli.models import TranslationModel, labels
 from ddbm_cli.options.groups import ConditionOptions
 
 TEXT_SCALE = 7.5
@@ -35,15 +34,15 @@ def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: boo
             without.
     """
     if request.class_name is not None:
-        return torch.tensor(model.label_of(request.class_name))
+        return torch.tensor(labels.label_of(model.card, request.class_name))
     if model.takes_text:
         if not request.prompt.strip() and not model.card.condition_dropout:
             raise UsageError(f"model '{model.name}' needs a text", hint='add --prompt "TEXT"')
-        return tokens_of(model.card, request.prompt)
+        return labels.tokens_of(model.card, request.prompt)
     if model.classes and not model.card.condition_dropout and not in_turn:
         names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
         raise UsageError(
-            f"model '{model.name}' needs a class, one of: {names}", hint=f"add --class {model.class_of(0)}"
+            f"model '{model.name}' needs a class, one of: {names}", hint=f"add --class {labels.class_of(model.card, 0)}"
         )
     return None
 
@@ -63,7 +62,7 @@ def conditioned(request: ConditionOptions, model: TranslationModel) -> Translati
         UsageError: as `label_of` and `guidance_of`.
     """
     label = label_of(request, model)
-    label = no_label(model.card) if label is None else label
+    label = labels.no_label(model.card) if label is None else label
     return model.with_conditions(None if label is None else label[None], guidance_of(request, model))
 
 

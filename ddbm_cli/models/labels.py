@@ -1,4 +1,4 @@
-"""Labels of a model's network: the tokens of a text, and what stands for no class and no text."""
+"""Labels of a model's network: numbers of classes, tokens of texts, and what stands for neither."""
 
 import torch
 from torch import Tensor
@@ -28,3 +28,26 @@ def no_label(card: ModelCard) -> Tensor | None:
     if card.vocabulary is not None:
         return tokens_of(card, "")
     return torch.tensor(NO_LABEL) if card.num_classes else None
+
+
+def label_of(card: ModelCard, name: str) -> int:
+    """Return the number of a class, given by its name or its number.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    if name in card.class_names:
+        return card.class_names.index(name)
+    if name.isdecimal() and int(name) < card.num_classes:
+        return int(name)
+    if not card.num_classes:
+        raise UsageError(f"model '{card.name}' has no classes", hint="leave out --class, or specify another model")
+    names = ", ".join(card.class_names) or f"0 to {card.num_classes - 1}"
+    raise UsageError(f"model '{card.name}' has no class '{name}'", hint=f"its classes: {names}")
+
+
+def class_of(card: ModelCard, label: int) -> str | None:
+    """Return the name of a class, or its number where it has none; None for -1."""
+    if label < 0:
+        return None
+    return card.class_names[label] if card.class_names else str(label)

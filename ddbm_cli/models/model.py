@@ -101,27 +101,6 @@ class TranslationModel:
         """Whether the network takes the tokens of a text."""
         return self.card.vocabulary is not None
 
-    def label_of(self, name: str) -> int:
-        """Return the number of a class, given by its name or its number.
-
-        Raises:
-            UsageError: there is no such class.
-        """
-        if name in self.card.class_names:
-            return self.card.class_names.index(name)
-        if name.isdecimal() and int(name) < self.classes:
-            return int(name)
-        if not self.classes:
-            raise UsageError(f"model '{self.name}' has no classes", hint="leave out --class, or specify another model")
-        names = ", ".join(self.card.class_names) or f"0 to {self.classes - 1}"
-        raise UsageError(f"model '{self.name}' has no class '{name}'", hint=f"its classes: {names}")
-
-    def class_of(self, label: int) -> str | None:
-        """Return the name of a class, or its number where it has none; None for -1."""
-        if label < 0:
-            return None
-        return self.card.class_names[label] if self.card.class_names else str(label)
-
     def with_conditions(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
         """Return the same model with the classes or texts of a batch, and scales of guidance.
 

@@ -25,7 +25,7 @@ from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
 from ddbm_cli.methods.conditions import doubts_of, guidance_of, label_of, text_scale
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.models.labels import no_label
+from ddbm_cli.models.labels import class_of, no_label
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.batch_size import auto_batch_size
 from ddbm_cli.tasks.preparing import Preparation, Remembered
@@ -310,7 +310,7 @@ class Maker:
             ImageError: its mask or its guide cannot be read.
         """
         label = self.label(job)
-        name = {"class": self.model.class_of(int(label))} if self.model.classes and label is not None else {}
+        name = {"class": class_of(self.model.card, int(label))} if self.model.classes and label is not None else {}
         own = {"noise_name": self.noise_name(job), "noise_draw": job.draw or None}
         return own | self.edit.describe(job.name) | name
 

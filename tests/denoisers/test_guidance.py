@@ -8,6 +8,7 @@ import torch
 from ddbm_cli.denoisers import PLAIN, Conditions, Guidance, dropped, guided
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import TranslationModel, assemble
+from ddbm_cli.models.labels import class_of, label_of
 from ddbm_cli.paths import VE, VPBridge
 from ddbm_cli.samplers import Booted, Bridge, Implicit, NoiseSource, Prior, Uniform, finish, sample
 from tests.tiny import NETWORK, tiny_card, tiny_weights
@@ -152,13 +153,13 @@ def test_conditions_are_left_out_by_shares():
 
 
 def test_a_model_has_the_classes_of_its_card():
-    named = model()
-    assert [named.label_of(name) for name in ("cat", "fox", "1")] == [0, 2, 1]
-    assert [named.class_of(label) for label in (0, -1)] == ["cat", None]
+    named = model().card
+    assert [label_of(named, name) for name in ("cat", "fox", "1")] == [0, 2, 1]
+    assert [class_of(named, label) for label in (0, -1)] == ["cat", None]
     with pytest.raises(UsageError, match="has no class 'cow'") as caught:
-        named.label_of("cow")
+        label_of(named, "cow")
     assert "cat, dog, fox" in caught.value.hint
     with pytest.raises(UsageError, match="no class '3'"):
-        named.label_of("3")
+        label_of(named, "3")
     with pytest.raises(UsageError, match="has no classes"):
-        model(classes=()).label_of("cat")
+        label_of(model(classes=()).card, "cat")
