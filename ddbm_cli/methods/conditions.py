@@ -1,11 +1,13 @@
 """Class and guidance of a request, resolved for a model."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import PERTURBATIONS, PLAIN, Guidance
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import build
+from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.foundation.text import one_line
 from ddbm_cli.models import TranslationModel, labels
 from ddbm_cli.options.groups import ConditionOptions
@@ -64,6 +66,20 @@ def conditioned(request: ConditionOptions, model: TranslationModel) -> Translati
     label = label_of(request, model)
     label = labels.no_label(model.card) if label is None else label
     return model.with_conditions(None if label is None else label[None], guidance_of(request, model))
+
+
+def record_of(request: ConditionOptions, model: TranslationModel, guidance: Guidance) -> dict[str, Any]:
+    """Return what a record holds of the text and of the guidance."""
+    record: dict[str, Any] = {}
+    if request.prompt:
+        record |= {"prompt": request.prompt, "guidance_scale": text_scale(request)}
+    if model.classes or model.takes_text:
+        record |= {"guidance_scale": guidance.label}
+    if guidance.image != 1:
+        record |= {"image_guidance_scale": guidance.image}
+    if guidance.perturbation is not None:
+        record |= {"perturbed_guidance": spell(guidance.perturbation)}
+    return record
 
 
 def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Guidance:

@@ -12,7 +12,6 @@ from torch import Tensor
 from ddbm_cli.foundation.devices import torch_name
 from ddbm_cli.foundation.errors import ImageError
 from ddbm_cli.foundation.hashing import sha256
-from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.alpha import cut_out, silhouette
 from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.imaging.files import STANDARD, Job
@@ -23,7 +22,7 @@ from ddbm_cli.imaging.preparing import SEVERAL, Finding, Layout
 from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_deep
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
-from ddbm_cli.methods.conditions import doubts_of, guidance_of, label_of, text_scale
+from ddbm_cli.methods.conditions import doubts_of, guidance_of, label_of, record_of
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.models.labels import class_of, no_label
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
@@ -289,14 +288,7 @@ class Maker:
             "fit": self.preprocess.fit,
             "keep_size": self.request.keep_size,
         }
-        if self.request.prompt:
-            settings |= {"prompt": self.request.prompt, "guidance_scale": text_scale(self.request)}
-        if self.model.classes or self.model.takes_text:
-            settings |= {"guidance_scale": self._guidance.label}
-        if self._guidance.image != 1:
-            settings |= {"image_guidance_scale": self._guidance.image}
-        if self._guidance.perturbation is not None:
-            settings |= {"perturbed_guidance": spell(self._guidance.perturbation)}
+        settings |= record_of(self.request, self.model, self._guidance)
         if self.request.alpha != "white":
             settings |= {"alpha": self.request.alpha}
         if self.request.bits != "8":
