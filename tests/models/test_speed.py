@@ -8,7 +8,7 @@ import torch
 
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import assemble, builtin_path, load, load_model, memory, selfcheck, speed
-from ddbm_cli.networks import NETWORKS, packed
+from ddbm_cli.networks import NETWORKS, ADMConfig, packed
 from ddbm_cli.networks.blocks import Conv
 from ddbm_cli.samplers import NoiseSource, finish
 from tests.tiny import tiny_card, write_tiny
@@ -40,11 +40,18 @@ def test_the_faster_type_is_chosen_and_measured_once(tmp_path, home, gain):
     first, second = load_model(file, device="cpu"), load_model(file, device="cpu")
     assert first.dtype == second.dtype == torch.bfloat16 and len(asked) == 1
     assert first.speed.now and not second.speed.now and "2 times" in first.speed.words
-    assert asked[0][0].blocks == 1
+    assert asked[0][0].blocks == 1 and asked[0][0].channels == tiny_card().network["channels"] // 2
     gains.append(1.1)
     other = write_tiny(tmp_path / "o.safetensors", network=tiny_card().network | {"channels": 32})
     model = load_model(other, device="cpu")
     assert model.dtype == torch.float32 and len(asked) == 2 and model.speed.words == ""
+
+
+def test_a_network_whose_heads_need_all_channels_is_timed_with_them():
+    config = ADMConfig(channels=32, multipliers=(1, 3), head_channels=16)
+    assert speed._smaller(config) == dataclasses.replace(config, blocks=1, channels=16)
+    odd = ADMConfig(channels=28, multipliers=(1,), head_channels=4)
+    assert speed._smaller(odd) == dataclasses.replace(odd, blocks=1)
 
 
 def test_what_is_asked_for_is_not_measured(tmp_path, home, gain):
