@@ -14,7 +14,7 @@ from ddbm_cli.networks import Directed
 from ddbm_cli.objectives import Context, Denoising, UniformTimes
 from ddbm_cli.options.recipe import Recipe
 from ddbm_cli.paths import ProbabilityPath
-from ddbm_cli.samplers import EulerMaruyama, Implicit, Pinned, Plan, Sampler, Uniform
+from ddbm_cli.samplers import EulerMaruyama, Karras, Pinned, Plan, Uniform
 from ddbm_cli.training import Fit
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.couplings import Couplings, Rounds, Simulation
@@ -97,7 +97,7 @@ def trained(
     networks = {name: MLP(dimension, width=width) for name in ("AtoB", "BtoA")}
     denoiser = Denoiser(Directed(networks), path, build(PREDICTIONS, prediction, what="prediction"), sees_source=False)
     kind = partial(MeanMatching, steps=simulation_steps) if matching == "mean" else Couplings
-    plan = plan_on(path, simulation_steps, EulerMaruyama() if matching == "mean" else Implicit(eta=1.0))
+    plan = plan_on(path, simulation_steps, equal=matching == "mean")
     simulation = Simulation(denoiser, plan, clip=False)
     sides = TwoSides(*(Points(each, size=size, seed=seed + side) for side, each in enumerate(sets)))  # type: ignore[arg-type]
     files = PairFiles(folder / "pairs")
@@ -114,7 +114,7 @@ def trained(
     return simulation
 
 
-def plan_on(path: ProbabilityPath, steps: int, sampler: Sampler) -> Plan:
-    """Return the plan of a Schrödinger bridge: equal steps."""
-    grid = Uniform(gap=1e-4 * path.t_max, t_min=0.0)
-    return Plan(path=path, sampler=sampler, grid=grid, start=Pinned(), steps=steps)
+def plan_on(path: ProbabilityPath, steps: int, *, equal: bool = False) -> Plan:
+    """Return the plan of a Schrödinger bridge, that of the card of a new model."""
+    grid = Uniform(gap=1e-4, t_min=0.0) if equal else Karras(rho=1.5, gap=1e-4)
+    return Plan(path=path, sampler=EulerMaruyama(), grid=grid, start=Pinned(), steps=steps)

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.assemble import CODEC_PREFIX
+from ddbm_cli.models.card import FORWARD
 from ddbm_cli.models.directions import one_direction
 from ddbm_cli.models.load import open_model
 from ddbm_cli.models.pipeline import NO_TEXT
+from ddbm_cli.networks import Directed
 
 FIRST = "input_blocks.0.0.weight"
 """Weights of ADM's layer that takes state and source."""
@@ -50,13 +52,19 @@ class Started:
 
 
 def start_from(
-    network: nn.Module, file: Path, classes: Sequence[str] = (), *, texts: Sequence[str] = NO_TEXT
+    network: nn.Module,
+    file: Path,
+    classes: Sequence[str] = (),
+    *,
+    texts: Sequence[str] = NO_TEXT,
+    direction: str = FORWARD,
 ) -> Started:
     """Load the weights of a model into a network, as far as they fit.
 
     Args:
         network: what is trained, with fresh weights; changed in place.
-        file: a model file, or a folder in diffusers' layout; of two directions, the weights of AtoB.
+        file: a model file, or a folder in diffusers' layout; of two directions, the weights of `direction`, or those
+            of both, where the network has an embedding of directions, too.
         classes: the names of the network's classes, if it has any.
         texts: of a text-to-image pipeline, as of `open_pipeline`.
 
@@ -67,7 +75,9 @@ def start_from(
     own, first = network.state_dict(), getattr(network, "first", FIRST)
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
-        card, tensors = one_direction(*opened)
+        card, tensors = opened
+        if not (card.embeds_direction and CLASSES in own and not classes):
+            card, tensors = one_direction(card, tensors, direction if card.directions else FORWARD)
         names = {name for name in tensors.keys() if not name.startswith(CODEC_PREFIX)}  # noqa: SIM118 - not a dict
         patches = (getattr(getattr(network, "config", None), "patch", 1), card.network.get("patch", 1))
         for name, fresh in own.items():
@@ -96,6 +106,22 @@ def start_from(
         )
     notes = _notes(own, new, adapted, first=first)
     return Started(same, adapted, tuple(new), tuple(sorted(names - own.keys())), notes)
+
+
+def start_both(networks: Directed, file: Path) -> Started:
+    """Load the weights of a model into both networks of two directions; of a model of one direction, the same ones.
+
+    Raises:
+        ModelError, UsageError: as `start_from`.
+    """
+    found = {name: start_from(network, file, direction=name) for name, network in networks.named_children()}
+    return Started(
+        sum(each.same for each in found.values()),
+        {f"{name}.{key}": how for name, each in found.items() for key, how in each.adapted.items()},
+        tuple(f"{name}.{key}" for name, each in found.items() for key in each.new),
+        tuple(dict.fromkeys(key for each in found.values() for key in each.unused)),
+        tuple(dict.fromkeys(note for each in found.values() for note in each.notes)),
+    )
 
 
 def _notes(own: dict[str, Tensor], new: list[str], adapted: dict[str, str], *, first: str) -> tuple[str, ...]:

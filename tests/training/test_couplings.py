@@ -8,7 +8,6 @@ import torch
 from ddbm_cli.denoisers import Conditions
 from ddbm_cli.paths import BrownianBridge, VEBridge, VPBridge
 from ddbm_cli.paths.gaussian import Gaussian, GaussianBridge
-from ddbm_cli.samplers import Implicit
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.couplings import Couplings, Rounds, Simulation
 from ddbm_cli.training.first_couplings import (
@@ -105,7 +104,7 @@ def streams(first, rows, folder=None):
     denoiser = Denoiser(Directed(networks), PATH, PREDICTIONS["x0"](), sees_source=False)
     sets = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(2))
     sides = TwoSides(*(Points(each, size=8, seed=side) for side, each in enumerate(sets)))
-    simulation = Simulation(denoiser, plan_on(PATH, 3, Implicit(eta=1.0)), clip=False)
+    simulation = Simulation(denoiser, plan_on(PATH, 3), clip=False)
     made = Couplings(sides, simulation, first, Rounds(2, 2, 1), files=None, size=8, seed=0)
     made.rows = rows
     return made

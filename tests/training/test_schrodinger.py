@@ -10,7 +10,7 @@ import torch
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Planned, Validated
 from ddbm_cli.models.load import load_file
-from ddbm_cli.samplers import Implicit, NoiseSource, finish
+from ddbm_cli.samplers import EulerMaruyama, NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Recipe, Stepped
 from tests.tiny import picture
@@ -36,6 +36,7 @@ def asked(root, output="run", **changes):
     given = {"task": "schrodinger", "data": [root / "A", root / "B"], "output": root / output, "network": SMALLEST}
     given |= {"size": 16, "val_share": 0.3, "device": "cpu", **ROUNDS}
     given |= {"batch_size": 4, "save_every": 4, "validate_every": 8, "warmup": 2, "learning_rate": 1e-2, **changes}
+    given = {name: value for name, value in given.items() if value is not None}
     recipe = {name: given.pop(name) for name in list(given) if name in Recipe.__dataclass_fields__}
     return request({**given, "recipe": recipe})
 
@@ -66,8 +67,8 @@ def test_a_run_ends_with_a_model_of_both_directions(root):
         assert not model.denoiser.sees_source and model.plan().nfe == 3
         made.append(finish(model.translate(source, NoiseSource(0, ["a", "b"]), model.plan())))
     assert not torch.allclose(*made, atol=1e-3)
-    assert model.plan("auto", nfe=7).sampler == model.plan(nfe=7).sampler == Implicit(eta=1.0)
-    assert model.plan("euler-maruyama", nfe=7).nfe == 7
+    assert model.plan("auto", nfe=7).sampler == model.plan(nfe=7).sampler == EulerMaruyama()
+    assert model.plan("implicit:eta=1", nfe=7).nfe == 7
     with pytest.raises(UsageError, match="is a Markov process"):
         model.plan("dbim", nfe=7)
     assert (root / "run" / "samples" / "step_0000016.png").exists()
@@ -227,6 +228,20 @@ def test_two_networks_are_two_models_in_one_file(root):
             assert torch.allclose(value, averaged[f"average.module.network.{name}.{key}"], atol=2e-3)
 
 
+@pytest.mark.parametrize("networks", ["one", "two"])
+def test_a_run_begins_with_both_directions_of_a_model(root, networks):
+    """So do two networks that begin with one, whose embedding of the direction is merged into each."""
+    list(run(asked(root, "first")))
+    model = str(root / "first" / "model.safetensors")
+    list(run(asked(root, "run", start_from=model, networks=networks, network=None, rounds=1, learning_rate=1e-9)))
+    source = torch.rand(2, 3, 16, 16) * 2 - 1
+    for direction in ("AtoB", "BtoA"):
+        files = (model, root / "run" / "model.safetensors")
+        models = [load_file(file, device="cpu", direction=direction) for file in files]
+        made = [finish(each.translate(source, NoiseSource(0, ["a", "b"]), each.plan())) for each in models]
+        assert torch.allclose(*made, atol=0.02), "the file has half precision"
+
+
 @pytest.mark.parametrize(
     ("change", "message", "hint"),
     [
@@ -239,6 +254,7 @@ def test_two_networks_are_two_models_in_one_file(root):
         ({"coupling": "reference", "path": "rectified"}, "needs noise", "independent"),
         ({"matching": "mean", "path": "rectified"}, "needs noise", "bridge"),
         ({"matching": "mean", "coupling": "ot:entropy=1"}, "begins with trajectories of the reference", "--coupling"),
+        ({"steps": 9}, "--rounds and --steps are mutually exclusive", "one of them"),
         ({"coupling": "magic"}, "unknown coupling", "independent"),
         ({"coupling": "priors:a=nowhere.safetensors,b=nowhere.safetensors"}, "nowhere.safetensors", ""),
         ({"network": "pix2pix:channels=8,depth=3"}, "cannot be trained without pairs", "adm"),

@@ -17,7 +17,8 @@ from ddbm_cli.models.adapters import Base, write_adapter
 from ddbm_cli.models.assemble import divided, weights_of
 from ddbm_cli.models.load import digest_of
 from ddbm_cli.models.pipeline import NO_TEXT
-from ddbm_cli.models.start_from import Started, start_from
+from ddbm_cli.models.start_from import Started, start_both, start_from
+from ddbm_cli.networks import Directed
 from ddbm_cli.options.lora import Lora, read_lora
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.registry.pipelines import is_pipeline_folder
@@ -113,7 +114,10 @@ def begin(request: TrainRequest, denoiser: Denoiser, folder: RunFolder, classes:
         return Beginning(Started())
     else:
         file = locate(request.start_from)
-        started = start_from(denoiser.network, file, classes, texts=_texts(request, file, classes))
+        if isinstance(denoiser.network, Directed):
+            started = start_both(denoiser.network, file)
+        else:
+            started = start_from(denoiser.network, file, classes, texts=_texts(request, file, classes))
         notes = _notes(request.start_from, file, started, asked) if asked else None
     if asked is None or notes is None:
         return Beginning(started)

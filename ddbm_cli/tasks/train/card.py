@@ -35,6 +35,7 @@ from ddbm_cli.samplers import (
     Plan,
     Prior,
     Sampler,
+    TimeGrid,
     Uniform,
     choose,
     default_grid,
@@ -168,11 +169,7 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
     prediction = build(PREDICTIONS, request.prediction or "", what="prediction")
     sampler: Sampler = Implicit(eta=0.0)
     if request.is_unpaired and not path.noise_free:
-        # The network gets no source, so the chain must be Markov: its steps then do not depend on the source.
-        # Mean matching trains the steps of this very chain.
-        chain: Sampler = EulerMaruyama() if request.matching == "mean" else Implicit(eta=1.0)
-        equal = Uniform(gap=1e-4 * path.t_max, t_min=0.0)
-        return Plan(path=path, sampler=chain, grid=equal, start=Pinned(), steps=request.simulation_steps)
+        return _markov_chain(path, steps=request.simulation_steps, equal=request.matching == "mean")
     if from_noise:
         # Doob's weight 1/2 makes the ODE of a bridge from noise that of its reference process.
         weight = 1.0 if path.source_free else 0.5
@@ -181,6 +178,22 @@ def _usual(request: TrainRequest, path: ProbabilityPath, *, at_once: bool) -> Pl
     start = Prior() if from_noise else default_start(path, sampler, prediction)
     plan = Plan(path=path, sampler=sampler, grid=grid, start=start, steps=1)
     return plan.within(BUDGET_FROM_NOISE if from_noise else BUDGET)
+
+
+def _markov_chain(path: ProbabilityPath, *, steps: int, equal: bool) -> Plan:
+    """Return the sampling of a model that is a Markov process, whose steps do not depend on the source.
+
+    Between Gaussian sets with exact estimates, 20 steps of Euler-Maruyama on this grid keep variances within 8 %; the
+    implicit step, which takes the estimate for the target itself, loses 13 to 29 % of them. On a table the noise of a
+    step at its ends is not that of Euler-Maruyama. See tests.samplers.test_markov.
+
+    Args:
+        equal: steps of equal lengths, which mean matching trains.
+    """
+    gap = 1e-4 * path.t_max
+    grid: TimeGrid = Uniform(gap=gap, t_min=0.0) if equal or path.discrete else Karras(rho=1.5, gap=gap)
+    sampler: Sampler = Implicit(eta=1.0) if path.discrete and not equal else EulerMaruyama()
+    return Plan(path=path, sampler=sampler, grid=grid, start=Pinned(), steps=steps)
 
 
 def _defaults(given: Sampling, usual: Plan, *, automatic: bool) -> Defaults:

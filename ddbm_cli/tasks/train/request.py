@@ -114,6 +114,8 @@ def request(
         given = {**given, "output": resume, "resume": resume, "from_step": from_step}
     if config is not None:
         body = _merge(body, _known(read_settings(config), config))
+    if given.get("rounds") and given.get("recipe", {}).get("steps"):
+        raise UsageError("--rounds and --steps are mutually exclusive", hint="pass one of them")
     body = _merge(body, given)
     if body.get("data"):
         body["data"] = _absolute(body["data"])
