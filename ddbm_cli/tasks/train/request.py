@@ -24,9 +24,9 @@ from ddbm_cli.options.expects import LineArt, Photograph
 from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.options.train import Sampling, TrainRequest
-from ddbm_cli.options.unpaired import FIRST_ROUNDS, UNPAIRED_OPTIONS
 from ddbm_cli.paths import PATHS, ProbabilityPath
 from ddbm_cli.registry.pipelines import is_pipeline_folder
+from ddbm_cli.tasks.train.rounds import SCHRODINGER, check_given, check_paired, in_rounds
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_task
 from ddbm_cli.training.first_couplings import COUPLINGS
 
@@ -73,14 +73,6 @@ DISTILLATION = {
     "recipe": {"steps": 2000, "batch_size": 96, "learning_rate": 3e-5, "beta1": 0.0, "warmup": 0, "ema": 0.99},
 }
 """Defaults of a distillation where they differ from those of `TrainRequest`."""
-SCHRODINGER = {
-    "path": "brownian:variance=0.1",
-    "times": "uniform",
-    "translates": "A -> B",
-    "recipe": {"learning_rate": 2e-4, "lr_decay_fraction": 0.1},
-}
-"""Defaults of a Schrödinger bridge where they differ from those of `TrainRequest`."""
-
 FORMERLY: dict[str, Any] = {"fit": "pad"}
 """Settings of runs that are older than these settings, where they differ from the defaults."""
 
@@ -114,8 +106,7 @@ def request(
         given = {**given, "output": resume, "resume": resume, "from_step": from_step}
     if config is not None:
         body = _merge(body, _known(read_settings(config), config))
-    if given.get("rounds") and given.get("recipe", {}).get("steps"):
-        raise UsageError("--rounds and --steps are mutually exclusive", hint="pass one of them")
+    check_given(given)
     body = _merge(body, given)
     if body.get("data"):
         body["data"] = _absolute(body["data"])
@@ -157,7 +148,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = _merge({"network": f"pix2pix:depth={_halvings(body.get('size', 64))}", **PIX2PIX}, body)
         body["objective"] = _critic(str(body["objective"]), body.get("size", 64))
     if body.get("task") == "schrodinger":
-        body = _in_rounds(_merge(SCHRODINGER, body))
+        body = in_rounds(_merge(SCHRODINGER, body))
     else:
         check_paired(body)
     if body.get("task") == "distill":
@@ -194,38 +185,6 @@ def _with_codec(body: dict[str, Any]) -> dict[str, Any]:
     with suppress(OSError, ValueError):  # no name of a file
         return {**body, "codec": str(file.absolute())} if file.exists() else body
     return body
-
-
-def _in_rounds(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a Schrödinger bridge, with --rounds as a number of steps.
-
-    Raises:
-        UsageError: a setting is for pairs.
-    """
-    for name in ("source", "classes", "text", "drop", "lora"):
-        if body.get(name):
-            raise UsageError(f"--{name} is not for --task schrodinger", hint=f"leave out --{name}")
-    rounds = body.pop("rounds", None)
-    if isinstance(rounds, int):
-        each = body.get("round_steps", TrainRequest.round_steps)
-        first = body.get("first_round_steps") or FIRST_ROUNDS * each
-        body = _merge(body, {"recipe": {"steps": first + (rounds - 1) * each}})
-    return body
-
-
-def check_paired(body: Mapping[str, Any]) -> None:
-    """Check that no option of a training without pairs is given for another.
-
-    Raises:
-        UsageError: one is.
-    """
-    fields = {field.name: field.default for field in dataclasses.fields(TrainRequest)}
-    for name in UNPAIRED_OPTIONS:
-        if body.get(name, fields[name]) != fields[name]:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(
-                f"{option} is an option of --task schrodinger", hint=f"add --task schrodinger, or leave out {option}"
-            )
 
 
 def _distilling(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
