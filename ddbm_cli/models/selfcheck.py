@@ -13,8 +13,9 @@ correct model.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from torch import Tensor
 from ddbm_cli.denoisers import Conditions
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.models.assemble import size_multiple
+from ddbm_cli.models.card import DIRECTIONS
 from ddbm_cli.models.load import load_file
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.samplers import NoiseSource
@@ -112,14 +114,21 @@ def self_check(model: TranslationModel, recorded: Sequence[float] = ()) -> SelfC
 
 
 def check_file(path: Path, recorded: Sequence[float] = (), *, name: str = "") -> SelfCheck:
-    """Run the self-check of the model in a file, on the CPU.
+    """Run the self-check of the model in a file, on the CPU; of a model with two directions, of both.
 
     name: the name of the file in errors; its own if not given.
 
     Raises:
         ModelError: the estimates contain NaN or infinity, or differ from the recorded ones.
     """
-    found = self_check(load_file(path, device="cpu", dtype="fp32", name=name, packed=False), recorded)
+    how: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "name": name, "packed": False}
+    model = load_file(path, **how)
+    found = self_check(model, recorded)
+    if model.direction and not found.fatal:
+        back = self_check(load_file(path, **how, direction=DIRECTIONS[1]))
+        figures = found.figures | {f"{DIRECTIONS[1]} {figure}": value for figure, value in back.figures.items()}
+        faults = (*found.faults, *(f"{DIRECTIONS[1]}: {fault}" for fault in back.faults))
+        found = replace(found, figures=figures, faults=faults, fatal=back.fatal)
     if found.fatal:
         raise ModelError(
             f"{name or path}: the self-check failed: {found.fatal}", hint="see: ddbm weights import --help"

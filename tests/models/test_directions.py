@@ -215,6 +215,13 @@ def test_a_model_of_two_directions_is_not_tuned(ddbm, tmp_path):
     assert code == 2 and "model 'tiny' has two directions" in err and "--direction AtoB" in err
 
 
-def test_the_self_check_runs_on_a_model_of_two_directions(tmp_path):
+def test_the_self_check_is_of_both_directions(tmp_path):
     two_networks(tmp_path / "both.safetensors")
-    assert check_file(tmp_path / "both.safetensors").figures
+    figures = check_file(tmp_path / "both.safetensors").figures
+    back = {name for name in figures if name.startswith("BtoA ")}
+    assert len(back) == len(figures) / 2 > 0
+    damaged = tmp_path / "damaged.safetensors"
+    card, weights = read_model(tmp_path / "both.safetensors")
+    write_model(damaged, card, weights | {"BtoA.out.2.bias": weights["BtoA.out.2.bias"] * torch.inf})
+    with pytest.raises(ModelError, match=r"'BtoA\.|out\.2\.bias"):
+        check_file(damaged)
