@@ -38,6 +38,9 @@ NOISE_LEFT = (0.4, 0.4, 0.12)
 ERROR = (0.75, 0.75, 0.3)
 """Largest fraction of the noise left in the estimates at each level, and their largest error, relative to the noise."""
 
+LITTLE_NOISE = 0.2
+"""Noise of a bridge below which it has these levels only next to its source."""
+
 MOST_SIDE = 128
 MARKS = 4
 TOLERANCE = 0.01
@@ -152,7 +155,7 @@ def _side(model: TranslationModel) -> int:
 
 def _estimate(model: TranslationModel, target: Tensor, source: Tensor, eps: Tensor, level: float) -> Tensor:
     path = model.denoiser.path
-    if path.noise_free:  # its levels are fractions of t_max
+    if path.noise_free or (not path.source_free and path.sigma_T < LITTLE_NOISE):  # its levels are fractions of t_max
         t = torch.tensor(path.t_max * level / (1 + level), dtype=torch.float64)
     else:
         t = path.time_at(torch.tensor(-2 * math.log(level), dtype=torch.float64))

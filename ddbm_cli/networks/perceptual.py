@@ -65,8 +65,10 @@ class PerceptualDistance(nn.Module):
         return total
 
 
-def load_perceptual_distance(device: torch.device) -> PerceptualDistance:
+def load_perceptual_distance(device: torch.device, *, objective: str = "reconstruction") -> PerceptualDistance:
     """Return the distance with its weights, on a device; it is differentiable, and its weights are fixed.
+
+    objective: the name of the objective that needs it, for errors.
 
     Raises:
         UsageError: the package with the weights is not installed, or its file is another.
@@ -85,7 +87,7 @@ def load_perceptual_distance(device: torch.device) -> PerceptualDistance:
     except PackageNotFoundError:
         raise UsageError(
             "the perceptual loss needs weights, which are not installed",
-            hint='pip install "ddbm-cli[perceptual]", or pass --objective reconstruction:perceptual=0',
+            hint=f'pip install "ddbm-cli[perceptual]", or pass --objective {objective}:perceptual=0',
         ) from None
     except (OSError, KeyError, RuntimeError) as error:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ddbm_cli.codecs import Codec, Pixels
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.samplers import Plan
@@ -17,13 +18,15 @@ from ddbm_cli.samplers import Plan
 class Context:
     """What a loss gets of its run.
 
-    device: of the weights. teacher: the model that is distilled, frozen; None where nothing is. plan: how the model is
-    sampled by default, of which a distilled model is trained on every evaluation. clip: whether estimates are limited
-    to -1..1 while sampling. states: shape (C, H, W) of the state of an image. adversarial: weight of the term of a
-    critic of patches. reduce: averages gradients over the processes that train together, in place.
+    device: of the weights. codec: makes images of states, frozen. teacher: the model that is distilled, frozen; None
+    where nothing is. plan: how the model is sampled by default, of which a distilled model is trained on every
+    evaluation. clip: whether estimates are limited to -1..1 while sampling. states: shape (C, H, W) of the state of an
+    image. adversarial: weight of the term of a critic of patches. reduce: averages gradients over the processes that
+    train together, in place.
     """
 
     device: torch.device
+    codec: Codec = field(default_factory=Pixels)
     teacher: Denoiser | None = None
     plan: Plan | None = None
     clip: bool = True

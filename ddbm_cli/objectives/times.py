@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import ProbabilityPath
 
@@ -17,6 +18,11 @@ class TimeDistribution(ABC):
     """Base: a subclass implements `share`."""
 
     name: ClassVar[str]
+
+    @property
+    def count(self) -> int | None:
+        """Number of different times, None where they are continuous."""
+        return None
 
     @abstractmethod
     def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
@@ -67,3 +73,40 @@ class LogNormalTimes(TimeDistribution):
     def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
         log_level = self.mean + self.std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
         return ((path.time_at(-2 * log_level) - path.t_min) / (_last(path) - path.t_min)).clamp(0, 1)
+
+
+@settings
+class DiscreteTimes(TimeDistribution):
+    """Some times alone, such as those that a model of few evaluations is sampled at (LBM, arXiv:2503.07535).
+
+    The fractions are of t_max itself. At 1 the state is the source.
+
+    at: fractions of t_max. weights: how often each is drawn, in parts of their sum; alike if not given.
+    """
+
+    name: ClassVar[str] = "discrete"
+
+    at: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=64)] = (
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    )
+    weights: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(max_length=64)] = ()
+
+    @property
+    def count(self) -> int | None:
+        return len(set(self.at))
+
+    def share(self, path: ProbabilityPath, u: Tensor) -> Tensor:
+        if len(self.weights) not in (0, len(self.at)):
+            raise UsageError(
+                f"times 'discrete': {len(self.at)} times and {len(self.weights)} weights",
+                hint="pass a weight for each time",
+            )
+        weights = torch.tensor(self.weights or (1.0,) * len(self.at), dtype=torch.float64)
+        place = torch.searchsorted(weights.cumsum(0) / weights.sum(), u.double().clamp(max=1 - 1e-9), right=True)
+        return torch.tensor(self.at, dtype=torch.float64)[place.clamp(max=len(self.at) - 1)]
+
+    def times(self, path: ProbabilityPath, u: Tensor) -> Tensor:
+        return (path.t_max * self.share(path, u)).clamp(path.t_min, path.at_source)

@@ -270,7 +270,8 @@ class TrainCommand(TrainRequest):
     """`TrainRequest` as the command line gives it: with the sources of further settings."""
 
     preset: Annotated[
-        Literal["tiny", "small-64", "small-128", "base-64", "base-256", "ddbm-e2h", "ddbm-diode", "i2sb-256"] | None,
+        Literal["tiny", "small-64", "small-128", "base-64", "base-256", "ddbm-e2h", "ddbm-diode", "i2sb-256", "lbm"]
+        | None,
         Field("Settings to start from. --config and options win.", metavar="NAME", unset="none", panel=RUN),
     ] = None
     show: Annotated[bool, Field("Print all settings as a TOML file, and exit.", panel=RUN)] = False

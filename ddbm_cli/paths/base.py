@@ -77,6 +77,11 @@ class ProbabilityPath:
         """The largest time of network calls. On bridges with noise it is below t_max, where b = c = 0."""
         return self.t_max if self.source_free or self.noise_free else self.t_max * (1 - 1e-4)
 
+    @property
+    def at_source(self) -> float:
+        """A time below t_max at which the state is the source to rounding, for networks that were trained there."""
+        return self.t_max * (1 - 1e-9)
+
     def before_source(self, gap: float) -> float:
         """Return the time `gap` before t_max; on a table the last one, not t_max, for every gap above 0."""
         return self.t_max - gap

@@ -39,6 +39,7 @@ class CardTable(TypedDict, total=False):
     network: Setting
     path: Setting
     prediction: Setting
+    codec: Setting
     preprocess: Setting
     defaults: dict[str, Setting | int]
     concat_source: bool
@@ -46,6 +47,7 @@ class CardTable(TypedDict, total=False):
     inpainting: bool
     text_conditional: bool
     vocabulary: Setting
+    keep_sampler: bool
     class_names: list[str]
     directions: list[str]
     networks: list[str]

@@ -26,6 +26,7 @@ from ddbm_cli.samplers.encoding import encode, encoding_evaluations
 from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
+from ddbm_cli.samplers.lbm import LBM
 from ddbm_cli.samplers.markov import without_source
 from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource, Slerp
@@ -45,6 +46,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
         Euler,
         EulerMaruyama,
         PredictorCorrector,
+        LBM,
     )
 }
 GRIDS: dict[str, type[TimeGrid]] = {grid.name: grid for grid in (Karras, Uniform, LogSNR, Timesteps)}
@@ -79,6 +81,7 @@ __all__ = [
     "AUTO",
     "ECSI",
     "GRIDS",
+    "LBM",
     "SAMPLERS",
     "STARTS",
     "Booted",

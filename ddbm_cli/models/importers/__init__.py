@@ -18,15 +18,25 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.assemble import CODEC_PREFIX, divided, outline, outline_codec
 from ddbm_cli.models.card import AGAIN, ModelCard, parse_card, read_card
 from ddbm_cli.models.checkpoint import read_header, write_model
-from ddbm_cli.models.importers import adm, ddbm, i2sb
+from ddbm_cli.models.directions import shapes_of
+from ddbm_cli.models.importers import adm, ddbm, i2sb, lbm
 from ddbm_cli.models.importers.container import open_checkpoint
 from ddbm_cli.models.layout import WEIGHTS, is_folder, read_folder
 from ddbm_cli.networks import NETWORKS, ADMConfig
 from ddbm_cli.registry import Entry
 from ddbm_cli.registry.header import HEADER_KEY
 
-IMPORTERS = {"ddbm": ddbm.read, "adm": adm.read, "adm-new-attention": adm.read_new_attention, "i2sb": i2sb.read}
+IMPORTERS: dict[str, ddbm.Importer] = {
+    "ddbm": ddbm.read,
+    "adm": adm.read,
+    "adm-new-attention": adm.read_new_attention,
+    "i2sb": i2sb.read,
+    "lbm": lbm.read,
+}
 """Name of an importer, as in the registry -> its function; an entry without importer has our own names."""
+
+WITH_CODEC = ("lbm",)
+"""Importers of files that hold network and codec, of any network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +78,12 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
         raise UsageError(
             f"{source}: the file has no model card", hint="specify the model: --like NAME; names: ddbm weights list"
         )
-    shapes = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
     config = build(NETWORKS, card.network, what="network")
-    if not isinstance(config, ADMConfig):
+    with_codec = entry is not None and entry.importer in WITH_CODEC
+    if not isinstance(config, ADMConfig) and not with_codec:
         raise ModelError(f"{source}: networks '{config.name}' cannot be imported", hint="see: ddbm weights list")
+    network = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
+    shapes = shapes_of(card) if with_codec else network
     of_codec: dict[str, Tensor] = {}
     if own_card is card:
         tensors, of_codec = divided(tensors)
@@ -85,7 +97,7 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
         source=source,
         output=output,
         card=card,
-        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        parameters=sum(math.prod(shape) for shape in network.values()),
         size_in=(source / WEIGHTS if source.is_dir() else source).stat().st_size,
         size_out=output.stat().st_size,
         dtype=short_name(target),

@@ -8,7 +8,7 @@ of several, the average of the weights (EMA) is taken, which samples best.
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class Importer(Protocol):
     """Converts the tensors of a file to the weights of a network."""
 
     def __call__(
-        self, tensors: Mapping[str, Tensor], config: ADMConfig, shapes: Shapes, *, file: str
+        self, tensors: Mapping[str, Tensor], config: Any, shapes: Shapes, *, file: str
     ) -> tuple[dict[str, Tensor], list[str]]: ...
 
 

@@ -22,13 +22,13 @@ def context_of(
     """Return what the objective of a run gets.
 
     Args:
-        card, codec: of the model that is trained.
+        card, codec: of the model that is trained; the codec on the device.
 
     Raises:
         UsageError: the teacher cannot be distilled to this model.
     """
     if not request.is_distilled:
-        return Context(device=device, reduce=processes.average)
+        return Context(device=device, codec=codec, reduce=processes.average)
     with torch.device("meta"):
         plan = TranslationModel(card, assemble(card)).plan()
     return Context(

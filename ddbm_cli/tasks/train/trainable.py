@@ -64,7 +64,7 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
     path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
     distribution = build(TIME_DISTRIBUTIONS, times, what="time distribution")
     at = distribution.times(path, (torch.arange(TIMES) + 0.5) / TIMES)
-    if _distinct(at) < LEAST_DISTINCT:
+    if _distinct(at) < min(LEAST_DISTINCT, distribution.count or LEAST_DISTINCT):
         raise UsageError(
             f"times '{distribution.name}' are nearly all the same on path '{path.name}'",
             hint="choose --times uniform or arcsine",

@@ -1,0 +1,122 @@
+"""Latent bridge matching: losses and steps that are computed by hand, and a run with its preset."""
+
+import pytest
+import torch
+from torch import nn
+
+from ddbm_cli.codecs import Codec
+from ddbm_cli.denoisers import Denoiser, DriftPrediction
+from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.models import load_model
+from ddbm_cli.objectives import Context, DiscreteTimes, LatentBridgeMatching, latent_bridge
+from ddbm_cli.paths import BrownianBridge
+from ddbm_cli.samplers import LBM, Bridge, Pinned, Uniform, finish, sample
+from ddbm_cli.tasks.train import request, run
+from tests.tiny import write_pairs
+
+PATH = BrownianBridge(variance=0.005**2 / 2)
+
+
+class Constant(nn.Module):
+    """A network that outputs one number."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x, time):
+        return self.value.expand_as(x)
+
+
+class Eightfold(Codec):
+    """Latents are every eighth pixel; what is decoded is remembered."""
+
+    channels, factor = 3, 8
+
+    def __init__(self):
+        super().__init__()
+        self.decoded = []
+
+    def encode_image(self, image):
+        return image[..., ::8, ::8]
+
+    def decode_image(self, latents):
+        self.decoded.append(latents)
+        return latents.repeat_interleave(8, -1).repeat_interleave(8, -2)
+
+
+@pytest.fixture
+def absolute(monkeypatch):
+    """Use the mean absolute difference in place of the perceptual distance."""
+    distance = lambda images, others: (images - others).abs().flatten(1).mean(1)  # noqa: E731
+    monkeypatch.setattr(latent_bridge, "load_perceptual_distance", lambda device, objective: distance)
+
+
+def loss_of(objective, codec, shape=(1, 3, 8, 8), sees_source=False):
+    denoiser = Denoiser(Constant(1.0), PATH, DriftPrediction(), sees_source=sees_source)
+    loss = objective.create(Context(device=torch.device("cpu"), codec=codec))
+    target, source, eps = torch.full(shape, 0.5), torch.full(shape, 2.0), torch.ones(shape)
+    return loss(denoiser, target, source, torch.full((shape[0],), 0.5, dtype=torch.float64), eps)
+
+
+@pytest.mark.parametrize(("weight", "wanted"), [(0, 0.25), (2, 0.25 + 2 * 0.2525), (10, 0.25 + 10 * 0.2525)])
+def test_the_loss_is_that_of_the_paper(absolute, weight, wanted):
+    """z = .5 * 2 + .5 * .5 + .005 * .5 = 1.2525; v = 1, so the estimate is .7525, and v should be 1.5."""
+    loss = loss_of(LatentBridgeMatching(perceptual=weight), Eightfold())
+    assert float(loss.detach()) == pytest.approx(wanted, abs=1e-5) and LatentBridgeMatching().perceptual == 10
+
+
+def test_a_part_of_the_images_is_decoded_with_derivatives(absolute):
+    codec = Eightfold()
+    loss_of(LatentBridgeMatching(crop=32), codec, (2, 3, 8, 16)).sum().backward()
+    made, wanted = codec.decoded
+    assert made.shape == wanted.shape == (2, 3, 4, 4) and made.requires_grad and not wanted.requires_grad
+
+
+def test_the_same_part_of_both(absolute, monkeypatch):
+    """The estimate is the target itself, which varies over the image: then only equal parts have no distance."""
+    codec, target = Eightfold(), torch.rand(1, 3, 16, 16)
+    loss = LatentBridgeMatching(crop=32).create(Context(device=torch.device("cpu"), codec=codec))
+    denoiser = Denoiser(Constant(0.0), PATH, DriftPrediction(), sees_source=False)
+    monkeypatch.setattr(denoiser, "forward", lambda x, t, source, conditions: target)
+    half = torch.full((1,), 0.5, dtype=torch.float64)
+    assert float(loss(denoiser, target, target, half, torch.zeros_like(target)).detach()) < 1e-8
+
+
+def test_times_are_drawn_as_often_as_their_weights_state():
+    u = (torch.arange(1000) + 0.5) / 1000
+    times = DiscreteTimes(at=(0.25, 0.5, 0.75, 1.0), weights=(0.05, 0.1, 0.05, 0.8)).times(PATH, u)
+    values, counts = times.unique(return_counts=True)
+    assert torch.allclose(values, torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64), atol=1e-8)
+    assert counts.tolist() == [50, 100, 50, 800]
+    assert DiscreteTimes().times(PATH, u).unique(return_counts=True)[1].tolist() == [250] * 4
+    with pytest.raises(UsageError, match="4 times and 1 weights"):
+        DiscreteTimes(weights=(1.0,)).times(PATH, u)
+
+
+def test_steps_are_those_of_the_paper():
+    """z <- z + (s - t) v, then noise of sigma sqrt(s (1 - s)) but after the last step; v = 1 at all times."""
+    denoiser = Denoiser(Constant(1.0), PATH, DriftPrediction(), sees_source=False)
+    source, times = torch.full((1, 3, 2, 2), 2.0), Uniform(gap=0.0, t_min=0.0).times(PATH, 4)
+    assert times.tolist() == [1, 0.75, 0.5, 0.25, 0]
+    bridge = Bridge(PATH, source, lambda like: torch.full_like(like, 3.0))
+    result = finish(sample(denoiser, bridge, LBM(), Pinned(), times))
+    wanted = 2.0 - 1.0 + sum(3 * 0.005 * (s * (1 - s)) ** 0.5 for s in (0.75, 0.5, 0.25))
+    assert torch.allclose(result, torch.full_like(result, wanted), atol=1e-6)
+
+
+def test_a_run_with_the_preset(tmp_path):
+    pytest.importorskip("diffusers")
+    pytest.importorskip("stlpips_pytorch")
+    from tests.pipelines import write_pipeline
+
+    write_pairs(tmp_path / "pairs", 6, 32)
+    start = write_pipeline(tmp_path / "sd")
+    body = {"data": [tmp_path / "pairs"], "output": tmp_path / "run", "val_share": 0.34, "device": "cpu", "size": 32}
+    recipe = {"steps": 2, "batch_size": 2, "validate_every": 2}
+    list(run(request(body | {"start_from": f"diffusers:{start}", "recipe": recipe}, preset="lbm")))
+    model = load_model(tmp_path / "run" / "model.safetensors", device="cpu")
+    assert model.card.network["in_channels"] == 4 and not model.card.concat_source
+    plan = model.plan()
+    assert (plan.sampler.name, plan.nfe, plan.start.name, plan.times.tolist()) == ("lbm", 1, "pinned", [1.0, 0.0])
+    assert model.plan(nfe=3).sampler.name == "lbm"
