@@ -56,8 +56,10 @@ def test_what_is_accepted_samples_with_every_sampler(batches, path, prediction):
         with pytest.raises(UsageError, match="does not fit path"):
             card(batches, path, prediction)
         return
-    if prediction in ("noise", "v") and build(PATHS, path, what="path").noise_free:
-        with pytest.raises(UsageError, match=r"NaN or infinity|does not depend"):  # there is no noise to predict
+    if prediction in ("noise", "v", "diffusion") and build(PATHS, path, what="path").noise_free:
+        with pytest.raises(
+            UsageError, match=r"NaN or infinity|does not depend|needs a path with noise"
+        ):  # there is no noise to predict
             card(batches, path, prediction)
         return
     made = card(batches, path, prediction)
