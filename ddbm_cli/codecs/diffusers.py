@@ -50,6 +50,11 @@ class DiffusersCodec(Codec):
         if hasattr(vae, "tile_latent_min_size"):  # theirs is the size of the training images, which may be far smaller
             vae.tile_sample_min_size = LARGEST_WHOLE
             vae.tile_latent_min_size = LARGEST_WHOLE // self.factor
+            if hasattr(vae, "spatial_scale_factor"):  # of AutoencoderTiny, which has 8 for every number of levels
+                vae.spatial_scale_factor = self.factor
+        else:
+            side, stride = LARGEST_WHOLE, LARGEST_WHOLE * 7 // 8 // self.factor * self.factor
+            vae.enable_tiling(side, side, stride, stride)
 
     @property
     def scaling(self) -> tuple[float, float]:

@@ -164,6 +164,10 @@ def card_of_pipeline(folder: Path, *, texts: int = 1) -> ModelCard:
     _check_text_to_image(folder, network, vae)
     name = folder.parents[1].name if folder.parent.name == "snapshots" else folder.resolve().name
     latents, tokens = vae.get("latent_channels", 4), tokens_of(folder) if kind == UNET else 0
+    if kind == UNET and not tokens:
+        raise ModelError(
+            f"{folder}: not a text-to-image pipeline: it has no text_encoder/", hint="download the folder again"
+        )
     body = {
         "format": FORMAT,
         "name": name.removeprefix("models--").replace("--", "/"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ddbm_cli.codecs import CODECS, AutoencoderCodecConfig, DiffusersConfig, PixelsConfig
+from ddbm_cli.codecs import diffusers as codecs
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.models import load_model, write_model
@@ -87,6 +88,46 @@ def test_encode_and_decode_as_diffusers_does(kind):
             wanted = (mean - shift) * scale
             back = theirs.decode(wanted / scale + shift)[0]
         assert (codec.encode(image) - wanted).abs().max() < 1e-6 and (codec.decode(wanted) - back).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", THEIRS)
+def test_large_images_are_coded_in_tiles_as_diffusers_does(kind, monkeypatch):
+    monkeypatch.setattr(codecs, "LARGEST_WHOLE", 64)
+    torch.manual_seed(0)
+    config = THEIRS[kind]["config"]
+    codec = DiffusersConfig(kind=kind, config=config).create().eval()
+    theirs = getattr(diffusers, kind).from_config(config).eval()
+    theirs.load_state_dict(codec.vae.state_dict())
+    if kind == "AutoencoderDC":
+        theirs.enable_tiling(64, 64, 56, 56)
+    else:
+        theirs.enable_tiling()
+        theirs.tile_sample_min_size, theirs.tile_latent_min_size = 64, 64 // codec.factor
+        theirs.spatial_scale_factor = codec.factor
+    image, (scale, shift) = images(1, 128)[..., :96, :], codec.scaling
+    with torch.no_grad():
+        encoded = theirs.encode(image)
+        wanted = ((encoded.latent_dist.mode() if kind == "AutoencoderKL" else encoded[0]) - shift) * scale
+        back = theirs.decode(wanted / scale + shift)[0]
+        theirs.use_tiling = False
+        whole = theirs.decode(wanted / scale + shift)[0]
+    assert (codec.encode(image) - wanted).abs().max() < 1e-6 and (codec.decode(wanted) - back).abs().max() < 1e-6
+    assert (whole - back).abs().max() > 1e-4
+    codec.encode(images(1))
+    assert not codec.vae.use_tiling  # which are small
+
+
+def test_an_autoencoder_is_not_computed_in_float16(tmp_path):
+    """As diffusers' force_upcast: the values inside a decoder are too large for it."""
+    card = latent_card(THEIRS["AutoencoderKL"])
+    write_model(tmp_path / "m.safetensors", card, tiny_weights(card))
+    for dtype, of_codec in (("fp16", torch.float32), ("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        model = load_model(tmp_path / "m.safetensors", device="cpu", dtype=dtype)
+        assert next(model.codec.parameters()).dtype == of_codec
+    model = load_model(tmp_path / "m.safetensors", device="cpu", dtype="fp16")
+    large = model.codec.vae.decoder.conv_in
+    large.weight.data *= 1e7  # beyond float16's range
+    assert model.codec.decode(torch.ones(1, 4, 8, 8)).isfinite().all()
 
 
 def test_pixels_are_their_own_latents():

@@ -131,6 +131,10 @@ def test_what_is_no_pipeline_is_explained(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="has no unet"):
         load_pipeline(tmp_path / "empty")
+    silent = shutil.copytree(folder, tmp_path / "silent")
+    shutil.rmtree(silent / "text_encoder")
+    with pytest.raises(ModelError, match="has no text_encoder"):
+        load_pipeline(silent)
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights" * 10_000)
     with pytest.raises(ModelError, match="not a readable safetensors file"):
