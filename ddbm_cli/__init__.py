@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     )
     from ddbm_cli.samplers import (
         ECSI,
+        LBM,
         Booted,
         BootedHeun,
         DBMSolver,
+        Drawn,
         Euler,
         EulerMaruyama,
         Evaluation,
@@ -57,7 +59,7 @@ _MODULES = {
         *("ProbabilityPath", "RectifiedFlow", "VEBridge", "VPBridge"),
     ),
     "samplers": (
-        *("ECSI", "BootedHeun", "DBMSolver"),
+        *("ECSI", "LBM", "BootedHeun", "DBMSolver", "Drawn"),
         *("Booted", "Euler", "EulerMaruyama", "Evaluation", "HybridHeun", "Implicit", "Karras", "LogSNR", "Multistep"),
         *("NoiseSource", "NoisedStart", "Pinned", "Plan", "PredictorCorrector", "Prior", "Sampler", "Start"),
         *("TimeGrid", "Timesteps", "Uniform"),
@@ -68,6 +70,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "DDPM",
     "ECSI",
+    "LBM",
     "VE",
     "VP",
     "Booted",
@@ -76,6 +79,7 @@ __all__ = [
     "Cosine",
     "DBMSolver",
     "DdbmError",
+    "Drawn",
     "Euler",
     "EulerMaruyama",
     "Evaluation",

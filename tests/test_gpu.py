@@ -14,6 +14,7 @@ from ddbm_cli.tasks.train import request, run
 from ddbm_cli.tasks.translate import TranslateRequest
 from ddbm_cli.tasks.translate import run as translate
 from ddbm_cli.training import Stepped
+from tests.benchmarks import stable_diffusion
 from tests.tiny import picture, write_pairs
 
 pytestmark = [
@@ -117,3 +118,21 @@ def test_a_folder_with_graph_and_a_padded_batch(tmp_path):
         list(translate(TranslateRequest(**asked, graph=graph)))
         made[graph] = [np.asarray(open_picture(path)).astype(int) for path in sorted(out.iterdir())]
     assert all(np.abs(a - b).mean() < 1 for a, b in zip(*made.values(), strict=True)) and len(made[True]) == 7
+
+
+def test_stable_diffusion_in_full_size_fits_into_memory(tmp_path):
+    """Random weights: an image of 512 pixels within 8 GB, and a training step with LoRA within 12 GB."""
+    pytest.importorskip("peft")
+    stable_diffusion.write_pipeline(tmp_path)
+    stable_diffusion.write_bridge(tmp_path, 512)
+    model = load_model(str(tmp_path / stable_diffusion.BRIDGE), device="cuda", dtype="fp16")
+    torch.cuda.reset_peak_memory_stats()
+    result = finish(model.translate(torch.zeros(1, 3, 512, 512), NoiseSource(0, ["a"]), model.plan(nfe=2)))
+    assert result.isfinite().all() and torch.cuda.max_memory_allocated() < 8e9
+    del model
+    stable_diffusion.write_images(tmp_path / "pairs", 512)
+    torch.cuda.reset_peak_memory_stats()
+    recipe = {"steps": 1, "batch_size": 1}
+    given = {"data": [tmp_path / "pairs"], "output": tmp_path / "run", "start_from": f"diffusers:{tmp_path}"}
+    list(run(request({**given, "lora": "rank=8", "val_share": 0.0, "device": "cuda", "recipe": recipe})))
+    assert torch.cuda.max_memory_allocated() < 12e9
