@@ -78,6 +78,11 @@ class Preprocess:
         """The size, such as 256x192: width, then height."""
         return f"{self.width}x{self.height}"
 
+    @property
+    def on_sheets(self) -> "Preprocess":
+        """How images are brought to one size on a contact sheet."""
+        return self
+
     def forward(self, image: Image.Image, *, like: Size | None = None) -> tuple[Tensor, Placement]:
         """Return an image (RGB or RGBA) as float32 (3, height, width) in -1..1, and its position.
 
@@ -168,6 +173,10 @@ class AnySize(Preprocess):
     @property
     def words(self) -> str:
         return "any size"
+
+    @property
+    def on_sheets(self) -> Preprocess:
+        return Preprocess(size=self.size)
 
     def forward(self, image: Image.Image, *, like: Size | None = None) -> tuple[Tensor, Placement]:
         whole = (0, 0, *image.size)

@@ -62,6 +62,7 @@ def gather(
         groups: the draws of each source. maps: a file for each, none for no maps.
         between: whether a job is no draw, but lies between two.
     """
+    preprocess = preprocess.on_sheets
     rows = []
     for number, group in enumerate(groups):
         there = [job for job in group if job.output.exists()]

@@ -197,6 +197,15 @@ def test_the_command_resumes_and_recreates(ddbm, root, tmp_path, monkeypatch):
         assert (np.asarray(Image.open(tmp_path / "half" / "strength-0_5" / name)) != image).any()
 
 
+def test_sheets_and_trajectories_show_images_of_several_sizes(ddbm, root, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    words = ("translate", root / "a", tmp_path / "out", *TRANSFER, "--to", root / "b", "--sheet", sheet, "--strip")
+    code, _, err = ddbm(*words, "--strength", "0.5")
+    assert code == 0, err
+    assert Image.open(sheet).width >= 6 * 256
+    assert len(list((tmp_path / "out").glob("*-strip.png"))) == 3
+
+
 def test_options_change_the_result(ddbm, root, tmp_path):
     made = {}
     for name, options in {
