@@ -86,3 +86,8 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return str(value)
+
+
+def bytes_in_words(size: float) -> str:
+    """Return a number of bytes in GiB, below half of one in MiB."""
+    return f"{size / 2**30:.2f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"

@@ -18,7 +18,7 @@ from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
 from ddbm_cli.imaging.prepare import Looks, fit_of, looks_of
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.options.data import CheckRequest
-from ddbm_cli.tasks.doubts import doubts_of, swapped
+from ddbm_cli.tasks.doubts import EXCHANGED, doubts_of, swapped
 from ddbm_cli.tasks.events import Event, Failed, Finished, Planned, Written
 
 THREADS = max(2, min(8, os.cpu_count() or 2))
@@ -138,8 +138,9 @@ def _findings(
             yield said("Captions", f"{captions} of {len(seen)}; used by --text captions and --task instruct")
         if alone:
             return
-        turned = swapped(seen)
-        hint = "if the sides are exchanged, pass --direction BtoA to ddbm train"
+        styles = ((each.looks.source, each.looks.target) for each in seen)
+        turned = swapped([(source.style[0], target.style[0]) for source, target in styles if source])
+        hint = f"{EXCHANGED} to ddbm train"
         yield said("Direction", turned or "source -> target, as specified", ok=not turned, hint=hint)
 
 

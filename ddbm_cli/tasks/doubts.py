@@ -15,6 +15,9 @@ CLEAR = 0.9
 LEAST = 0.05
 """Difference of the styles of two sides, of 1, that counts."""
 
+EXCHANGED = "if the sides are exchanged, pass --direction BtoA"
+"""What to do where `swapped`."""
+
 FEW = 8
 """Fewest pairs whose styles are compared."""
 
@@ -55,7 +58,7 @@ def doubts_of(seen: Sequence[Seen]) -> dict[str, Doubt]:
     """
     found = {
         "Identical": Doubt("a model learns to change nothing from them: remove them, or correct their names"),
-        "Swapped": Doubt("look at them; exchange their source and target", drops=False),
+        "Swapped": Doubt("look at them, and exchange source and target where they are swapped", drops=False),
         "In both": Doubt("train and validation share images, so that the validation is too good: remove one"),
         "Repeated": Doubt("the same pair counts several times: remove the copies"),
     }
@@ -79,20 +82,20 @@ def doubts_of(seen: Sequence[Seen]) -> dict[str, Doubt]:
     return found
 
 
-def swapped(seen: Sequence[Seen]) -> str:
+def swapped(saturations: Sequence[tuple[float, float]]) -> str:
     """Return why the two sides as a whole may be exchanged, in words; "" if nothing suggests it.
 
     The usual source is a sketch, a map, edges or a grey image: it has less colour than its target.
+
+    Args:
+        saturations: of the source and the target of each pair, 0..1.
     """
-    styles = [(each.looks.source.style, each.looks.target.style) for each in seen if each.looks.source]
-    if len(styles) < FEW:
+    if len(saturations) < FEW:
         return ""
-    grey = sum(target[0] < 0.03 and source[0] > target[0] + LEAST for source, target in styles)
-    return (
-        f"{grey} of {len(styles)} sources have colours, and their targets have none"
-        if grey >= CLEAR * len(styles)
-        else ""
-    )
+    grey = sum(target < 0.03 and source > target + LEAST for source, target in saturations)
+    if grey < CLEAR * len(saturations):
+        return ""
+    return f"{grey} of {len(saturations)} sources have colours, and their targets have none"
 
 
 def _common_digests(seen: Sequence[Seen]) -> set[bytes]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.foundation.files import second_name
+from ddbm_cli.foundation.text import bytes_in_words
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.options.checkpoints import FOLDER, name_of, step_of
 from ddbm_cli.training.state import HEADER_KEY, Facts, save_state
@@ -47,7 +48,7 @@ class Checkpoints:
         there = next(each for each in (self.state.parent.absolute(), *self.state.absolute().parents) if each.exists())
         needed, free = size + self.others + MARGIN, shutil.disk_usage(there).free
         if free < needed:
-            text = f"a save needs {_in_words(needed)} of the disk, and {_in_words(free)} are free"
+            text = f"a save needs {bytes_in_words(needed)} of the disk, and {bytes_in_words(free)} are free"
             raise OSError(errno.ENOSPC, text, str(self.state))
 
     def save(self, tensors: Mapping[str, Tensor], facts: Facts) -> None:
@@ -90,7 +91,3 @@ def _step_in(file: Path) -> int | None:
         step = parse_json(read_header(file)[HEADER_KEY])["step"]
         return step if isinstance(step, int) else None
     return None
-
-
-def _in_words(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"

@@ -81,7 +81,8 @@ def promised(command: Sequence[str]) -> tuple[Needs, str]:
     facts = records[0]["facts"]
     hours = re.search(r"([\d.e+-]+) hours", facts["Needs"])
     assert hours
-    memory, disk = (float(re.findall(r"[\d.]+", facts[name])[0]) for name in ("Memory", "Disk"))
+    found = [re.match(r"([\d.]+) (MiB|GiB)", facts[name]) for name in ("Memory", "Disk")]
+    memory, disk = (float(each[1]) / (1024 if each[2] == "MiB" else 1) for each in found if each)
     return Needs(memory, 3600 * float(hours[1]), disk), facts.get("Largest batch", "")
 
 

@@ -45,7 +45,7 @@ PUBLISHED = {
     "ddbm-e2h": Published(epochs=2106, images=137_000, days=8),
     "ddbm-diode": Published(epochs=2617, images=16_884, days=17),
 }
-"""By the preset of the network. Images: arXiv:1611.07004; arXiv:1908.00463, the outdoor part."""
+"""By the preset of the network. Images: README of github.com/phillipi/pix2pix; arXiv:1908.00463, the outdoor part."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
 """`ddbm train` on data as they should not be: one line what, one line what to do, and no run folder."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +68,49 @@ def test_one_pair_trains_and_says_that_nothing_is_held_out(ddbm, tmp_path, monke
     write_pairs(tmp_path / "data", 1)
     code, _, err = ddbm("train", "data", "--size", "16", "--dry-run")
     assert code == 0 and "1 pairs to train on, 0 held out" in err and "nothing is held out" in err
+
+
+def test_unusable_and_exchanged_pairs_are_named_with_what_to_do(ddbm, tmp_path, monkeypatch):
+    """A damaged file and a pair of two shapes in the middle, in folders that are exchanged."""
+    monkeypatch.chdir(tmp_path)
+    for side, mode in (("A", "RGB"), ("B", "L")):
+        (tmp_path / "data" / side).mkdir(parents=True)
+        for index in range(14):
+            Image.new("RGB", (16, 16), (200, 10 * index, 30)).convert(mode).save(
+                tmp_path / f"data/{side}/{index:03d}.png"
+            )
+    file = tmp_path / "data/B/004.png"
+    file.write_bytes(file.read_bytes()[:45])
+    Image.new("L", (40, 16)).save(tmp_path / "data/B/005.png")
+    network = "adm:channels=8,multipliers=1,blocks=1,attention=2,head_channels=8,patch=4"
+    options = ("--size", "16", "--steps", "1", "-b", "2", "--val-share", "0.2", "--network", network, "-d", "cpu")
+    code, _, err = ddbm("train", "data", "-o", "run", "--tracker", "none", *options)
+    lines = dict(line.split(maxsplit=1) for line in err.splitlines() if line.strip())
+    assert code == 0 and "2 unusable" in lines["Data"]
+    assert "damaged image" in lines["Unusable"] and "differ in their proportions" in lines["Unusable"]
+    assert lines["Unusable"].endswith("ddbm data check tells what to do")
+    assert "sources have colours, and their targets have none; if the sides are exchanged" in lines["Direction"]
+    code, _, err = ddbm("train", "data", "-o", "right", "--tracker", "none", "--direction", "BtoA", *options)
+    assert code == 0 and "Direction" not in err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of folders are those of POSIX")
+def test_a_folder_without_the_right_to_write(ddbm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "data", 3)
+    real = Path.mkdir
+
+    def mkdir(path, *given, **named):  # root may write everywhere
+        if path.name == "run":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        real(path, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    code, _, err = ddbm("train", "data", "-o", "run", "--size", "16", "--steps", "1", "-b", "2", "-d", "cpu")
+    assert code == 1 and err.splitlines()[-2:] == [
+        "Error: run: cannot be written: Permission denied",
+        "  Hint: choose another folder with -o",
+    ]
 
 
 def test_mixed_formats_sizes_and_depths_train_and_translate(ddbm, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from collections import namedtuple
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from ddbm_cli.foundation.errors import DdbmError, UsageError
 from ddbm_cli.foundation.events import Stepped
@@ -105,3 +106,25 @@ def test_several_averages_are_validated_and_the_best_is_the_model(root):
     assert float(last["loss"]) == min(losses.values()) and len(set(losses.values())) == 2
     card = read_card(read_header(root / "run" / "model.safetensors"), file="model")
     assert card.training["ema"] == min(losses, key=losses.__getitem__)
+
+
+def test_several_averages_and_checkpoints_resume_to_the_bit(root):
+    """Averages of several decays are in each kept checkpoint, with the choice; a run ends alike from any of them."""
+    settings = {"ema": (0.9, 0.1, 0.999), "keep": 3, "learning_rate": 1e-2, "validate_every": 3}
+    list(run(small(root, "whole", **settings)))
+    stopping = small(root, **settings)
+    list(run(stopping, stop=lambda: (root / "run" / "samples" / "step_0000003.png").exists()))
+    assert next(iter(run(request({}, resume=root / "run")))).kept in (3, 4)
+    list(run(request({}, resume=root / "run")))
+    whole = weights(root / "whole")
+    assert {"average", "average_2", "average_3"} < {name.partition(".")[0] for name in whole}
+    assert same(whole, weights(root / "run"))
+    list(run(request({}, resume=root / "run" / "checkpoints" / "step_0000004.safetensors")))
+    assert same(whole, weights(root / "run"))
+    for name in ("model.safetensors", "best.safetensors"):
+        files = [load_file(root / each / name) for each in ("whole", "run")]
+        assert same(*files), name
+    cards = [read_card(read_header(root / each / "model.safetensors"), file="model") for each in ("whole", "run")]
+    assert cards[0].training["ema"] == cards[1].training["ema"] and cards[0].scores == cards[1].scores
+    tables = [(root / each / "results.csv").read_text() for each in ("whole", "run")]
+    assert tables[0] == tables[1]

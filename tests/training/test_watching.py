@@ -3,12 +3,14 @@
 import csv
 import re
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.events import Noticed, Saved
+from ddbm_cli.networks.perceptual import PerceptualDistance
 from ddbm_cli.tasks.train import perceptual, request, run
 from ddbm_cli.tasks.train.report import chart, charts
 from ddbm_cli.training import trackers
@@ -133,6 +135,34 @@ def test_validations_have_lpips_where_its_network_is_cached(root, monkeypatch):
     assert rows(root / "with" / "results.csv")[0]["lpips"] == "0.25"
     assert "Validation lpips" in (root / "with" / "report.html").read_text()
     assert same(weights(root / "with"), weights(root / "without"))
+
+
+def test_validations_have_st_lpips_where_its_package_is_installed(root, monkeypatch):
+    """A network of random weights stands for AlexNet; without the package there is no such column."""
+    settings = {"size": 32, "tracker": (), "recipe": {"steps": 3}}
+    monkeypatch.setattr("ddbm_cli.networks.perceptual.PACKAGE", "no-such-package")
+    monkeypatch.setattr(perceptual.ALEXNET.__class__, "path", root / "alexnet.pth")
+    list(run(asked(root, "without", **settings)))
+    assert not {"lpips", "st_lpips"} & rows(root / "without" / "results.csv")[0].keys()
+    torch.manual_seed(1)
+    network = PerceptualDistance()
+    monkeypatch.setattr(perceptual, "load_perceptual_distance", lambda device: network.to(device))
+    list(run(asked(root, "with", **settings)))
+    assert float(rows(root / "with" / "results.csv")[0]["st_lpips"]) > 0
+    assert "Validation st lpips" in (root / "with" / "report.html").read_text()
+    assert same(weights(root / "with"), weights(root / "without"))
+    assert perceptual.distances_of(31, torch.device("cpu")) == {}
+
+
+def test_st_lpips_is_the_mean_of_its_network(monkeypatch):
+    torch.manual_seed(1)
+    network = PerceptualDistance()
+    monkeypatch.setattr(perceptual, "load_perceptual_distance", lambda device: network)
+    monkeypatch.setattr(perceptual.ALEXNET.__class__, "path", Path("none"))
+    measure = perceptual.distances_of(32, torch.device("cpu"))["st_lpips"]
+    images, others = (torch.rand(18, 3, 32, 32) * 2 - 1 for _ in range(2))
+    assert measure(images, images) == 0
+    assert measure(images, others) == pytest.approx(float(network(images, others).mean()), rel=1e-5)
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(root):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ddbm_cli.codecs import Codec, PixelsConfig
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.pairs import Pair, PairSplit, find_pairs
@@ -16,6 +18,8 @@ from ddbm_cli.imaging.stored import ImageFile, Stored, length_of
 from ddbm_cli.models.codecs import load_codec
 from ddbm_cli.options.recipe import AUTO
 from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.tasks.doubts import EXCHANGED, swapped
+from ddbm_cli.tasks.train.card import spread
 from ddbm_cli.tasks.train.labels import Labels, labels_of
 from ddbm_cli.training import Batches
 from ddbm_cli.training.encoding import Encoder
@@ -23,6 +27,9 @@ from ddbm_cli.training.sides import TwoSides, parts_of
 
 DECODED_BYTES = 2**28
 """Size of all files up to which every image is decoded before the first step; of more only the headers are read."""
+
+LOOKED_AT = 64
+"""Pairs whose colours are compared, at most."""
 
 MOST_NAMED = 5
 """Files that are named in one line of the header, at most."""
@@ -34,6 +41,7 @@ class Data:
 
     request: with the fit that was chosen. failures: pairs that cannot be used.
     codec, codec_setting: what makes states of images, with its weights, and as the card states it.
+    direction: why the sides of the pairs may be exchanged, "" where nothing suggests it.
     """
 
     request: TrainRequest
@@ -44,6 +52,7 @@ class Data:
     codec: Codec
     codec_setting: dict[str, Any]
     failures: list[ImageError]
+    direction: str = ""
 
     def facts(self) -> dict[str, str]:
         """Return the header's line about it; "" for none."""
@@ -53,6 +62,7 @@ class Data:
         unusable = f", {len(self.failures)} unusable" if self.failures else ""
         size = Preprocess(size=request.size)
         shape = "are not square" if size.width == size.height else f"do not have the proportions of {size.words}"
+        check = ["ddbm data check tells what to do"] if self.failures else []
         left_out = [str(pairs.skipped)] if pairs.skipped else []
         left_out += named([problem.message for problem in pairs.broken])
         if request.is_unpaired:
@@ -61,12 +71,13 @@ class Data:
         return {
             "Data": f"{trained}, {len(pairs.val)} held out{unpaired}{unusable}",
             "Folders": "; ".join(pairs.folders),
+            "Direction": f"{self.direction}; {EXCHANGED}" if self.direction else "",
             "Sources": f"made from the targets by {request.source}" if request.source else "",
             "Images": f"{size.words} pixels, fit {request.fit}: {FITS[request.fit or 'pad'].format(shape)}",
             "Cache": "; ".join(each.cache.words for each in parts_of(self.batches) if not each.cache.is_whole),
             "Codec": self.codec_setting["name"] if self.codec.factor > 1 else "",
             "Left out": "; ".join(left_out),
-            "Unusable": "; ".join(named([error.message for error in self.failures])),
+            "Unusable": "; ".join([*named([error.message for error in self.failures]), *check]),
         }
 
 
@@ -169,7 +180,19 @@ def data_of(request: TrainRequest, pairs: PairSplit, given: CodecWithSetting, *,
         good = [pair for index, pair in enumerate(pairs.val) if index not in held_out.failures]
         pairs = dataclasses.replace(pairs, val=good)
         held_out = validated_on(good)
-    return Data(request, pairs, batches, held_out, labels, codec, setting, failures)
+    return Data(request, pairs, batches, held_out, labels, codec, setting, failures, _direction(batches))
+
+
+def _direction(batches: Batches) -> str:
+    """Return why the sides of the pairs may be exchanged, in words."""
+    pairs = [batches.pair(index) for index in spread(len(batches), LOOKED_AT)]
+    return swapped([(_saturation(source), _saturation(target)) for target, source in pairs])
+
+
+def _saturation(image: Tensor) -> float:
+    """Return the mean distance of the largest and the smallest channel, 0..1, of an image (3, H, W) in -1..1."""
+    low, high = image.aminmax(dim=0)
+    return float((high - low).mean()) / 2
 
 
 def _check_codec(preprocess: Preprocess, codec: Codec) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ddbm_cli.foundation.devices import synchronize
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.text import bytes_in_words
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.training import Budget, Fit, Recipe
 from ddbm_cli.training.batch_size import largest_of, to_come
@@ -77,7 +78,7 @@ def _measured(fit: Fit) -> tuple[int, float]:
 def _memory(fit: Fit) -> str:
     peak = Memory(fit.device).peak()
     where = " of the GPU" if fit.device.type == "cuda" else ""
-    return f"{(peak + to_come(fit)) / 2**30:.2f} GiB{where}" if peak else ""
+    return f"{bytes_in_words(peak + to_come(fit))}{where}" if peak else ""
 
 
 def _largest(fit: Fit, unit: int) -> str:
@@ -100,4 +101,4 @@ def _disk(fit: Fit, folder: Path) -> str:
     free = shutil.disk_usage(there).free
     needed = (fit.recipe.keep + 1) * state + models
     short = " (not enough)" if needed > free else ""
-    return f"{needed / 2**30:.2f} GiB, besides sample images; {free / 2**30:.1f} GiB are free{short}"
+    return f"{bytes_in_words(needed)}, besides sample images; {bytes_in_words(free)} are free{short}"

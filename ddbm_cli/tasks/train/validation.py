@@ -22,7 +22,7 @@ from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train.card import spread
 from ddbm_cli.tasks.train.folder import sheet_name
-from ddbm_cli.tasks.train.perceptual import lpips_of, mean_of
+from ddbm_cli.tasks.train.perceptual import distances_of
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.training import Batches, Fit, Interrupted
 from ddbm_cli.training.averages import Averages
@@ -64,7 +64,7 @@ class Validation:
             self._target, self._source = (torch.stack(side) for side in zip(*chosen, strict=True))
         side = min(card.preprocess.width, card.preprocess.height)
         with torch.random.fork_rng():
-            self._lpips = None if request.is_prior else lpips_of(side, torch.device("cpu"))
+            self._distances = {} if request.is_prior else distances_of(side, torch.device("cpu"))
 
     def _begin(
         self,
@@ -124,8 +124,8 @@ class Validation:
                 "mse": float((results - self._target).square().mean()),
                 "blank_mse": float((1 - self._target).square().mean()),
             }
-        if self._lpips is not None:
-            self.scores["lpips"] = mean_of(self._lpips, results, self._target)
+        for name, distance in self._distances.items():
+            self.scores[name] = distance(results, self._target)
         self._results.add(step, self.scores)
         self._write_sheet(step, results)
         return self.scores
