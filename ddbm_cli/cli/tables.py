@@ -75,6 +75,10 @@ def _words(entry: "Entry") -> dict[str, str]:
     words["Data"] = card.get("data", "not stated")
     words["Limits"] = card.get("limits", "not stated")
     size = card.get("preprocess", {}).get("size")
+    names = [str(name) for name in card.get("class_names", ())]
+    may_lack_class = bool(card.get("condition_dropout"))
+    if names:
+        words["Classes"] = ", ".join(names) + ("; --class may be left out" if may_lack_class else "")
     if size:
         words["Images"] = f"{size}x{size} pixels; inputs are resized, --keep-size restores their size"
     for name in ("network", "path", "prediction"):
@@ -102,7 +106,8 @@ def _words(entry: "Entry") -> dict[str, str]:
         words["Registry"] = str(entry.origin)
     is_prior = card.get("kind") == "prior"
     file = entry.path or (entry.name if entry.repo or entry.builtin else "THE.safetensors")
-    asked = " --class 0" if card.get("network", {}).get("classes") and not is_prior else ""
+    needs_class = card.get("network", {}).get("classes") and not (is_prior or may_lack_class)
+    asked = f" --class {names[0] if names else 0}" if needs_class else ""
     asked += " --mask MASK" if card.get("inpainting") else ""
     words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
     return words

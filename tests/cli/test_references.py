@@ -11,7 +11,7 @@ from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.layout import CARD, write_folder
 from ddbm_cli.models.resolve import described
 from ddbm_cli.tasks.show import show
-from tests.tiny import tiny_card, tiny_weights, write_tiny
+from tests.tiny import NETWORK, tiny_card, tiny_weights, write_tiny
 
 
 @pytest.fixture
@@ -47,6 +47,15 @@ def test_info_of_a_run_and_a_folder(ddbm, references):
         assert ddbm("show", reference)[0] == 0
     (record,) = map(json.loads, ddbm("weights", "info", "run", "--json")[1].splitlines())
     assert "run/model.safetensors" in json.dumps(record)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_info_names_the_classes(ddbm, tmp_path, dropout):
+    names = {"network": NETWORK | {"classes": 2}, "class_names": ("dress", "shoes"), "condition_dropout": dropout}
+    write_tiny(tmp_path / "classed.safetensors", **names)
+    out = ddbm("weights", "info", tmp_path / "classed.safetensors")[1].decode()
+    assert "dress, shoes" in out
+    assert ("may be left out" in out) == (dropout > 0) and ("--class dress" in out) == (dropout == 0)
 
 
 def test_a_diffusers_folder_without_a_card_is_explained(ddbm, references):

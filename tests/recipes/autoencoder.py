@@ -1,0 +1,89 @@
+"""Make our autoencoder: line art, training, scores on held-out images, and with --ship the packaged file.
+
+    python -m tests.recipes.autoencoder PHOTOS EMOJI RUN [--ship] [any option of `ddbm train`]
+
+PHOTOS has folders train/ and val/; EMOJI an `index.tsv` that gives each file's split. The same command resumes an
+interrupted run. On a GPU: `--device cuda --batch-size 64 --learning-rate 2e-3 --hours 4`.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ddbm_cli.codecs import Codec
+from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.models.checkpoint import read_model, write_model
+from ddbm_cli.models.codecs import load_codec
+from ddbm_cli.networks.perceptual import load_perceptual_distance
+from tests.recipes import ship
+from tests.recipes.sketch_to_3d import HERE, ddbm, train
+
+SIDE = 256
+KINDS = {"photographs": "photos/val/B", "sketches of them": "photos/val/A", "emoji": "emoji/val/B"}
+"""What is measured, and where in the folder of line art it lies."""
+
+
+def draw_lines(photos: Path, emoji: Path, lines: Path) -> Path:
+    """Draw line art of both, in ink and in pencil, by several hands; return its folder."""
+    how = ("--size", str(SIDE), "--style", "mixed", "--hand", "varied", "-q")
+    for split in ("train", "val"):
+        ddbm("data", "edges", str(photos / split), str(lines / "photos" / split), "-r", *how)
+    ddbm("data", "edges", str(emoji), str(lines / "emoji"), "--split-by", str(emoji / "index.tsv"), *how)
+    return lines
+
+
+def make(photos: Path, emoji: Path, run: Path, options: list[str]) -> Path:
+    """Train, or resume; return the model's file."""
+    lines = draw_lines(photos, emoji, run.parent / "lines")
+    every = [photos / "train", lines / "photos/train/A", lines / "emoji/train/A", lines / "emoji/train/B"]
+    train(every, HERE / "autoencoder-256.toml", run, options)
+    return run / "model.safetensors"
+
+
+@torch.no_grad()
+def measure(codec: Codec, files: Sequence[Path]) -> dict[str, float]:
+    """Return the number of images, their mean PSNR in dB, and their mean perceptual distance (ST-LPIPS, AlexNet)."""
+    distance = load_perceptual_distance(torch.device("cpu"))
+    preprocess = Preprocess(size=SIDE)
+    ratios, distances = [], []
+    for file in files:
+        image = preprocess.forward(open_picture(file))[0][None]
+        made = codec.decode(codec.encode(image)).clamp(-1, 1)
+        ratios.append(10 * torch.log10(4 / (made - image).square().mean().clamp(min=1e-10)))
+        distances.append(distance(made, image)[0])
+    means = (float(torch.stack(each).mean()) for each in (ratios, distances))
+    return {"images": len(files), **dict(zip(("psnr", "perceptual"), (round(x, 4) for x in means), strict=True))}
+
+
+def score(file: Path, lines: Path) -> dict[str, dict[str, float]]:
+    """Return and print the figures of all held-out images."""
+    _, codec = load_codec(str(file))
+    scores = {}
+    for kind, folder in KINDS.items():
+        scores[kind] = measure(codec, sorted((lines / folder).rglob("*.png")))
+        sys.stdout.write(f"{kind}: {scores[kind]}\n")
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("photos", "emoji", "run"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--ship", action="store_true", help="write the file into the package, and its entry")
+    given, options = parser.parse_known_args()
+    file = make(given.photos, given.emoji, given.run, options)
+    scores = score(file, given.run.parent / "lines")
+    if given.ship:
+        card, weights = read_model(file)
+        target = ship.ASSETS / f"{card.name}.safetensors"
+        write_model(target, dataclasses.replace(card, scores=scores), weights, dtype=torch.float16)
+        ship.register(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Make the model from sketches to photographs of garments, the models it is compared with, and the comparison.
+
+    python -m tests.recipes.sketch_to_clothing PHOTOS EMOJI RUNS [any option of `ddbm train`]
+
+PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the autoencoder, a bridge of latents at 256 pixels, a
+bridge of pixels at 128, pix2pix at 256, and the comparison. The options are for each of the trainings, so `--hours 8`
+trains each of them for eight hours. The same command resumes an interrupted one; a training that has used its hours
+stays as it is. Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
+"""
+
+import argparse
+from pathlib import Path
+
+from tests.recipes import autoencoder, compare_clothing
+from tests.recipes.sketch_to_3d import HERE, ddbm, train
+
+SIDE = 256
+STYLES = ("ink", "pencil")
+MODELS = ("sketch-to-clothing-256", "pixels-128", "pix2pix-256")
+"""The recipes, which are also the folders of their runs; the first is the model, the others are compared with it."""
+
+
+def draw_pairs(photos: Path, pairs: Path) -> list[Path]:
+    """Draw each photograph in ink and in coloured pencil, by several hands; return the folders, split and by class."""
+    for style in STYLES:
+        for split in ("train", "val"):
+            how = ("--size", str(SIDE), "--style", style, "--hand", "varied", "-q")
+            ddbm("data", "edges", str(photos / split), str(pairs / style / split), "-r", *how)
+    return [pairs / style for style in STYLES]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("photos", "emoji", "runs"):
+        parser.add_argument(name, type=Path)
+    given, options = parser.parse_known_args()
+    codec = autoencoder.make(given.photos, given.emoji, given.runs / "autoencoder", options)
+    pairs = draw_pairs(given.photos, given.runs / "pairs")
+    for name in MODELS:
+        latent = ["--codec", str(codec)] if name == MODELS[0] and not (given.runs / name).exists() else []
+        train(pairs, HERE / f"{name}.toml", given.runs / name, [*latent, *options])
+    files = {name: given.runs / name / "model.safetensors" for name in MODELS}
+    compare_clothing.compare(files, pairs, given.runs / "comparison")
+
+
+if __name__ == "__main__":
+    main()
