@@ -103,6 +103,11 @@ def _output(request: TuneRequest) -> Path:
 
 def _check(model: TranslationModel) -> None:
     card = model.card
+    if card.markov:
+        raise UsageError(
+            f"model '{model.name}' is a Markov process, whose sampler has nothing to tune",
+            hint="use another number of steps: --nfe",
+        )
     if model.direction:
         raise UsageError(
             f"model '{model.name.removesuffix(f'-{model.direction}')}' has two directions, and one is tuned at a time",

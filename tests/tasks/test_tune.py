@@ -177,6 +177,17 @@ def test_held_out_images_of_the_model_are_not_used(root, tmp_path):
         list(tune(root, "seen.safetensors", model=str(model)))
 
 
+def test_a_markov_process_is_not_tuned(root, tmp_path):
+    from tests.tiny import NETWORK
+
+    network = NETWORK | {"in_channels": 3}
+    chain = {"sampler": {"name": "euler-maruyama"}, "grid": {"name": "karras"}, "start": {"name": "pinned"}, "steps": 3}
+    options = {"markov": True, "concat_source": False, "network": network, "defaults": chain}
+    model = write_tiny(tmp_path / "markov.safetensors", **options)
+    with pytest.raises(UsageError, match="is a Markov process"):
+        list(tune(root, "markov.safetensors", model=str(model)))
+
+
 def test_few_images_are_said(root):
     events = tune(root, "few.safetensors", images=50)
     assert any("fewer than twice" in event.message for event in events if isinstance(event, Noticed))
