@@ -62,7 +62,7 @@ class Data:
         unusable = f", {len(self.failures)} unusable" if self.failures else ""
         size = Preprocess(size=request.size)
         shape = "are not square" if size.width == size.height else f"do not have the proportions of {size.words}"
-        check = ["ddbm data check tells what to do"] if self.failures else []
+        check = ["see ddbm data check"] if self.failures else []
         left_out = [str(pairs.skipped)] if pairs.skipped else []
         left_out += named([problem.message for problem in pairs.broken])
         if request.is_unpaired:
