@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddbm_cli.networks import ADM, ADMConfig, pack
 from ddbm_cli.networks.blocks import Conv
 from ddbm_cli.networks.packed import direct
-from tests.benchmarks.released import Released
+from tests.benchmarks._released import Released
 
 SIZE = 64
 CONVOLUTIONS = [(192, 192, 64), (384, 192, 64), (384, 384, 32), (576, 576, 16), (768, 768, 8), (1536, 768, 8)]
