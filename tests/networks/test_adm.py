@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
-from ddbm_cli.networks import ADM, NETWORKS, ADMConfig
+from ddbm_cli.networks import ADM, NETWORKS, ADMConfig, pack, packed
 from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, time_features
 from tests.golden_networks import CONFIGS, golden_network
 
@@ -50,13 +50,18 @@ def test_parameters_are_those_of_the_released_checkpoint(name, golden):
     assert sum(parameter.numel() for parameter in made.parameters()) == released["parameters"]
 
 
-@pytest.mark.parametrize("differentiable", [False, True])
+@pytest.mark.parametrize("how", ["plain", "differentiable", "packed", "winograd"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_output_equals_the_official_one(name, differentiable, golden):
+def test_output_equals_the_official_one(name, how, golden, monkeypatch):
     """`network_output` was recorded from the network alone, on x_t as it is; scaled inputs are the denoiser's test."""
     made = golden_network(name)
     values = load_file(golden / f"unet-{name}.io.safetensors")
-    with torch.set_grad_enabled(differentiable):
+    if how in ("packed", "winograd"):
+        pack(made.requires_grad_(False))
+    if how == "winograd":  # as for large networks
+        monkeypatch.setattr(packed, "LEAST_CHANNELS", 1)
+        monkeypatch.setattr(packed, "LEAST_PLACES", 1)
+    with torch.set_grad_enabled(how == "differentiable"):
         output = made(torch.cat([values["x_t"], values["x_T"]], dim=1), values["time_input"])
     assert relative(output, values["network_output"]) < 2e-5
 
