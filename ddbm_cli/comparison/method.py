@@ -5,16 +5,18 @@ heun:churn=0.33,nfe=119       the sampler's fields, and a number of network eval
 dbim:5,10,20                  bare numbers are budgets: three methods
 dbim-2:model=my.safetensors   another model
 default                       the sampler and budget of the model card
+fast                          the version of the model that was distilled to few evaluations
 sdedit:0.2,0.4                SDEdit with the built-in prior; bare numbers are strengths
 ddib:20,source=a,model=b      DDIB with two priors, of the sources and of the targets
 dbim:10,class=cat,guidance_scale=3    a class, and a guidance scale
+dbim:10,perturbed_guidance=blur:scale=1.5+split=yes    perturbed guidance; + separates its fields
 colour-transfer:to=targets    colours moved to those of a folder, without a model; bare numbers are strengths
 default:direction=BtoA        the other direction of a model that has two
 """
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,16 +24,23 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.methods import DEFAULT_METHOD, METHODS
 from ddbm_cli.options.names import aliases, check_name, names, suggest
 
-DEFAULT = "default"
+DEFAULT, FAST = "default", "fast"
 NAMED = {name: method for name, method in METHODS.items() if name != DEFAULT_METHOD}
 """Methods that are specified by their name; the default method is specified by its sampler."""
 
-NOT_SAMPLERS = (DEFAULT, *NAMED)
+NOT_SAMPLERS = (DEFAULT, FAST, *NAMED)
 """Names that leave the sampler to the model card."""
 
 SCALES = {"guidance_scale": float, "image_guidance_scale": float}
+PERTURBED = "perturbed_guidance"
 
-OWN_FIELDS: dict[str, type] = {
+
+def _perturbation(text: str) -> str:
+    """Return a perturbation in its command-line form."""
+    return text.replace("+", ",")
+
+
+OWN_FIELDS: dict[str, Callable[[str], Any]] = {
     "model": str,
     "grid": str,
     "nfe": int,
@@ -44,6 +53,7 @@ OWN_FIELDS: dict[str, type] = {
     "class": str,
     "direction": str,
     **SCALES,
+    PERTURBED: _perturbation,
 }
 """Fields of a method; all others are the sampler's."""
 
@@ -113,7 +123,16 @@ class Method:
     @property
     def is_guided(self) -> bool:
         """Whether an evaluation combines several estimates."""
-        return any(name in SCALES and value != 1 for name, value in self.conditions)
+        return any(name == PERTURBED or (name in SCALES and value != 1) for name, value in self.conditions)
+
+    @property
+    def reference(self) -> str | None:
+        """What names the model that is used; None for the one that a record names."""
+        return None if self.name == FAST else self.model
+
+    def field(self, name: str) -> Any:
+        """Return a condition, None for none."""
+        return dict(self.conditions).get(name)
 
     def options(self) -> dict[str, Any]:
         """Return what differs from a plain `translate`, as its options."""
@@ -125,6 +144,8 @@ class Method:
             "steps": self.steps,
             "direction": self.direction,
         }
+        if self.name == FAST:
+            given["fast"] = True
         if self.name in NAMED:
             given |= {"method": self.name, "strength": self.strength, "source_model": self.source}
             given |= {name: getattr(self, name) for name in COLOURS}
@@ -180,7 +201,7 @@ def _read(spec: str) -> Iterator[Method]:
         if field in own and name not in _takers(field):
             takers = " or ".join(_takers(field))
             raise UsageError(f"method '{name}' has no field '{field}'", hint=f"{field} is for {takers}")
-    conditions = tuple((each, own.pop(each)) for each in ("class", *SCALES) if each in own)
+    conditions = tuple((each, own.pop(each)) for each in ("class", *SCALES, PERTURBED) if each in own)
     method = Method(name=name, sampler=sampler, conditions=conditions, **own)
     bare = NAMED[name].bare_number if name in NAMED else "nfe"
     if numbers and own.get(bare) is not None:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from ddbm_cli.comparison.method import Method, parse_methods
-from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.comparison.method import FAST, PERTURBED, Method, parse_methods
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.methods import method_of
-from ddbm_cli.options.compare import CompareRequest
+from ddbm_cli.options.compare import DEFAULT_METHODS, CompareRequest
 from ddbm_cli.options.names import check_spec
 from ddbm_cli.options.translate import TranslateRequest
+from ddbm_cli.registry.reference import fast_version
 
 EXTENSIONS = (".html", ".json", ".csv", ".md", ".png")
 """The kinds of reports, by the extension of an output."""
@@ -21,13 +22,18 @@ def check(request: CompareRequest) -> list[Method]:
             output that cannot be a report.
     """
     direction = None if request.direction == CompareRequest.direction else request.direction
-    methods = parse_methods(request.methods, model=request.model, nfe=request.nfe, direction=direction)
+    specs = request.methods
+    if specs == DEFAULT_METHODS and not _has_fast_version(request.model):
+        specs = tuple(spec for spec in specs if spec != FAST)
+    methods = parse_methods(specs, model=request.model, nfe=request.nfe, direction=direction)
     for method in methods:
         method_of(TranslateRequest(source="", **method.options()))
         if method.sampler is not None:
             check_spec("samplers", method.sampler)
         if method.grid is not None:
             check_spec("grids", method.grid)
+        if (perturbation := method.field(PERTURBED)) is not None:
+            check_spec("perturbations", perturbation)
     for output in request.outputs:
         if output.suffix.lower() not in EXTENSIONS:
             raise UsageError(f"{output}: unknown kind of report", hint=f"end the name with {', '.join(EXTENSIONS)}")
@@ -42,6 +48,13 @@ def check(request: CompareRequest) -> list[Method]:
     if request.nfe is not None and request.seconds is not None:
         raise UsageError("--nfe and --seconds are mutually exclusive", hint="pass one of them")
     return methods
+
+
+def _has_fast_version(model: str | None) -> bool:
+    try:
+        return fast_version(model) != model
+    except ModelError:
+        return False
 
 
 def _may_exist(source: str) -> bool:

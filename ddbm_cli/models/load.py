@@ -23,6 +23,7 @@ from ddbm_cli.models.pipeline import NO_TEXT, open_pipeline, pipeline_digest, we
 from ddbm_cli.models.speed import measure
 from ddbm_cli.networks import DiffusersNetwork, pack
 from ddbm_cli.networks.diffusers import TextGuided
+from ddbm_cli.networks.memory_format import best_memory_format, set_memory_format
 from ddbm_cli.registry.pipelines import is_pipeline_folder
 from ddbm_cli.samplers import Plan
 
@@ -119,6 +120,7 @@ def _loaded(
     for prefix, module in modules.items():
         of_codec = of_half_precision(number) if prefix == CODEC_PREFIX else number
         _fill(module, tensors, name, where, of_codec, prefix=prefix)
+    set_memory_format(denoiser.network, best_memory_format(where, number))
     for each in (denoiser, codec):
         each.eval().requires_grad_(False)
         if packed and where.type == "cpu" and has_room(each):

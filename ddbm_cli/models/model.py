@@ -306,7 +306,7 @@ class TranslationModel:
     ) -> Generator[Evaluation, None, Tensor]:
         """As `translate`, of states (B, C, h, w) instead of images."""
         inputs = Inputs(source, mask, self._label).mapped(lambda each: each.to(self.device))
-        if self.graph is None:
+        if self.graph is None or self._tiles is not None:  # images in tiles have many sizes
             result = yield from self._steps(inputs, noise, plan)
         else:
             key = repr((plan, self._guidance))

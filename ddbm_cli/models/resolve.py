@@ -17,6 +17,7 @@ from ddbm_cli.models.load import checked_card, digest_of, load_file, load_pipeli
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.models.pipeline import card_of_pipeline
 from ddbm_cli.models.selfcheck import check_file
+from ddbm_cli.networks.memory_format import best_memory_format, set_memory_format
 from ddbm_cli.registry import Entry, parse
 from ddbm_cli.registry import locate as registry
 from ddbm_cli.registry.entry import BUILTIN
@@ -102,6 +103,8 @@ def loading(
         if conditions.get("prompt") and not model.takes_text:
             raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
     if compile:
+        compiled = best_memory_format(model.device, model.dtype, compiled=True)
+        set_memory_format(model.denoiser.network, compiled)
         model.denoiser.network = Compiled(model.denoiser.network)
     if graph:
         model.graph = PlanGraph()

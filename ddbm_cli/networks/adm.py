@@ -115,7 +115,8 @@ class ADM(nn.Module):
 
         last = zero(Conv(channels, config.out_channels * folded))
         self.out = nn.Sequential(norm(channels), nn.SiLU(), last)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.memory_format = torch.channels_last
+        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     @property
     def batch_invariant(self) -> bool:
@@ -160,7 +161,7 @@ class ADM(nn.Module):
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
-        x = F.pixel_unshuffle(x.to(dtype), self.config.patch).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(x.to(dtype), self.config.patch).contiguous(memory_format=self.memory_format)
         skips = []
         for down in self.input_blocks:
             x = down(x, embedding, text)

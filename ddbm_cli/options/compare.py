@@ -7,8 +7,9 @@ from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Overwrite, Prepare, Recursive, Seed
 
-DEFAULT_METHODS = ("default", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
-"""The model with its card's settings and with the papers' samplers, and SDEdit with the built-in prior."""
+DEFAULT_METHODS = ("default", "fast", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
+"""The model with its card's settings, its version of few evaluations if it has one, the papers' samplers, and SDEdit
+with the built-in prior."""
 
 Targets = Annotated[
     Path | None,

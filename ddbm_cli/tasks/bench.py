@@ -237,7 +237,7 @@ class Bench:
             series=method.label,
             model=model.name,
             digest=model.digest,
-            reference=method.model or model.name,
+            reference=method.reference or model.name,
             card={name: value for name, value in describe_card(model.card).items() if name != "seen"},
             sampling=in_words(plan),
             off_budget=_off_budget(plan, method.nfe),
@@ -337,7 +337,7 @@ def _commands(done: Mapping[str, Path], sources: Mapping[str, Path], method: Met
     """Yield the commands that recreate a method's images, of those whose record can be read."""
     for name, file in done.items():
         with suppress(DdbmError):
-            models = {"--model": method.model, "--source-model": method.source}
+            models = {"--model": method.reference, "--source-model": method.source}
             yield name, command(file, source=sources[name], models=models)
 
 

@@ -16,6 +16,7 @@ from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.events import Diagnosed
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.models import builtin_path, load_model
+from ddbm_cli.networks.memory_format import keeps_channels_last
 from ddbm_cli.registry import read_registry
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.registry.reach import has_token, hub_cache, is_offline, reach
@@ -41,6 +42,7 @@ def run(device: str = "auto") -> Iterator[Diagnosed]:
     yield Diagnosed(name="Program", ok=True, found=f"ddbm {__version__}, Python {platform.python_version()}")
     yield _device(where)
     yield from _dtypes(where)
+    yield _layout(where)
     yield _registry()
     yield _builtin_file()
     yield _builtin_run(str(where))
@@ -86,6 +88,19 @@ def _dtypes(device: torch.device) -> Iterator[Diagnosed]:
             )
         else:
             yield Diagnosed(name=word, ok=True, found=f"convolution at {rate / 1e9:,.4g} GFLOP/s")
+
+
+def _layout(device: torch.device) -> Diagnosed:
+    """Whether group normalisation keeps channels last; see `networks.memory_format`."""
+    kept = keeps_channels_last(device, torch.float32)
+    found = "keeps channels last" if kept else "returns channels first, so that networks use that"
+    return Diagnosed(
+        name="Group norm",
+        ok=kept,
+        found=found,
+        hint="" if kept else "a newer torch may be faster; so is --compile",
+        severity="warning",
+    )
 
 
 def _convolution(device: torch.device, dtype: torch.dtype) -> float:

@@ -38,6 +38,11 @@ def test_options_are_those_of_translate():
     assert method.options() == {"sampler": "heun:churn=0.1", "grid": "uniform", "nfe": 9}
     (method,) = parse_methods(["sdedit:0.4"])
     assert method.options() == {"method": "sdedit", "strength": 0.4}
+    (method,) = parse_methods(["fast:2"], model="a")
+    assert method.options() == {"fast": True, "model": "a", "nfe": 2} and method.reference is None
+    (method,) = parse_methods(["dbim:perturbed_guidance=blur:scale=2+split=yes"])
+    assert method.options() == {"sampler": "dbim", "perturbed_guidance": "blur:scale=2,split=yes"}
+    assert method.is_guided
     (method,) = parse_methods(["ddib:source=a,model=b"])
     assert method.options() == {"method": "ddib", "source_model": "a", "model": "b"}
 

@@ -17,6 +17,7 @@ from ddbm_cli.samplers import (
     BootedHeun,
     Bridge,
     DBMSolver,
+    Euler,
     EulerMaruyama,
     HybridHeun,
     Implicit,
@@ -40,7 +41,8 @@ from tests.laws import GaussianPairs, Given, no_noise
 from tests.test_laws import WrongNoise
 
 SOLVERS = (DBMSolver(), DBMSolver(middle="time"), Multistep(variable="lambda"), Multistep(order=3, variable="lambda"))
-ALL = (*SOLVERS, BootedHeun(), ECSI(eta=0.0))
+OTHERS = (Implicit(), Multistep(), Multistep(order=3), HybridHeun(churn=0.0), Euler())
+ALL = (*SOLVERS, *OTHERS, BootedHeun(), ECSI(eta=0.0))
 
 
 def answered(step, *estimates):
