@@ -19,6 +19,7 @@ OUT/auto.json              the best sampler of each budget, which `--sampler aut
 """
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddbm_cli.foundation.files import write_text
+from ddbm_cli.foundation.files import write_bytes, write_text
 from ddbm_cli.foundation.settings import spell
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.pairs import find_pairs
@@ -85,7 +86,9 @@ class Bench:
         file = self.out / "solution.npy"
         if not file.exists():
             plan = self.model.plan("dbmsolver", SAMPLERS["dbmsolver"].grid, nfe=FINE)
-            np.save(file, self.results(plan, 0, len(self.names)).numpy())
+            body = io.BytesIO()
+            np.save(body, self.results(plan, 0, len(self.names)).numpy())
+            write_bytes(file, body.getvalue())
         return torch.from_numpy(np.load(file))
 
     def distance_of_sets(self, results: Tensor) -> tuple[float, float, float]:
