@@ -102,19 +102,24 @@ def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
 
     The best is that with the smallest error among those whose sliced Wasserstein distance cannot be told from the
     smallest one: their 95 % intervals overlap. The distance alone prefers results with left-over noise, which is like
-    variety to it.
+    variety to it. Samplers with one result per source are not chosen, nor is predictor-corrector, which does not
+    converge to the bridge.
     """
     made: dict[str, dict[str, Any]] = {}
     for nfe in BUDGETS[1:]:
         column = [row[nfe] for row in cells.values() if nfe in row and row[nfe]["nfe"] <= nfe]
         if column:
             least, _, highest = min((cell["swd"] for cell in column), key=lambda each: each[0])
-            near = [cell for cell in column if cell["swd"][1] <= highest]
+            near = [cell for cell in column if cell["swd"][1] <= highest and _may_be_chosen(cell)]
             best = min(near, key=lambda each: each["error"][0])
             limit = POOR * least if nfe < ENOUGH else float("inf")
             poor = {f"{cell['sampler']} {cell['grid']}" for cell in column if cell["swd"][0] > limit}
             made[str(nfe)] = {"sampler": best["sampler"], "grid": best["grid"], "poor": sorted(poor)}
     return made
+
+
+def _may_be_chosen(cell: Cell) -> bool:
+    return bool(cell["diversity"][0] > 0) and not cell["sampler"].startswith("predictor-corrector")
 
 
 def write_tables(out: Path, path: str) -> None:

@@ -425,29 +425,3 @@ def test_notes_about_a_methods_plan_name_the_method(folder):
     about = [note for note in notes if note.startswith("ddbm")]
     assert len(about) == 1 and "leaves noise" in about[0] and "use --sampler auto" in about[0]
     assert not any(note.startswith("dbim") for note in notes)
-
-
-def test_perturbed_guidance_is_a_field_of_a_method(folder):
-    truth = folder / "truth"
-    compare(folder, "dbim:4", "dbim:4,perturbed_guidance=blur:scale=3+split=yes", targets=truth)
-    plain, guided = told(folder)["methods"]
-    assert "perturbed guidance blur:scale=3,split=yes" in guided["method"]
-    assert plain["scores"] != guided["scores"]
-    assert all("--perturbed-guidance blur:" in command for command in guided["commands"].values())
-
-
-def test_the_fast_version_and_its_teacher_are_two_columns(folder):
-    compare(folder, "fast", "default:4", model=None, nfe=None)
-    fast, teacher = told(folder)["methods"]
-    assert (fast["nfe"], teacher["nfe"]) == (2, 4)
-    assert (fast["model"], teacher["model"]) == ("sketch-to-3d-64-fast", "sketch-to-3d-64")
-    assert all("-m sketch-to-3d-64-fast" in command.replace("--model", "-m") for command in fast["commands"].values())
-
-
-def test_the_default_comparison_has_the_fast_version_where_there_is_one(folder):
-    def names(**options):
-        return [method.name for method in check(request(source=str(folder / "in"), **options))]
-
-    assert names().count("fast") == names(model="sketch-to-3d-64").count("fast") == 1
-    assert "fast" not in names(model=str(folder / "tiny.safetensors")) + names(model="sketch-to-3d-64-fast")
-    assert names(model=str(folder / "tiny.safetensors"), methods=("fast",)) == ["fast"]  # its column says why
