@@ -14,6 +14,7 @@ import typer
 from ddbm_cli import __version__
 from ddbm_cli.cli import console, terminal
 from ddbm_cli.cli.help import Command, Group
+from ddbm_cli.foundation import launched
 from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.text import one_line
 
@@ -128,7 +129,8 @@ def main() -> NoReturn:
     except typer.Abort:
         _explain("cancelled", "run the command again, or pass --yes", 1)
     except KeyboardInterrupt:
-        console.interrupted()
+        if launched.is_first_to_fail():
+            console.interrupted()
         sys.exit(console.INTERRUPTED)
     except BrokenPipeError:
         terminal.abandon_output()
@@ -177,6 +179,8 @@ def _usage(error: typer.TyperException) -> NoReturn:
 
 
 def _explain(message: str, hint: str, code: int) -> NoReturn:
+    if not launched.is_first_to_fail():
+        sys.exit(code)
     if terminal.debugging():
         import traceback
 

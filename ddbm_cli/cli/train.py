@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from ddbm_cli.cli import console, early, preview, signature, terminal, training
+from ddbm_cli.foundation import launched
 from ddbm_cli.options.check import check
 from ddbm_cli.options.groups import PRINTED, Printed
 from ddbm_cli.options.train import PANELS, TrainCommand
@@ -71,7 +72,7 @@ def train(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
         return
     with training.stop_between_steps() as stop:
         events = task.run(request, stop=stop, dry_run=bool(dry_run))
-        if training.is_main():
+        if launched.is_main():
             code = console.render(
                 events, quiet=shown.quiet, json=shown.json, progress=not shown.no_progress, preview=bool(previewed)
             )

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ddbm_cli.cli.console import ALL_DONE, INTERRUPTED
-from ddbm_cli.foundation.errors import DdbmError
 from ddbm_cli.foundation.events import Trained
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -62,13 +61,5 @@ def _is_open(stream: int) -> bool:
 
 def quietly(events: Iterable[object]) -> int:
     """Run the task of a process that is not the main one, and return its exit code; the main one reports."""
-    try:
-        ended = any([isinstance(event, Trained) and event.stopped for event in events])
-    except DdbmError as error:
-        return error.exit_code
+    ended = any([isinstance(event, Trained) and event.stopped for event in events])
     return INTERRUPTED if ended else ALL_DONE
-
-
-def is_main() -> bool:
-    """Return whether this process reports: it is the only one, or the first of those that a launcher started."""
-    return os.environ.get("RANK", "0").strip() in ("", "0")

@@ -5,7 +5,7 @@ from ddbm_cli.objectives.consistency import ConsistencyDistillation, Consistency
 from ddbm_cli.objectives.denoising import Denoising, denoising_loss
 from ddbm_cli.objectives.latent_bridge import LatentBridgeMatching
 from ddbm_cli.objectives.matching import InverseBridgeMatching, RealUID
-from ddbm_cli.objectives.objective import Context, Loss, Objective
+from ddbm_cli.objectives.objective import Context, Loss, Objective, Share
 from ddbm_cli.objectives.reconstruction import Reconstruction
 from ddbm_cli.objectives.source import noise_source, signal_left
 from ddbm_cli.objectives.times import ArcsineTimes, DiscreteTimes, LogNormalTimes, TimeDistribution, UniformTimes
@@ -41,6 +41,7 @@ __all__ = [
     "Objective",
     "RealUID",
     "Reconstruction",
+    "Share",
     "TimeDistribution",
     "UniformTimes",
     "denoising_loss",

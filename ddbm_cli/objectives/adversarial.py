@@ -65,6 +65,8 @@ class Critic:
 
 
 class _AdversarialLoss(Loss):
+    several_processes = True
+
     def __init__(self, objective: Adversarial, context: Context) -> None:
         super().__init__()
         self._l1 = objective.l1

@@ -17,7 +17,7 @@ from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.networks import PatchGAN
 from ddbm_cli.objectives.adversarial import Critic
-from ddbm_cli.objectives.objective import Context, Loss
+from ddbm_cli.objectives.objective import Context, Loss, Share
 from ddbm_cli.samplers import Bridge, Plan, network_time, trajectory
 
 CRITIC_CHANNELS, CRITIC_RATE = 32, 2e-4
@@ -33,11 +33,13 @@ class StudentTrajectory:
     Args:
         plan: how the student is sampled.
         clip: whether estimates are limited to -1..1.
+        share: the rows of a batch for which images are generated; by default all.
     """
 
-    def __init__(self, plan: Plan, *, clip: bool) -> None:
+    def __init__(self, plan: Plan, *, clip: bool, share: Share | None = None) -> None:
         self._plan = plan
         self._clip = clip
+        self._share = share or Share()
         self._noisy = self._with_noise()
         self._count = plan.nfe
 
@@ -47,9 +49,8 @@ class StudentTrajectory:
         noisy = range(self._count) if channels else self._noisy
         chosen = noisy[int(torch.randint(len(noisy), ()))]
         if channels:
-            noise = torch.randn(len(source), channels, *source.shape[2:], device=source.device)
-            conditions = replace(conditions, noise=noise)
-        bridge = Bridge(self._plan.path, source, torch.randn_like)
+            conditions = replace(conditions, noise=self._share.normal(source, channels))
+        bridge = Bridge(self._plan.path, source, self._share.normal)
         steps = trajectory(bridge, self._plan.sampler, self._plan.start, self._plan.times)
         query, number = next(steps), 0
         while True:
@@ -95,7 +96,7 @@ class Distillation(Loss):
         assert context.plan is not None
         self.context = context
         self.path = context.plan.path
-        self.generate = StudentTrajectory(context.plan, clip=context.clip)
+        self.generate = StudentTrajectory(context.plan, clip=context.clip, share=context.share)
         self._critic: Critic | None = None
         if context.adversarial:
             network = _critic_for(context.states).to(context.device)
@@ -115,8 +116,8 @@ class Distillation(Loss):
         loss, made = self.compute(denoiser, x0, source, t, eps, conditions)
         if self._critic is None:
             return loss
-        # The images are those of the batch's last rows.
-        real, sources = x0[-len(made) :], source[-len(made) :]
+        every = len(x0) // len(made)
+        real, sources = x0[every - 1 :: every], source[every - 1 :: every]
         self._critic.teach(sources, real, made)
         return loss + self.context.adversarial * self._critic.loss(sources, made)
 
@@ -124,7 +125,7 @@ class Distillation(Loss):
     def compute(
         self, denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of each image (R,) and the images (R, C, H, W), of the last R rows of the batch."""
+        """Return the loss of each image (R,) and the images (R, C, H, W), of the last of each B / R rows."""
 
 
 def _critic_for(states: tuple[int, int, int]) -> PatchGAN:

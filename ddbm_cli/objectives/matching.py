@@ -98,12 +98,13 @@ class _Matching(Distillation):
     ) -> tuple[Tensor, Tensor]:
         count = self._updates + 1
         if len(x0) % count:
+            multiple = count * self.context.share.count
             raise UsageError(
                 f"batches of {len(x0)} cannot be divided into {count} parts, {self._updates} of the fake bridge",
-                hint=f"use a multiple: --batch-size {-(-len(x0) // count) * count}; or fewer updates",
+                hint=f"use a multiple of {multiple}: --batch-size {-(-len(x0) // count) * multiple}; or fewer updates",
             )
-        each = len(x0) // count
-        parts = [slice(first, first + each) for first in range(0, len(x0), each)]
+        # In each part are rows of all processes.
+        parts = [slice(first, None, count) for first in range(count)]
         denoiser.eval()
         for part in parts[:-1]:
             made = self.generate(denoiser, source[part], rows(conditions, part), derivatives=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddbm_cli.codecs import Codec, Pixels
@@ -15,14 +16,43 @@ from ddbm_cli.samplers import Plan
 
 
 @dataclass(frozen=True)
+class Share:
+    """The rows of each batch that this process computes: part `index` of `count` equal parts.
+
+    Random numbers of a step do not depend on the number of processes: each draws them for the whole batch, with the
+    same seed, and uses its own.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, size: int) -> slice:
+        """Return the rows of a batch of `size`, a multiple of `count`."""
+        each = size // self.count
+        return slice(self.index * each, (self.index + 1) * each)
+
+    def normal(self, like: Tensor, channels: int | None = None) -> Tensor:
+        """Return standard normal numbers for own rows (B, C, ...), or of another number of channels."""
+        shape = len(like) * self.count, channels or like.shape[1], *like.shape[2:]
+        whole = torch.randn(shape, dtype=like.dtype, device=like.device)
+        return whole[self.rows(len(whole))]
+
+    def dropout(self, x: Tensor, p: float) -> Tensor:
+        """Return own rows (B, ...) with dropout."""
+        strides = torch.empty_like(x, device="meta").stride()  # numbers are drawn in the order of the memory
+        whole = torch.empty_strided((len(x) * self.count, *x.shape[1:]), strides, dtype=x.dtype, device=x.device)
+        return x * F.dropout(whole.fill_(1), p)[self.rows(len(whole))]
+
+
+@dataclass(frozen=True)
 class Context:
     """What a loss gets of its run.
 
     device: of the weights. codec: makes images of states, frozen. teacher: the model that is distilled, frozen; None
     where nothing is. plan: how the model is sampled by default, of which a distilled model is trained on every
     evaluation. clip: whether estimates are limited to -1..1 while sampling. states: shape (C, H, W) of the state of an
-    image. adversarial: weight of the term of a critic of patches. reduce: averages gradients over the processes that
-    train together, in place.
+    image. adversarial: weight of the term of a critic of patches. reduce: averages tensors over the processes that
+    train together, in place. share: the rows that this process computes.
     """
 
     device: torch.device
@@ -33,16 +63,18 @@ class Context:
     states: tuple[int, int, int] = (3, 64, 64)
     adversarial: float = 0.0
     reduce: Callable[[Sequence[Tensor]], None] = field(default_factory=lambda: _alone)
+    share: Share = Share()
 
 
-def _alone(gradients: Sequence[Tensor]) -> None:
-    """Leave the gradients of a single process as they are."""
+def _alone(tensors: Sequence[Tensor]) -> None:
+    """Leave the tensors of a single process as they are."""
 
 
 class Loss(ABC):
     """The loss of one run. `modules` and `optimizers` belong to it and are saved with the run.
 
-    several_processes: whether processes can train together although the loss has modules of its own.
+    several_processes: whether processes can train together although the loss has modules of its own. They can where it
+    averages what it learns by `Context.reduce`, and draws random numbers by `Context.share`.
     """
 
     several_processes: ClassVar[bool] = False

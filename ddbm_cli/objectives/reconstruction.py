@@ -61,10 +61,12 @@ class Reconstruction(Objective):
 
 
 class _ReconstructionLoss(Loss):
+    several_processes = True
+
     def __init__(self, objective: Reconstruction, context: Context) -> None:
         super().__init__()
         self._own = objective
-        self._moments = _Moments().to(context.device)
+        self._moments = _Moments(context).to(context.device)
         self.modules = {"moments": self._moments}
         self._distance = load_perceptual_distance(context.device) if objective.perceptual else None
         if objective.critic:
@@ -137,8 +139,9 @@ class _Moments(nn.Module):
     deviation: Tensor
     steps: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__()
+        self._context = context
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.zeros(MOST_CHANNELS))
         self.register_buffer("steps", torch.zeros(()))
@@ -151,8 +154,14 @@ class _Moments(nn.Module):
 
     @torch.no_grad()
     def add(self, raw: Tensor) -> None:
-        """Add the moments of latents (B, C, h, w)."""
+        """Add the moments of latents (B, C, h, w), and of those of the other processes."""
+        raw = raw.float().transpose(0, 1).flatten(1)
+        mean = raw.mean(1)
+        self._context.reduce([mean])
+        variance = (raw - mean[:, None]).square().mean(1)
+        self._context.reduce([variance])
+        count = raw.shape[1] * self._context.share.count
         weight = torch.clamp(1 / (self.steps + 1), min=MOMENTUM)
-        self.mean[: raw.shape[1]].lerp_(raw.float().mean((0, 2, 3)), weight)
-        self.deviation[: raw.shape[1]].lerp_(raw.float().std((0, 2, 3)), weight)
+        self.mean[: len(raw)].lerp_(mean, weight)
+        self.deviation[: len(raw)].lerp_((variance * count / (count - 1)).sqrt(), weight)
         self.steps += 1

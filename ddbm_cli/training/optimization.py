@@ -14,8 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from ddbm_cli.denoisers import Conditions, Denoiser
 from ddbm_cli.foundation.devices import DTYPES
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.hashing import seed_of
-from ddbm_cli.objectives import Loss, TimeDistribution, noise_source
+from ddbm_cli.objectives import Loss, Share, TimeDistribution, noise_source
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.processes import Processes
@@ -53,9 +52,10 @@ class Optimization:
         self._from_noise = from_noise
         self._device = next(denoiser.parameters()).device
         self.rows = processes.rows(recipe.pairs_per_step)
-        if (self.rows.stop - self.rows.start) % compute.accumulate:
+        own = recipe.pairs_per_step // processes.count
+        if own % compute.accumulate:
             raise UsageError(
-                f"{self.rows.stop - self.rows.start} pairs cannot be divided into {compute.accumulate} equal parts",
+                f"{own} pairs cannot be divided into {compute.accumulate} equal parts",
                 hint="choose --batch-size as a multiple of --accumulate and the number of processes",
             )
         alone = processes.count == 1 or loss.several_processes
@@ -64,6 +64,9 @@ class Optimization:
                 "this objective trains a second network in each step: it needs one process and --accumulate 1",
                 hint="start it without torchrun and --accumulate",
             )
+        if processes.count > 1:
+            for module in (denoiser, *loss.modules.values()):
+                _share_dropout(module, processes.share)
         if compute.checkpoint_activations:
             _recompute(denoiser.network)
         if compute.compile:
@@ -85,7 +88,7 @@ class Optimization:
             The loss and the norm of the gradient of the whole batch: (2,), float32, on the device, the same in all
             processes. They are not read here, because reading would wait for the device.
         """
-        torch.manual_seed(self._seed(step))  # dropout
+        torch.manual_seed(self._recipe.seed + step)  # dropout, and what the loss draws
         count = self._compute.accumulate
         target, source, u, eps = batch.target, batch.source, batch.u, batch.eps
         if self._from_noise:
@@ -128,10 +131,6 @@ class Optimization:
         elif not self._is_odd.item():
             self._optimizer.step()
 
-    def _seed(self, step: int) -> int:
-        seed, rank = self._recipe.seed + step, self._processes.rank
-        return seed_of(repr((seed, rank))) if rank else seed
-
     def _moved(self, tensor: Tensor) -> Tensor:
         if self._device.type != "cuda":
             return tensor.to(self._device)
@@ -152,6 +151,17 @@ class _Objective(nn.Module):
 
     def forward(self, target: Tensor, source: Tensor, times: Tensor, eps: Tensor, conditions: Conditions) -> Tensor:
         return self._loss_of(target, source, times, eps, conditions)
+
+
+def _share_dropout(module: nn.Module, share: Share) -> None:
+    """Make the dropout of a module draw the same numbers as in a single process."""
+    for each in module.modules():
+        if isinstance(each, nn.Dropout) and each.p:
+            each.forward = partial(_dropout, each, share)  # type: ignore[method-assign]
+
+
+def _dropout(module: nn.Dropout, share: Share, x: Tensor) -> Tensor:
+    return share.dropout(x, module.p) if module.training else x
 
 
 def _recompute(network: nn.Module) -> None:

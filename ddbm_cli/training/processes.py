@@ -3,6 +3,9 @@
 Every process holds the whole model and its own rows of each batch; gradients are averaged (torch's
 DistributedDataParallel, set up by accelerate). The main process alone writes files and validates. A single process
 needs no accelerate.
+
+The first process that fails reports why (`foundation.launched`). It then closes its connections, so that the others,
+which wait for it, fail too. A process that is killed closes them as well.
 """
 
 import os
@@ -10,12 +13,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from ddbm_cli.foundation import launched
 from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.objectives import Share
 
 T = TypeVar("T")
 
@@ -29,10 +35,13 @@ DIVIDED = {
 WAIT = timedelta(days=1)
 """How long processes wait for the main one, which may be validating."""
 
+LOST = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "broken pipe", "socket")
+"""Words of the errors of an exchange whose other side has ended."""
+
 
 @dataclass
 class Processes:
-    """The processes of a training; by default this one alone.
+    """The processes of a training; by default this one alone. A context, at whose end they are disconnected.
 
     Attributes:
         count: how many there are.
@@ -43,10 +52,24 @@ class Processes:
     rank: int = 0
     _accelerator: Any = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.count > 1:
+            if error is not None:
+                launched.is_first_to_fail()  # before the others notice
+            self._accelerator.end_training()
+
     @property
     def is_main(self) -> bool:
         """Whether this is the main process."""
         return self.rank == 0
+
+    @property
+    def share(self) -> Share:
+        """The part of each batch that this process computes."""
+        return Share(self.rank, self.count)
 
     def rows(self, size: int) -> slice:
         """Return this process's rows of a batch of `size` rows.
@@ -59,8 +82,7 @@ class Processes:
                 f"batches of {size} cannot be divided among {self.count} processes",
                 hint=f"use a multiple: --batch-size {-(-size // self.count) * self.count}",
             )
-        each = size // self.count
-        return slice(self.rank * each, (self.rank + 1) * each)
+        return self.share.rows(size)
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return the module with gradients averaged over the processes."""
@@ -104,10 +126,13 @@ class Processes:
         values: list[Any] = [compute() if self.is_main else None]
         return cast(T, broadcast_object_list(values)[0])
 
-    def end(self) -> None:
-        """Close the connections."""
-        if self.count > 1:
-            self._accelerator.end_training()
+    def meet(self) -> None:
+        """Wait for all processes. A launcher stops all when one ends with an error code, as after Ctrl-C."""
+        self.any(False)
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error means that another process has ended."""
+        return self.count > 1 and isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LOST)
 
 
 def connected(device: torch.device) -> Processes:
@@ -122,7 +147,7 @@ def connected(device: torch.device) -> Processes:
                 f"training cannot divide a model by {name}: each process holds all of it",
                 hint="start it with accelerate launch --multi_gpu, and save memory with --checkpoint-activations",
             )
-    if _number("WORLD_SIZE", 1) <= 1:
+    if launched.process_count() == 1:
         return Processes()
     try:
         from accelerate import Accelerator, InitProcessGroupKwargs
@@ -140,8 +165,3 @@ def connected(device: torch.device) -> Processes:
             hint="start them with torchrun or accelerate launch",
         ) from None
     return Processes(made.num_processes, made.process_index, made)
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, "").strip()
-    return int(text) if text.isdecimal() else default

@@ -28,7 +28,7 @@ def context_of(
         UsageError: the teacher cannot be distilled to this model.
     """
     if not request.is_distilled:
-        return Context(device=device, codec=codec, reduce=processes.average)
+        return Context(device=device, codec=codec, reduce=processes.average, share=processes.share)
     with torch.device("meta"):
         plan = TranslationModel(card, assemble(card)).plan()
     return Context(
@@ -39,6 +39,7 @@ def context_of(
         states=(codec.channels, card.preprocess.height // codec.factor, card.preprocess.width // codec.factor),
         adversarial=request.adversarial,
         reduce=processes.average,
+        share=processes.share,
     )
 
 

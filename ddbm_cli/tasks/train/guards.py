@@ -15,6 +15,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.training import Diverged
+from ddbm_cli.training.processes import Processes
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COPIES = 5
@@ -41,11 +42,11 @@ def check_memory(denoiser: Denoiser, device: torch.device, *, adapts: bool) -> N
 
 
 @contextmanager
-def explained(request: TrainRequest, folder: RunFolder) -> Iterator[None]:
+def explained(request: TrainRequest, folder: RunFolder, processes: Processes) -> Iterator[None]:
     """Turn what ends a training in the block into an error whose hint is how to continue.
 
     Raises:
-        DdbmError: the run diverged, a file could not be written, or the memory was not enough.
+        DdbmError: the run diverged, a file could not be written, the memory was not enough, or another process ended.
     """
     resume = f"ddbm train --resume {shlex.quote(str(folder.path))}"
     try:
@@ -61,6 +62,11 @@ def explained(request: TrainRequest, folder: RunFolder) -> Iterator[None]:
         remedy = "free some space" if error.errno in FULL else "check the folder and its permissions"
         raise DdbmError(f"{file}: {error.strerror or error}", hint=f"{remedy}, then resume: {resume}") from None
     except (RuntimeError, MemoryError) as error:
+        if processes.is_lost(error):
+            raise DdbmError(
+                "another process of this training has ended, without a message: it was killed, or lost its connection",
+                hint=f"check its memory and the log of the system, then resume: {resume}",
+            ) from None
         if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise
         raise too_large(request) from None

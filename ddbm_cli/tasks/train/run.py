@@ -48,7 +48,7 @@ from ddbm_cli.training import Batches, Budget, Fit, Saved, Stepped, Validated
 from ddbm_cli.training.averages import Averages
 from ddbm_cli.training.batches import Stream
 from ddbm_cli.training.couplings import Couplings
-from ddbm_cli.training.processes import connected
+from ddbm_cli.training.processes import Processes, connected
 from ddbm_cli.training.trackers import chosen
 
 TrainEvent = Planned | Stepped | Validated | Sampled | Saved | Noticed | Trained
@@ -70,10 +70,22 @@ def run(
         UsageError: data or settings cannot be used, or the folder holds another run.
         DdbmError: the run diverged, its folder is in use, or its files cannot be read or written.
     """
-    began, unit = time.monotonic(), request.compute.accumulate
-    trackers = chosen(request.tracker)
+    began = time.monotonic()
     device = choose_device(request.device)
-    processes = connected(device)
+    with connected(device) as processes:
+        yield from _run(request, device, processes, stop=stop, dry_run=dry_run, began=began)
+
+
+def _run(
+    request: TrainRequest,
+    device: torch.device,
+    processes: Processes,
+    *,
+    stop: Callable[[], bool],
+    dry_run: bool,
+    began: float,
+) -> Iterator[TrainEvent]:
+    trackers, unit = chosen(request.tracker), request.compute.accumulate
     loss: Objective = (
         build(METHODS, request.method, what="method")
         if request.is_distilled
@@ -125,9 +137,8 @@ def run(
             request = with_largest_batch(
                 request, folder, batches, lambda asked: fitted(asked, begun(asked)[0]), processes
             )
-        held.enter_context(explained(request, folder))
+        held.enter_context(explained(request, folder, processes))
         denoiser, beginning = begun(request)
-        held.callback(processes.end)
         if not dry_run and processes.is_main:
             folder = held.enter_context(claimed(request, images))
         fit = fitted(request, denoiser)
@@ -157,6 +168,7 @@ def run(
             fit.validate = _by_main if validates else None
             yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
             yield from fit.run(stop=stop, budget=budget)
+            processes.meet()
             yield trained(request, folder, fit)
             return
         results = Results(folder.results, step=fit.step, kept=dry_run)
@@ -191,6 +203,7 @@ def run(
                 yield validation.sampled(event.step)
             for error in batches.new_failures():
                 yield Noticed(message=f"{error.message}; another pair is used instead", hint=error.hint)
+        processes.meet()
         if fit.losses.skipped:
             yield Noticed(message=f"{fit.losses.skipped} steps were skipped: their loss or gradient was not finite")
         yield trained(request, folder, fit)
