@@ -86,7 +86,7 @@ class _Server:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", SERVER]
-        self._process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+        self._process = subprocess.Popen(command, env=environment, process_group=0, **pipes)
         assert self._process.stdout.readline() == "ready\n"
 
     def ask(self, what) -> int:

@@ -12,7 +12,7 @@ from ddbm_cli.training import batch_size, memory
 from ddbm_cli.training.batch_size import LONGEST, Line, Measured, largest_batch
 from ddbm_cli.training.memory import Memory, free_in_groups
 from tests.tiny import write_pairs
-from tests.training.test_scale import ended, launched
+from tests.training.processes import events, together
 from tests.training.test_training import SMALLEST, same, tiny_request, weights
 
 pytest.importorskip("accelerate")
@@ -200,7 +200,7 @@ def test_without_accelerate_the_number_must_be_given(root, monkeypatch):
 
 def test_two_processes_agree_on_one_number(root):
     numbers = ["--size", 16, "--val-share", 0, "-b", "auto", "--accumulate", 5, "--steps", 1, "--network", SMALLEST]
-    ended(launched(root, "pairs", "-o", "run", *numbers))
+    events(together(root, "pairs", "-o", "run", *numbers))
     assert stored(root / "run") == 20  # 2 processes, each with 2 times 5 of 24 pairs
 
 

@@ -15,7 +15,7 @@ from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Saved
 from tests.codecs.test_codecs import SMALL
 from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
-from tests.training.test_scale import ended, launched
+from tests.training.processes import events, together
 from tests.training.test_training import same, weights
 
 SMALLEST = {
@@ -100,10 +100,10 @@ def test_two_processes_train_one_student(root):
     options = ["pairs", "--task", "distill", "--teacher", "teacher.safetensors", "--method", "ibmd:updates=1"]
     sizes = ["-b", "4", "--validate-every", "4", "--val-share", "0.3", "--lr-decay-fraction", "0"]
     options += [*sizes, "--adversarial", "0.05"]
-    events = ended(launched(root, *options, "--steps", "4", "-o", "two"))
-    assert "2 processes" in events[0]["facts"]["Device"] and (root / "two" / "model.safetensors").exists()
-    ended(launched(root, *options, "--steps", "2", "-o", "cut"))
-    ended(launched(root, "--resume", "cut", "--steps", "4"))
+    first, *_ = events(together(root, *options, "--steps", 4, "-o", "two"))
+    assert "2 processes" in first["facts"]["Device"] and (root / "two" / "model.safetensors").exists()
+    events(together(root, *options, "--steps", 2, "-o", "cut"))
+    events(together(root, "--resume", "cut", "--steps", 4))
     assert same(weights(root / "two"), weights(root / "cut")), "the fake bridge and the critic are those of both"
 
 

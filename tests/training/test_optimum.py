@@ -4,7 +4,7 @@ import pytest
 
 from ddbm_cli.tasks.train import request, run
 from tests.training.optimum import GAUSSIANS, MIXTURES, excess, sampling_error, write
-from tests.training.test_scale import ended, launched
+from tests.training.processes import events, together
 
 
 def trained(root, problem, *, images, steps, processes=None):
@@ -22,7 +22,7 @@ def trained(root, problem, *, images, steps, processes=None):
     else:
         numbers = {"--" + name.replace("_", "-"): value for name, value in (body | recipe).items()}
         options = [text for pair in numbers.items() for text in pair]
-        ended(launched(root, "pairs.tar", "-o", "run", "--augment", "flip", *options, count=processes), timeout=1800)
+        events(together(root, "pairs.tar", "-o", "run", "--augment", "flip", *options, count=processes))
     return root / "run" / "model.safetensors"
 
 

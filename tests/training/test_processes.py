@@ -28,8 +28,14 @@ DISTILLED = ["pairs", "--task", "distill", "--teacher", "teacher.safetensors", "
 SURE = ["pairs", "--network", NETWORK, *COMMON]
 KINDS = {
     "bridge": BRIDGE,
-    "pix2pix": ["pairs", "--objective", "pix2pix:channels=8,layers=1", "--network", "pix2pix:channels=8,depth=3"]
-    + COMMON,
+    "pix2pix": [
+        "pairs",
+        "--objective",
+        "pix2pix:channels=8,layers=1",
+        "--network",
+        "pix2pix:channels=8,depth=3",
+        *COMMON,
+    ],
     "autoencoder": [
         "images",
         "--task",
@@ -49,15 +55,19 @@ KINDS = {
 """What can be trained."""
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("processes")
+def pictures(root):
+    """Fill a folder with what can be trained on; return it."""
     write_pairs(root / "pairs", 12)
     (root / "images").mkdir()
     for index in range(12):
         picture(index, 40).save(root / "images" / f"{index}.png")
     write_tiny(root / "teacher.safetensors", network=TINY | {"dropout": 0.1})
     return root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("processes"))
 
 
 def scores(folder):
@@ -142,11 +152,12 @@ def test_dropout_is_that_of_the_whole_batch():
         torch.manual_seed(0)
         whole = nn.Dropout(0.5)(given)
         for index in range(3):
+            rows = slice(2 * index, 2 * index + 2)
             part = nn.Sequential(nn.Dropout(0.5))
             _share_dropout(part, Share(index, 3))
             torch.manual_seed(0)
-            assert torch.equal(part(given[index::3]), whole[index::3])
-            assert torch.equal(part.eval()(given[index::3]), given[index::3])
+            assert torch.equal(part(given[rows]), whole[rows])
+            assert torch.equal(part.eval()(given[rows]), given[rows])
 
 
 # How they end
@@ -194,8 +205,6 @@ def test_an_error_of_the_main_process_ends_the_others(root):
 def test_a_killed_process_ends_the_others(root, rank):
     ended = together(root, *BRIDGE, "--steps", 5000, "-o", f"lost-{rank}", strikes={rank: ("event", 4, "SIGKILL")})
     assert ended[rank].code == -signal.SIGKILL and ended[1 - rank].code == 1
-    assert (
-        said(ended) == said(ended[1 - rank : 2 - rank])
-        and "another process of this training has ended" in said(ended)[0]
-    )
+    (line,) = said(ended)
+    assert "another process of this training has ended" in line
     assert f"ddbm train --resume lost-{rank}" in ended[1 - rank].err

@@ -1,12 +1,5 @@
 """How a step is computed: parts, processes, number types and recomputed activations change no more than rounding."""
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -60,36 +53,6 @@ def follows(first, second):
     return STEPS in steps and all(one[step] == pytest.approx(other[step], rel=1e-4) for step in steps)
 
 
-def launched(root, *arguments, count=2):
-    """Start `ddbm train` in several processes, as torchrun does."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    processes = []
-    for rank in range(count):
-        numbers = {"WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-        environment = os.environ | {name: str(value) for name, value in (numbers | place).items()}
-        command = [sys.executable, "-m", "ddbm_cli", "train", *map(str, arguments), "-d", "cpu", "--json"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, env=environment, cwd=root, **pipes))
-    return processes
-
-
-def ended(processes, timeout=240):
-    """Wait for all processes; return the events of the main one."""
-    outputs = [process.communicate(timeout=timeout) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), outputs
-    assert all(not out for out, _ in outputs[1:]), "the main process alone reports"
-    return [json.loads(line) for line in outputs[0][0].splitlines()]
-
-
-def options(output, steps=STEPS):
-    numbers = {"--size": 16, "--val-share": 0.3, "-b": 4, "--steps": steps, "--save-every": 5, "--validate-every": 6}
-    more = [text for pair in (numbers | {"--warmup": 2, "--lr-decay-fraction": 0.0}).items() for text in pair]
-    return ["pairs", "-o", output, "--network", NETWORK, *more]
-
-
 def test_parts_of_a_batch_follow_the_whole(root, whole):
     events = list(run(tiny_request(root, "parts", steps=STEPS, lr_decay_fraction=0.0, compute={"accumulate": 2})))
     assert follows(whole[0] / "run", root / "parts")
@@ -119,45 +82,6 @@ def test_activations_are_not_kept(root):
         return sum(sizes)
 
     assert kept_bytes(True) < 0.5 * kept_bytes(False)
-
-
-def test_two_processes_follow_one(root, whole):
-    events = ended(launched(root, *options("two")))
-    assert follows(whole[0] / "run", root / "two")
-    losses = [event["loss"] for event in events if event["event"] == "stepped"]
-    assert losses == pytest.approx(whole[1], rel=1e-4)
-    assert "2 processes" in events[0]["facts"]["Device"]
-
-
-def test_a_run_is_resumed_by_another_number_of_processes(root, whole):
-    ended(launched(root, *options("run", steps=20)))
-    asked = request({"recipe": {"steps": STEPS}}, resume=root / "run")
-    first, *_ = events = list(run(asked))
-    assert "in 1 instead of 2 processes" in first.facts["Resumes"]
-    assert follows(whole[0] / "run", root / "run") and events[-1].step == STEPS
-
-
-def test_a_kill_of_two_processes_changes_nothing(root):
-    ended(launched(root, *options("undisturbed", steps=20)))
-    processes = launched(root, *options("killed", steps=20))
-    for line in processes[0].stdout:
-        if '"stepped"' in line and '"step": 12,' in line:
-            break
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    ended(launched(root, "--resume", "killed"))
-    assert same(weights(root / "undisturbed"), weights(root / "killed"))
-
-
-def test_a_signal_to_one_process_saves_the_run(root):
-    processes = launched(root, *options("run", steps=5000))
-    for line in processes[0].stdout:
-        if '"stepped"' in line:
-            break
-    processes[1].send_signal(signal.SIGTERM)
-    codes = [process.wait(timeout=120) for process in processes if process.communicate()]
-    assert codes == [130, 130] and (root / "run" / "state.safetensors").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from ddbm_cli.samplers import EulerMaruyama, NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Recipe, Stepped
 from tests.tiny import picture
+from tests.training.processes import events, together
 from tests.training.test_kills import SERVER
-from tests.training.test_scale import ended, launched
 from tests.training.test_training import SMALLEST, same, weights
 
 ROUNDS = {"rounds": 3, "first_round_steps": 6, "round_steps": 5, "simulation_steps": 3, "cache_pairs": 8}
@@ -133,18 +133,13 @@ def test_two_processes_train_as_one(root):
     options = [text for name, value in names.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     options = ["A", "B", "--task", "schrodinger", "--network", SMALLEST, "-b", "4", "--size", "16", *options]
     options += ["--val-share", "0.3"]
-    ended(launched(root, *options, "-o", "one", count=1))
-    ended(launched(root, *options, "-o", "two"))
+    events(together(root, *options, "-o", "one", count=1))
+    events(together(root, *options, "-o", "two"))
     one, two = ((root / name / "results.csv").read_text().splitlines() for name in ("one", "two"))
     assert [float(text) for text in two[-1].split(",")] == pytest.approx([float(x) for x in one[-1].split(",")], 1e-3)
-    processes = launched(root, *options, "-o", "killed")
-    for line in processes[0].stdout:
-        if '"stepped"' in line and '"step": 9,' in line:
-            break
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    ended(launched(root, "--resume", "killed"))
+    kills = {rank: ("event", 12, "SIGKILL") for rank in range(2)}
+    assert {each.code for each in together(root, *options, "-o", "killed", strikes=kills)} == {-signal.SIGKILL}
+    events(together(root, "--resume", "killed"))
     assert same(weights(root / "two"), weights(root / "killed"))
 
 
