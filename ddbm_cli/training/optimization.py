@@ -58,11 +58,11 @@ class Optimization:
                 f"{own} pairs cannot be divided into {compute.accumulate} equal parts",
                 hint="choose --batch-size as a multiple of --accumulate and the number of processes",
             )
-        alone = processes.count == 1 or loss.several_processes
-        if loss.modules and not (alone and compute.accumulate == 1):
+        if loss.modules and compute.accumulate > 1:
+            raise UsageError("this objective trains a second network in each step", hint="leave out --accumulate")
+        if loss.modules and processes.count > 1 and not loss.several_processes:
             raise UsageError(
-                "this objective trains a second network in each step: it needs one process and --accumulate 1",
-                hint="start it without torchrun and --accumulate",
+                "this objective trains a second network in one process only", hint="start it without a launcher"
             )
         if processes.count > 1:
             for module in (denoiser, *loss.modules.values()):

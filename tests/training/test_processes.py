@@ -96,7 +96,8 @@ def trained(root, output, *arguments, count=2, steps):
 
 def check_following(root, kind, steps):
     one, two = (trained(root, f"{kind}-{count}-{steps}", *KINDS[kind], count=count, steps=steps) for count in (1, 2))
-    assert len(losses(one)) == steps and losses(two) == pytest.approx(losses(one), rel=1e-4)
+    size = sum(map(abs, losses(one))) / steps  # of inverse bridge matching, a loss is a difference and may be nearly 0
+    assert len(losses(one)) == steps and losses(two) == pytest.approx(losses(one), rel=1e-4, abs=1e-4 * size)
     assert follows(root / f"{kind}-1-{steps}", root / f"{kind}-2-{steps}")
     assert "2 processes" in two[0]["facts"]["Device"]
 
@@ -124,7 +125,7 @@ def test_two_processes_and_parts_of_their_batches_follow_one(root):
     alone = trained(root, "alone", *SURE, count=1, steps=10)
     parts = trained(root, "parts", *SURE, "--accumulate", 2, steps=10)
     assert losses(parts) == pytest.approx(losses(alone), rel=1e-4) and follows(root / "alone", root / "parts")
-    assert "2 processes, 2 parts of 1 pair" in parts[0]["facts"]["Device"]
+    assert "2 processes; 2 parts" in parts[0]["facts"]["Device"]
 
 
 def test_recomputed_activations_are_bit_equal_in_two_processes(root, plain):

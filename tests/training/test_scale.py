@@ -90,7 +90,7 @@ def test_activations_are_not_kept(root):
         ({"compute": {"accumulate": 3}}, "4 pairs cannot be divided into 3 equal parts"),
         (
             {"objective": "pix2pix", "network": "pix2pix:channels=8,depth=3", "compute": {"accumulate": 2}},
-            "one process",
+            "second network",
         ),
         ({"network": "pix2pix:channels=8,depth=3", "compute": {"checkpoint_activations": True}}, "no blocks"),
     ],
