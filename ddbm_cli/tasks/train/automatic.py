@@ -30,7 +30,7 @@ def with_largest_batch(
     """
     unit = request.compute.accumulate
     smallest = _sized(request, batches, unit * processes.count)
-    with explained(smallest, folder):
+    with explained(smallest, folder, processes):
         found = batch_size_of(folder) or largest_of(make(smallest), unit=unit)
     if not found:
         raise too_large(smallest)
