@@ -28,7 +28,7 @@ def evaluate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm evaluate draws/                        draws by ddbm sample
       ddbm evaluate draws/0 --draws draws/1 --draws draws/2
       ddbm evaluate images/ -m runs/prior         bits per dimension
-      ddbm evaluate dogs/ real-dogs/ --unpaired --sketches cats/ --cycle runs/cats-dogs
+      ddbm evaluate dogs/ real/ --unpaired --sketches cats/ --cycle runs/pets
     """
     shown = from_options(Form, printed, command="evaluate")
     request = from_options(EvaluateRequest, given, command="evaluate")

@@ -194,9 +194,9 @@ class VelocityPrediction(Prediction):
 
 @settings
 class DriftPrediction(Prediction):
-    """The network outputs the drift of the reverse SDE, r = a. x_T + b. x_0 + (2 c. - c b./b) eps (DSBM).
+    """The network outputs the drift of the reverse SDE, r = a. x_T + b. x_0 + (c a./a) eps (DSBM).
 
-    On the bridges of a diffusion process it does not depend on x_T; for Brownian motion it is (x_t - x_0) / t
+    It does not depend on x_T given the state. On the bridges of a diffusion process c a./a is 2 c. - c b./b; for Brownian motion it is (x_t - x_0) / t
     (arXiv:2303.16852). Without noise it is the velocity. Its error has the weight c^2 / b, which is the variance of
     the reference process since the target: that of the drift grows without bound there.
     """
@@ -206,14 +206,14 @@ class DriftPrediction(Prediction):
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
 
     def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
-        (_, b, c), (da, db, dc) = path.coefficients(t), path.derivatives(t)
-        return Coefficients(a=da, b=db, c=torch.zeros_like(t) if path.noise_free else 2 * dc - c * db / b)
+        (a, _, c), (da, db, _) = path.coefficients(t), path.derivatives(t)
+        return Coefficients(a=da, b=db, c=torch.zeros_like(t) if path.noise_free else c * da / a)
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         if path.noise_free:
             return VelocityPrediction(time_scale=self.time_scale).scalings(path, t)
-        (_, b, c), (_, db, dc) = path.coefficients(t), path.derivatives(t)
-        per_state = (2 * dc - c * db / b) / c
+        (a, b, _), (da, db, _) = path.coefficients(t), path.derivatives(t)
+        per_state = da / a
         out = 1 / (db - per_state * b)
         zero, time = torch.zeros_like(t), self.time_scale * t / path.t_max
         return Scalings(skip=-per_state * out, source=zero, out=out, in_=zero + 1, time=time)

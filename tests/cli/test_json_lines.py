@@ -73,6 +73,7 @@ RUNS = [
         {"planned", "stepped", "saved", "trained"},
     ),
     (["data", "edges", "in", "made", "--size", "16"], {"planned", "written", "failed", "finished"}),
+    (["data", "instruct", "in", "edited", "--size", "16"], {"planned", "written", "failed", "finished"}),
     (["data", "check", "pairs"], {"planned", "diagnosed", "finished"}),
     (["data", "preview", "pairs", "--size", "16"], {"planned", "written", "finished"}),
     (["tune", "m.safetensors", "pairs", "--nfe", "2", "-o", "t.safetensors", *SEARCH], {"made", "tuned"}),

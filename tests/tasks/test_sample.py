@@ -119,8 +119,6 @@ def test_a_bridge_and_a_prior_are_distinguished(tmp_path, prior, bridge):
     assert "--method sdedit" in caught.value.hint and "ddbm sample" in caught.value.hint
     with pytest.raises(UsageError, match="SDEdit needs a prior"):
         edit(tmp_path, bridge)
-    with pytest.raises(UsageError, match="--strength is for"):
-        edit(tmp_path, bridge, method="bridge", strength=0.5)
 
 
 @pytest.mark.parametrize("given", [{"number": 0}, {"seed": -1}, {"batch_size": 0}], ids=str)

@@ -223,7 +223,7 @@ def test_every_setting_that_changes_pixels_is_noticed(folder, model):
     translate(folder, model, format="jpg")
     others = {
         "another seed": {"seed": 1},
-        "another steps": {"nfe": 9},
+        "another steps": {"steps": 5},
         "another sampler": {"sampler": "dbim:eta=1"},
         "another grid": {"grid": "log-snr"},
         "another dtype": {"dtype": "bf16"},

@@ -154,7 +154,7 @@ def test_a_list_with_classes_trains_in_the_direction_that_is_asked(root):
     (root / "pairs" / "list.csv").write_text("source,target,class\n" + "\n".join(rows))
     changes = {"data": [root / "pairs" / "list.csv"], "classes": True, "val_share": 0, "augment": []}
     there, back = (load_data(asked(root, direction=name, **changes), exclude=()) for name in ("AtoB", "BtoA"))
-    assert there.classes == ("cat", "dog")
+    assert there.labels.classes == ("cat", "dog")
     assert (there.batches[0].target == back.batches[0].source).all()
     assert not (there.batches[0].target == back.batches[0].target).all()
     list(run(asked(root, direction="BtoA", **changes)))

@@ -46,10 +46,10 @@ def denoiser_of(request, start, texts=("",)):
 
     loaded = load_data(request, exclude=())
     made = card_of(
-        request, loaded.batches, loaded.classes, folder=start, codec=loaded.codec, codec_setting=loaded.codec_setting
+        request, loaded.batches, loaded.labels, folder=start, codec=loaded.codec, codec_setting=loaded.codec_setting
     )
     denoiser = assemble(made).eval()
-    start_from(denoiser.network, start, loaded.classes, texts=texts)
+    start_from(denoiser.network, start, loaded.labels.classes, texts=texts)
     return denoiser.double()
 
 

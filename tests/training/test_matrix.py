@@ -17,6 +17,7 @@ from ddbm_cli.paths import PATHS, I2SBBridge
 from ddbm_cli.samplers import GRIDS, SAMPLERS, Bridge, NoiseSource, finish, sample
 from ddbm_cli.tasks.train import request
 from ddbm_cli.tasks.train.card import card_of
+from ddbm_cli.tasks.train.labels import Labels
 from ddbm_cli.training import Batches
 from tests.tiny import write_pairs
 from tests.training.test_training import NETWORK
@@ -46,7 +47,7 @@ def card(batches, path, prediction=None, **more):
     root, made = batches
     asked = {"data": [root], "path": path, "network": NETWORK, "size": 16, **more}
     asked |= {"prediction": prediction} if prediction else {}
-    return card_of(request(asked), made, (), folder=root / "run")
+    return card_of(request(asked), made, Labels(), folder=root / "run")
 
 
 @pytest.mark.parametrize("prediction", [None, *PREDICTIONS])

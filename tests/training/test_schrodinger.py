@@ -227,8 +227,8 @@ def test_two_networks_are_two_models_in_one_file(root):
 def test_a_run_begins_with_both_directions_of_a_model(root, networks):
     """So do two networks that begin with one, whose embedding of the direction is merged into each."""
     list(run(asked(root, "first")))
-    model = str(root / "first" / "model.safetensors")
-    list(run(asked(root, "run", start_from=model, networks=networks, network=None, rounds=1, learning_rate=1e-9)))
+    model = root / "first" / "model.safetensors"
+    list(run(asked(root, "run", start_from=str(model), networks=networks, network=None, rounds=1, learning_rate=1e-9)))
     source = torch.rand(2, 3, 16, 16) * 2 - 1
     for direction in ("AtoB", "BtoA"):
         files = (model, root / "run" / "model.safetensors")
