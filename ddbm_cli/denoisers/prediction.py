@@ -196,9 +196,10 @@ class VelocityPrediction(Prediction):
 class DriftPrediction(Prediction):
     """The network outputs the drift of the reverse SDE, r = a. x_T + b. x_0 + (c a./a) eps (DSBM).
 
-    It does not depend on x_T given the state. On the bridges of a diffusion process c a./a is 2 c. - c b./b; for Brownian motion it is (x_t - x_0) / t
-    (arXiv:2303.16852). Without noise it is the velocity. Its error has the weight c^2 / b, which is the variance of
-    the reference process since the target: that of the drift grows without bound there.
+    Given the state, it does not depend on x_T. On the bridges of a diffusion process c a./a is 2 c. - c b./b; for
+    Brownian motion it is (x_t - x_0) / t (arXiv:2303.16852). Without noise it is the velocity. Its error has the weight
+    c^2 / b, which is the variance of the reference process since the target: that of the drift grows without bound
+    there.
     """
 
     name: ClassVar[str] = "drift"
