@@ -207,14 +207,13 @@ class DriftPrediction(Prediction):
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
 
     def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients:
-        (a, _, c), (da, db, _) = path.coefficients(t), path.derivatives(t)
-        return Coefficients(a=da, b=db, c=torch.zeros_like(t) if path.noise_free else c * da / a)
+        c, (da, db, _) = path.coefficients(t).c, path.derivatives(t)
+        return Coefficients(a=da, b=db, c=torch.zeros_like(t) if path.noise_free else c * self._per_state(path, t))
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         if path.noise_free:
             return VelocityPrediction(time_scale=self.time_scale).scalings(path, t)
-        (a, b, _), (da, db, _) = path.coefficients(t), path.derivatives(t)
-        per_state = da / a
+        b, db, per_state = path.coefficients(t).b, path.derivatives(t).b, self._per_state(path, t)
         out = 1 / (db - per_state * b)
         zero, time = torch.zeros_like(t), self.time_scale * t / path.t_max
         return Scalings(skip=-per_state * out, source=zero, out=out, in_=zero + 1, time=time)
@@ -223,6 +222,12 @@ class DriftPrediction(Prediction):
         weight = super().weight(path, t)
         _, b, c = path.coefficients(t)
         return weight if path.noise_free else weight * c**2 / b
+
+    @staticmethod
+    def _per_state(path: ProbabilityPath, t: Tensor) -> Tensor:
+        """Return the factor of x_t in the drift, where x_0 has the other: a./a, so that x_T has none."""
+        (a, b, c), (da, db, dc) = path.coefficients(t), path.derivatives(t)
+        return (2 * dc - c * db / b) / c if path.source_free else da / a
 
 
 @settings

@@ -100,9 +100,12 @@ NOISES = [VEBridge(sigma_max=20.0), VPBridge(beta_d=19.9), RectifiedFlow(), Brow
 
 
 @pytest.mark.parametrize("path", NOISES, ids=by_name)
-@pytest.mark.parametrize("sampler", variants(SAMPLERS), ids=spell)
+@pytest.mark.parametrize("sampler", [each for each in variants(SAMPLERS) if each.name != "lbm"], ids=spell)
 def test_every_sampler_draws_the_mixture_from_a_bridge(path, sampler):
-    """Mean and variance of the target, by the exact estimate from the state alone."""
+    """Mean and variance of the target, by the exact estimate from the state alone.
+
+    LBM's sampler does not converge to the distribution of the path; `samplers.lbm` says why.
+    """
     mixture, blank = Mixture(reference(path)), torch.zeros(1, 1, 100, 100, dtype=torch.float64)
     if sampler.name == "predictor-corrector":
         sampler = dataclasses.replace(sampler, snr=0.1)

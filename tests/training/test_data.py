@@ -146,7 +146,7 @@ def test_many_faults_are_counted(root):
     loaded = load_data(asked(root, val_share=0), exclude=())
     errors = [DdbmError(f"fault {index}", hint="") for index in range(9)]
     text = dataclasses.replace(loaded, failures=errors).facts()["Unusable"]
-    assert text.endswith("fault 4; and 4 more")
+    assert text.endswith("fault 4; and 4 more; see ddbm data check")
 
 
 def test_a_list_with_classes_trains_in_the_direction_that_is_asked(root):

@@ -68,7 +68,7 @@ def test_weights_too_large_for_half_precision_are_kept(root, monkeypatch):
     events = run(tiny_request(root, steps=3, ema=0.0))
     for event in events:
         if isinstance(event, Stepped) and event.step == 3:
-            fit = events.gi_frame.f_locals["fit"]
+            fit = events.gi_yieldfrom.gi_frame.f_locals["fit"]
             with torch.no_grad():
                 next(fit.averaged.parameters()).flatten()[0] = 1e5
     assert load_model(root / "run" / "model.safetensors", device="cpu").name == "run"

@@ -36,7 +36,8 @@ def root(tmp_path):
 
 
 def asked(root, output="run", steps=6, **changes):
-    recipe = {"steps": steps, "batch_size": 4, "warmup": 0, "save_every": 2, "validate_every": steps}
+    recipe = {"batch_size": 4, "warmup": 0, "save_every": 2, "validate_every": steps}
+    recipe |= {} if "rounds" in changes else {"steps": steps}
     given = {"data": [root / "pairs"], "output": root / output, "network": NETWORK, "size": 32, "device": "cpu"}
     return request(given | {"codec": str(root / "codec.safetensors")} | changes | {"recipe": recipe})
 

@@ -78,11 +78,11 @@ def import_file(source: Path, output: Path, entry: Entry | None = None, *, dtype
         raise UsageError(
             f"{source}: the file has no model card", hint="specify the model: --like NAME; names: ddbm weights list"
         )
+    network = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
     config = build(NETWORKS, card.network, what="network")
     with_codec = entry is not None and entry.importer in WITH_CODEC
     if not isinstance(config, ADMConfig) and not with_codec:
         raise ModelError(f"{source}: networks '{config.name}' cannot be imported", hint="see: ddbm weights list")
-    network = {name: tuple(value.shape) for name, value in outline(card).network.state_dict().items()}
     shapes = shapes_of(card) if with_codec else network
     of_codec: dict[str, Tensor] = {}
     if own_card is card:
