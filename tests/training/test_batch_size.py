@@ -75,6 +75,7 @@ def test_a_peak_can_be_forgotten():
     assert here.peak() > here.used() - 2**24 > kept.nbytes
 
 
+@pytest.mark.slow
 def test_a_number_that_does_not_fit_is_taken_back():
     """A device that needs more for large batches than the line says, and one that fails before the limit."""
 
