@@ -1,5 +1,6 @@
 """The options of `ddbm data`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -36,6 +37,10 @@ EditName = Literal[
 ]
 """The kinds of edits, in `imaging.edits.EDITS`."""
 
+Pictures = Annotated[Path, Field("Folder of images.", argument=True, metavar="IMAGES")]
+PairsFolder = Annotated[Path, Field("Folder for the pairs.", argument=True, metavar="OUT")]
+PAIR_SIZE = Field("Height and width, in pixels.", aliases=("--resolution",), ge=8, le=2048)
+PAIR_SEED = Field("Random seed, combined with the file name.", flags=("-s", "--seed"))
 SplitBy = Annotated[
     Path | None,
     Field(
@@ -54,11 +59,9 @@ class EdgesRequest:
     seed: an image gets the same sketch for the same seed, independent of the other images.
     """
 
-    pictures: Annotated[Path, Field("Folder of images.", argument=True, metavar="IMAGES")]
-    output: Annotated[Path, Field("Folder for the pairs.", argument=True, metavar="OUT")]
-    size: Annotated[
-        int, Field("Height and width, in pixels.", aliases=("--resolution",), ge=8, le=2048, panel=SKETCH)
-    ] = 64
+    pictures: Pictures
+    output: PairsFolder
+    size: Annotated[int, replace(PAIR_SIZE, panel=SKETCH)] = 64
     style: Annotated[
         Literal["ink", "pencil", "mixed"],
         Field("Style: black ink, coloured pencil, or some of each.", metavar="NAME", panel=SKETCH),
@@ -77,7 +80,7 @@ class EdgesRequest:
     hand_strength: Annotated[
         float, Field("How much --hand changes: 1 as usual, 0 for nothing.", ge=0, le=2, panel=SKETCH)
     ] = 1.0
-    seed: Annotated[int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=SKETCH)] = 0
+    seed: Annotated[int, replace(PAIR_SEED, panel=SKETCH)] = 0
     recursive: Recursive = False
     split_by: SplitBy = None
     overwrite: Overwrite = False
@@ -91,17 +94,15 @@ class InstructRequest:
     seed: an image gets the same edits for the same seed, independent of the other images.
     """
 
-    pictures: Annotated[Path, Field("Folder of images.", argument=True, metavar="IMAGES")]
-    output: Annotated[Path, Field("Folder for the pairs.", argument=True, metavar="OUT")]
-    size: Annotated[
-        int, Field("Height and width, in pixels.", aliases=("--resolution",), ge=8, le=2048, panel=EDITS)
-    ] = 64
+    pictures: Pictures
+    output: PairsFolder
+    size: Annotated[int, replace(PAIR_SIZE, panel=EDITS)] = 64
     edits: Annotated[
         tuple[EditName, ...],
         Field("Kinds of edits, separated by commas.", metavar="NAME[,NAME]", min_length=1, panel=EDITS),
     ] = get_args(EditName)
     per_image: Annotated[int, Field("Number of edits per image, of different kinds.", ge=1, le=64, panel=EDITS)] = 4
-    seed: Annotated[int, Field("Random seed, combined with the file name.", flags=("-s", "--seed"), panel=EDITS)] = 0
+    seed: Annotated[int, replace(PAIR_SEED, panel=EDITS)] = 0
     recursive: Recursive = False
     split_by: SplitBy = None
     variants: Annotated[
