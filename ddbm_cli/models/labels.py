@@ -5,9 +5,8 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.errors import UsageError
-from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
-from ddbm_cli.networks import NETWORKS, ADMConfig
+from ddbm_cli.networks import ADMConfig
 
 
 def tokens_of(card: ModelCard, text: str) -> Tensor:
@@ -18,9 +17,8 @@ def tokens_of(card: ModelCard, text: str) -> Tensor:
     """
     if card.vocabulary is None:
         raise UsageError(f"model '{card.name}' takes no text", hint="leave out --prompt, or specify another model")
-    config = build(NETWORKS, card.network, what="network")
-    assert isinstance(config, ADMConfig), "only these have a vocabulary"
-    return card.vocabulary.tokens_of([text], config.text_length)[0]
+    length = card.network.get("text_length", ADMConfig.text_length)
+    return card.vocabulary.tokens_of([text], length)[0]
 
 
 def no_label(card: ModelCard) -> Tensor | None:

@@ -6,6 +6,7 @@ library gets them. Letters are lowercase; words and punctuation are separate.
 
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -92,9 +93,7 @@ class Vocabulary:
                 raise UsageError(
                     f"a text of {len(text):,} characters: '{one_line(text[:40])}...'", hint="shorten the text"
                 )
-        numbers = {token: number for number, token in enumerate(self.tokens)}
-        model = _library().models.BPE(vocab=numbers, merges=list(self.merges), unk_token=UNKNOWN)
-        return list(_tokenizer(model).encode_batch(list(texts)))
+        return list(_tokenizer_of(self, _library()).encode_batch(list(texts)))
 
 
 def learn(texts: Iterable[str], most: int = MOST_TOKENS) -> Vocabulary:
@@ -119,6 +118,12 @@ def _merges_of(tokenizer: "Tokenizer") -> tuple[tuple[str, str], ...]:
     from ddbm_cli.foundation.documents import parse_json
 
     return tuple((one, other) for one, other in parse_json(tokenizer.to_str())["model"]["merges"])
+
+
+@lru_cache(maxsize=4)
+def _tokenizer_of(vocabulary: Vocabulary, library: Any) -> "Tokenizer":
+    numbers = {token: number for number, token in enumerate(vocabulary.tokens)}
+    return _tokenizer(library.models.BPE(vocab=numbers, merges=list(vocabulary.merges), unk_token=UNKNOWN))
 
 
 def _tokenizer(model: Any) -> "Tokenizer":

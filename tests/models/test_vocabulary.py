@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.models import assemble
+from ddbm_cli.models import assemble, vocabulary
 from ddbm_cli.models.card import describe_card, parse_card
+from ddbm_cli.models.labels import tokens_of
 from ddbm_cli.models.vocabulary import MOST_CHARACTERS, UNKNOWN, Vocabulary, learn
 from tests.tiny import NETWORK, tiny_card
 
@@ -43,6 +44,14 @@ def test_texts_that_are_too_long_are_refused():
     with pytest.raises(UsageError, match="characters"):
         known.tokens_of(["red " * MOST_CHARACTERS], 2)
     assert known.longest(TEXTS) == 7 and known.longest([]) == 0
+
+
+def test_the_tokenizer_of_a_model_is_built_once(monkeypatch):
+    card, built, original = text_card(vocabulary=learn([*TEXTS, "once"])), [], vocabulary._tokenizer
+    monkeypatch.setattr(vocabulary, "_tokenizer", lambda model: built.append(model) or original(model))
+    first = tokens_of(card, "make it blue")
+    assert torch.equal(first, tokens_of(card, "make it blue")) and len(first) == 8
+    assert not torch.equal(first, tokens_of(card, "make it red")) and len(built) == 1
 
 
 def test_the_library_is_named_where_it_is_missing(monkeypatch):
