@@ -17,6 +17,7 @@ run can be resumed in the middle of a round: pairs that are not kept are simulat
 """
 
 import copy
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -57,6 +58,22 @@ class Rounds:
     def place(self, step: int) -> int:
         """Return which batch of pairs of its round a step uses."""
         return (step - self.begin(step)) % self.batches
+
+    def new_batches(self, step: int, end: int) -> tuple[int, int]:
+        """Return how many batches of pairs are used first by the steps from `step` to before `end`.
+
+        Returns:
+            Those of the first round, and those of all others.
+        """
+        first = others = 0
+        while step < end:
+            begin = self.begin(step)
+            following = self.first if step < self.first else begin + self.each
+            stop = min(following, end)
+            new = min(self.batches, stop - begin) - min(self.batches, step - begin)
+            first, others = (first + new, others) if step < self.first else (first, others + new)
+            step = stop
+        return first, others
 
 
 class Simulation:
@@ -129,6 +146,8 @@ class Couplings:
         self.averages: Averages | None = None
         """The averages of the run, whose weights simulate the next round."""
         self._digest = ""
+        self.seconds = 0.0
+        """How long simulations have taken."""
         self.new_failures = sides.new_failures
 
     @property
@@ -153,6 +172,18 @@ class Couplings:
             if number == self.rounds.begin(number) > 0:
                 self._begin_round()
             yield self[number]
+
+    def expected(self, step: int, end: int) -> float:
+        """Return the seconds that simulations for the steps to before `end` are expected to take; one is done."""
+        first, others = self.rounds.new_batches(step, end)
+        counts = {0: 0 if self._is_coupled(0) else first, self.rounds.first: others}
+        seconds = 0.0
+        for begin, number in counts.items():
+            if number:
+                before = self.seconds
+                self._timed(begin, 0)
+                seconds += number * (self.seconds - before)
+        return seconds
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, with the pairs of the current weights of the simulation."""
@@ -207,13 +238,19 @@ class Couplings:
     def _kept(self, begin: int, place: int) -> tuple[Tensor, Tensor]:
         """Return targets and sources of a batch of a round, simulated if they are not kept."""
         if self._files is None:
-            return self._simulated(begin, place)
+            return self._timed(begin, place)
         self._digest = self._digest or self._simulator(begin).digest(self._seed, begin)
         found = self._files.read(self._digest, begin, place, self.rows)
         if found is not None and len(found) == 2:
             return found[0], found[1]
-        pairs = self._simulated(begin, place)
+        pairs = self._timed(begin, place)
         self._files.write(self._digest, begin, place, self.rows, pairs)
+        return pairs
+
+    def _timed(self, begin: int, place: int) -> tuple[Tensor, Tensor]:
+        began = time.monotonic()
+        pairs = self._simulated(begin, place)
+        self.seconds += time.monotonic() - began
         return pairs
 
     def _simulated(self, begin: int, place: int) -> tuple[Tensor, Tensor]:

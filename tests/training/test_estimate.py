@@ -1,13 +1,17 @@
 """--dry-run: what a training will need, compared with what it then takes."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from ddbm_cli.options.recipe import Recipe
 from ddbm_cli.tasks.train import estimate, request, run
+from ddbm_cli.tasks.train.crossing import CrossValidation
 from ddbm_cli.tasks.train.validation import Validation
-from ddbm_cli.training import Budget
+from ddbm_cli.training import Budget, Fit, couplings
+from ddbm_cli.training.couplings import Couplings, Rounds
+from ddbm_cli.training.mean_matching import MeanMatching
 from tests.tiny import write_pairs
 from tests.training.test_training import tiny_request
 
@@ -74,6 +78,42 @@ def test_every_task_can_be_estimated(root, changes, monkeypatch):
         "2 validations" in facts["Needs"]
         and ("unknown" if "schrodinger" in changes.values() else "pairs") in facts["Largest batch"]
     )
+
+
+@pytest.mark.parametrize(("more", "simulated"), [({}, 4), ({"matching": "mean", "path": "brownian"}, 6)])
+def test_simulated_pairs_take_time(root, monkeypatch, more, simulated):
+    """Each batch of a round is simulated once, in a dry run too where steps simulate theirs again."""
+    clock = [0.0]
+    monkeypatch.setattr(estimate, "MOST_SECONDS", 1e9)
+
+    def lasting(seconds, original):
+        def longer(*given):
+            clock[0] += seconds
+            return original(*given)
+
+        return longer
+
+    for kind in (Couplings, MeanMatching):
+        monkeypatch.setattr(kind, "_simulated", lasting(100, kind._simulated))
+    monkeypatch.setattr(Fit, "try_step", lasting(1, Fit.try_step))
+    monkeypatch.setattr(CrossValidation, "expected", lambda self, averages: 0.0)
+    for module in (estimate, couplings):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    rounds = {"first_round_steps": 6, "round_steps": 5, "simulation_steps": 3, "cache_pairs": 8}
+    facts = planned(tiny_request(root, task="schrodinger", steps=16, **rounds, **more))
+    assert facts["Speed"] == "1 steps per second"
+    expected = f"{(16 + 100 * simulated) / 3600:.3g} hours for 16 steps, {simulated / 36:.2g} of them to simulate pairs"
+    assert facts["Needs"] == expected
+
+
+def test_the_batches_of_a_round_are_simulated_once():
+    rounds = Rounds(first=6, each=5, batches=2)
+    for step in range(18):
+        for end in range(step, 18):
+            used = {(rounds.number(each), rounds.place(each)) for each in range(step, end)}
+            new = used - {(rounds.number(each), rounds.place(each)) for each in range(step)}
+            first = sum(number == 0 for number, _ in new)
+            assert rounds.new_batches(step, end) == (first, len(new) - first)
 
 
 def test_the_disk_that_is_needed_is_that_of_the_files(root):

@@ -12,6 +12,7 @@ from ddbm_cli.foundation.text import bytes_in_words
 from ddbm_cli.tasks.train.folder import RunFolder
 from ddbm_cli.training import Budget, Fit, Recipe
 from ddbm_cli.training.batch_size import largest_of, to_come
+from ddbm_cli.training.couplings import Couplings
 from ddbm_cli.training.memory import Memory
 from ddbm_cli.training.state import collect
 
@@ -33,9 +34,14 @@ def estimate(
         validate: returns the expected seconds of a validation; None where there is none.
     """
     steps, seconds = _measured(fit)
+    simulations = 0.0
+    if isinstance(fit.batches, Couplings):
+        simulations = fit.processes.largest(fit.batches.expected(fit.step, fit.recipe.steps))
     facts = {
         "Speed": f"{steps / seconds:.3g} steps per second",
-        "Needs": _time(fit.recipe, fit.step, seconds / steps, validate() if validate else 0.0, budget),
+        "Needs": _time(
+            fit.recipe, fit.step, seconds / steps, validate() if validate else 0.0, budget, simulations=simulations
+        ),
         "Memory": _memory(fit),
         "Largest batch": _largest(fit, unit),
         "Disk": _disk(fit, folder.path),
@@ -43,36 +49,45 @@ def estimate(
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _time(recipe: Recipe, done: int, step: float, validation: float, budget: Budget | None) -> str:
+def _time(
+    recipe: Recipe, done: int, step: float, validation: float, budget: Budget | None, *, simulations: float = 0.0
+) -> str:
     """Return the time that a run takes, or how far it comes within its budget.
 
     Args:
         done: steps done before.
         step, validation: seconds of one.
+        simulations: seconds of those of all steps that are left.
     """
     left, every = max(0, recipe.steps - done), min(recipe.validate_every, recipe.steps)
     count = -(-left // every) if validation else 0
-    seconds = left * step + count * validation
+    seconds = left * step + count * validation + simulations
     if budget and seconds > (available := budget.training_left(validation)):
+        step += simulations / max(1, left)
         return f"about {available / (step + validation / every):.0f} of {left} steps in {budget.seconds / 3600:g} hours"
     validations = f" and {count} validations" if count else ""
-    return f"{seconds / 3600:.3g} hours for {left} steps{validations}"
+    simulated = f", {simulations / 3600:.2g} of them to simulate pairs" if simulations else ""
+    return f"{seconds / 3600:.3g} hours for {left} steps{validations}{simulated}"
 
 
 def _measured(fit: Fit) -> tuple[int, float]:
-    """Return a number of steps and the seconds that they took; all processes do as many."""
+    """Return a number of steps, and the seconds that they took without simulations; all processes do as many."""
     seconds = 0.0
+
+    def now() -> float:
+        return time.monotonic() - (fit.batches.seconds if isinstance(fit.batches, Couplings) else 0.0)
+
     with closing(fit.batches.from_step(fit.step)) as batches:
         for _ in range(WARM_UP):
             fit.try_step(next(batches))
         synchronize(fit.device)
-        began, done = time.monotonic(), 0
+        started, began, done = time.monotonic(), now(), 0
         while done < MOST_STEPS and seconds < MOST_SECONDS:
             fit.try_step(next(batches))
             done += 1
-            seconds = fit.processes.largest(time.monotonic() - began)
+            seconds = fit.processes.largest(time.monotonic() - started)
         synchronize(fit.device)
-        return done, fit.processes.largest(time.monotonic() - began)
+        return done, fit.processes.largest(now() - began)
 
 
 def _memory(fit: Fit) -> str:
