@@ -143,3 +143,8 @@ def events(ended: list[Ended]) -> list[dict]:
     assert [each.code for each in ended] == [0] * len(ended), ended
     assert all(not each.out and not each.err for each in ended[1:]), "the main process alone reports"
     return [json.loads(line) for line in ended[0].out.splitlines()]
+
+
+def said(ended: list[Ended]) -> list[str]:
+    """Return the errors of all processes."""
+    return [line for each in ended for line in each.err.splitlines() if line.startswith("Error:")]

@@ -1,9 +1,5 @@
 """`ddbm train --task distill`: a student of a model, by the same command and with the same guarantees."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -12,9 +8,9 @@ from ddbm_cli.foundation.events import Planned, Validated
 from ddbm_cli.models import load_model, write_model
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
-from ddbm_cli.training import Saved
 from tests.codecs.test_codecs import SMALL
 from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
+from tests.training.interruptions import interrupted, stopped_and_resumed
 from tests.training.processes import events, together
 from tests.training.test_training import same, weights
 
@@ -72,11 +68,7 @@ def test_a_student_begins_as_its_teacher(root):
 def test_a_resumed_run_is_bit_identical(root, method):
     given = {"method": method, "adversarial": 0.05}
     list(run(asked(root, "whole", **given)))
-    for event in run(asked(root, "cut", **given), stop=lambda: (root / "cut" / "stop").exists()):
-        if isinstance(event, Saved):
-            (root / "cut" / "stop").touch()
-    (root / "cut" / "stop").unlink()
-    list(run(request({}, resume=root / "cut")))
+    stopped_and_resumed(asked(root, "cut", **given))
     assert same(weights(root / "whole"), weights(root / "cut"))
 
 
@@ -84,15 +76,7 @@ def test_a_kill_changes_nothing(root):
     given = {"method": "realuid:updates=1", "recipe": {"steps": 12}}
     list(run(asked(root, "whole", **given)))
     list(run(asked(root, "killed", **given), stop=lambda: True))
-    command = [sys.executable, "-m", "ddbm_cli", "train", "--resume", str(root / "killed"), "-d", "cpu", "--json"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    for line in process.stdout:
-        if '"step": 5,' in line:
-            break
-    process.kill()
-    process.communicate()
-    list(run(request({}, resume=root / "killed")))
+    assert interrupted(root, "killed", [], [{0: ("event", 7)}], count=1) == 1
     assert same(weights(root / "whole"), weights(root / "killed"))
 
 
@@ -157,11 +141,7 @@ def test_a_student_of_a_model_of_latents_has_its_autoencoder(root, method):
     assert not same(student.denoiser.state_dict(), teacher.denoiser.state_dict())
     source = torch.rand(2, 3, 32, 32) * 2 - 1
     assert finish(student.translate(source, NoiseSource(0, ["a", "b"]), student.plan())).shape == source.shape
-    for event in run(asked(root, "cut", **given), stop=lambda: (root / "cut" / "stop").exists()):
-        if isinstance(event, Saved):
-            (root / "cut" / "stop").touch()
-    (root / "cut" / "stop").unlink()
-    list(run(request({}, resume=root / "cut")))
+    stopped_and_resumed(asked(root, "cut", **given))
     assert same(weights(root / "whole"), weights(root / "cut"))
 
 

@@ -13,8 +13,8 @@ from ddbm_cli.objectives import Adversarial, Context
 from ddbm_cli.paths import RectifiedFlow
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import PIX2PIX, request, run
-from ddbm_cli.training import Saved
 from tests.tiny import write_pairs
+from tests.training.interruptions import stopped_and_resumed
 from tests.training.test_training import same, weights
 
 CONTEXT = Context(device=torch.device("cpu"))
@@ -68,11 +68,7 @@ def test_the_result_does_not_depend_on_the_sampler_or_the_steps(root):
 
 def test_a_resumed_run_is_bit_identical(root):
     list(run(asked(root)))
-    for event in run(asked(root, "cut"), stop=lambda: (root / "cut" / "stop").exists()):
-        if isinstance(event, Saved):
-            (root / "cut" / "stop").touch()
-    (root / "cut" / "stop").unlink()
-    list(run(asked(root, "cut")))
+    stopped_and_resumed(asked(root, "cut"))
     assert same(weights(root / "run"), weights(root / "cut"))
 
 

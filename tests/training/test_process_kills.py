@@ -1,13 +1,13 @@
 """SIGKILL of processes that train together, also inside a save: no bit of a resumed run differs."""
 
 import random
-import signal
 
 import pytest
 
+from tests.training.interruptions import check_same, interrupted
 from tests.training.processes import events, together
-from tests.training.test_processes import KINDS, pictures, said
-from tests.training.test_training import SMALLEST, same, weights
+from tests.training.test_processes import KINDS, pictures
+from tests.training.test_training import SMALLEST
 
 SIZES = ["--steps", 24, "--save-every", 4, "--validate-every", 6]
 SEVERAL = ["pairs", "--network", SMALLEST, "--size", 16, "--val-share", 0.3, "-b", 4, "--warmup", 2]
@@ -23,47 +23,6 @@ def root(tmp_path_factory):
     return pictures(tmp_path_factory.mktemp("kills"))
 
 
-def files(folder):
-    names = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
-    return sorted(name for name in names if not name.name.startswith((".ddbm-lock", "events.out.")))
-
-
-def interrupted(root, output, arguments, kills):
-    """Run to the end in spite of kills, each by rank (kind, number); return how many took effect."""
-    count = 0
-    for number, strikes in enumerate(kills):
-        given = ["--resume", output] if (root / output / "config.json").exists() else [*arguments, "-o", output]
-        signals = {rank: (*moment, "SIGKILL") for rank, moment in strikes.items()}
-        ended = together(root, *given, strikes=signals)
-        killed = [each.code == -signal.SIGKILL for each in ended]
-        count += any(killed)
-        if any(killed) and not all(killed):
-            (left,) = (each for each, gone in zip(ended, killed, strict=True) if not gone)
-            # It may have ended before the kill.
-            assert (left.code, len(said([left]))) in ((1, 1), (0, 0)), (number, strikes, left)
-    events(together(root, "--resume", output))
-    return count
-
-
-def check(root, whole, other):
-    assert files(root / whole) == files(root / other)
-    assert same(weights(root / whole), weights(root / other))
-    for name in files(root / whole):
-        if name.suffix in (".safetensors", ".csv") and name.name != "metrics.csv":
-            one, two = ((root / folder / name).read_bytes() for folder in (whole, other))
-            same_file = (
-                one == two if name.suffix == ".csv" else tensors(root / whole / name) == tensors(root / other / name)
-            )
-            assert same_file, name
-
-
-def tensors(file):
-    """The tensors of a file as bytes, without its header, which has the time."""
-    from safetensors.torch import load_file
-
-    return {name: value.numpy().tobytes() for name, value in load_file(file).items()}
-
-
 @pytest.fixture(scope="module")
 def whole(root):
     events(together(root, *SEVERAL, "-o", "whole"))
@@ -73,7 +32,7 @@ def whole(root):
 def test_kills_of_one_or_both_change_nothing(root, whole):
     kills = [{0: ("write", 1)}, {1: ("event", 4)}, {0: ("event", 6), 1: ("event", 6)}, {0: ("write", 2)}]
     assert interrupted(root, "killed", SEVERAL, kills) == 4
-    check(root, whole, "killed")
+    check_same(root, whole, "killed")
 
 
 @pytest.mark.slow
@@ -85,7 +44,7 @@ def test_twenty_kills_change_nothing(root, whole):
         who = dice.choice([(0,), (1,), (0, 1)])
         kills.append({rank: (kind, dice.randint(1, LARGEST[kind])) for rank in who})
     assert interrupted(root, "killed-often", SEVERAL, kills) >= 8
-    check(root, whole, "killed-often")
+    check_same(root, whole, "killed-often")
 
 
 @pytest.mark.slow
@@ -96,4 +55,4 @@ def test_kills_change_nothing_in_other_trainings(root, kind):
     events(together(root, *arguments, "-o", f"{kind}-whole"))
     kills = [{0: ("write", 1)}, {1: ("event", 7)}, {0: ("event", 9), 1: ("event", 9)}]
     assert interrupted(root, f"{kind}-killed", arguments, kills) == 3
-    check(root, f"{kind}-whole", f"{kind}-killed")
+    check_same(root, f"{kind}-whole", f"{kind}-killed")

@@ -1,8 +1,6 @@
 """`ddbm train A B --task schrodinger`: both directions without pairs, with the guarantees of every training."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,8 +12,8 @@ from ddbm_cli.samplers import EulerMaruyama, NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Recipe, Stepped
 from tests.tiny import picture
+from tests.training.interruptions import interrupted
 from tests.training.processes import events, together
-from tests.training.test_kills import SERVER
 from tests.training.test_training import SMALLEST, same, weights
 
 ROUNDS = {"rounds": 3, "first_round_steps": 6, "round_steps": 5, "simulation_steps": 3, "cache_pairs": 8}
@@ -90,13 +88,8 @@ def test_kills_between_and_inside_rounds_change_nothing(root):
     """SIGKILL after an event, inside the write of a state or of pairs, and at any moment."""
     list(run(asked(root, "whole")))
     list(run(asked(root, "killed"), stop=lambda: True))
-    kills = [("event", 3), ("write", 1), ("write", 4), ("event", 7), ("time", 30), ("write", 3)]
-    given = "".join(f"{kind} {number}\n" for kind, number in kills)
-    command = [sys.executable, "-c", SERVER, str(root / "killed")]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    codes = [int(line) for line in done.stdout.split()]
-    assert len(codes) == len(kills) and codes.count(-signal.SIGKILL) >= 4, done.stderr
-    list(run(request({}, resume=root / "killed")))
+    moments = [("event", 3), ("write", 1), ("write", 4), ("event", 7), ("time", 30), ("write", 3)]
+    assert interrupted(root, "killed", [], [{0: moment} for moment in moments], count=1) >= 4
     assert same(weights(root / "whole"), weights(root / "killed"))
     results = [(root / name / "results.csv").read_text() for name in ("whole", "killed")]
     assert results[0] == results[1]
