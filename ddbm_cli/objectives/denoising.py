@@ -46,6 +46,8 @@ class Denoising(Objective):
 
 
 class _DenoisingLoss(Loss):
+    divisible: ClassVar[bool] = True
+
     def __call__(
         self,
         denoiser: Denoiser,

@@ -15,33 +15,41 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.samplers import Plan
 
 
-@dataclass(frozen=True)
+@dataclass
 class Share:
-    """The rows of each batch that this process computes: part `index` of `count` equal parts.
+    """The rows of each batch that this process computes, `index` of `count` equal shares, in `parts` one by one.
 
-    Random numbers of a step do not depend on the number of processes: each draws them for the whole batch, with the
-    same seed, and uses its own.
+    Random numbers of a step do not depend on the numbers of processes and parts: each part is begun with the same seed,
+    draws them for the whole batch, and uses its own. part: the one that is computed.
     """
 
     index: int = 0
     count: int = 1
+    part: int = 0
+    parts: int = 1
 
     def rows(self, size: int) -> slice:
-        """Return the rows of a batch of `size`, a multiple of `count`."""
+        """Return the rows of a batch of `size`, a multiple of `count`, that this process computes."""
         each = size // self.count
         return slice(self.index * each, (self.index + 1) * each)
 
     def normal(self, like: Tensor, channels: int | None = None) -> Tensor:
-        """Return standard normal numbers for own rows (B, C, ...), or of another number of channels."""
-        shape = len(like) * self.count, channels or like.shape[1], *like.shape[2:]
-        whole = torch.randn(shape, dtype=like.dtype, device=like.device)
-        return whole[self.rows(len(whole))]
+        """Return standard normal numbers for the rows of a part (B, C, ...), or of another number of channels."""
+        size, own = self._drawn(len(like))
+        shape = size, channels or like.shape[1], *like.shape[2:]
+        return torch.randn(shape, dtype=like.dtype, device=like.device)[own]
 
     def dropout(self, x: Tensor, p: float) -> Tensor:
-        """Return own rows (B, ...) with dropout."""
+        """Return the rows of a part (B, ...) with dropout."""
+        size, own = self._drawn(len(x))
         strides = torch.empty_like(x, device="meta").stride()  # numbers are drawn in the order of the memory
-        whole = torch.empty_strided((len(x) * self.count, *x.shape[1:]), strides, dtype=x.dtype, device=x.device)
-        return x * F.dropout(whole.fill_(1), p)[self.rows(len(whole))]
+        whole = torch.empty_strided((size, *x.shape[1:]), strides, dtype=x.dtype, device=x.device)
+        return x * F.dropout(whole.fill_(1), p)[own]
+
+    def _drawn(self, rows: int) -> tuple[int, slice]:
+        """Return for how many rows numbers are drawn, and which of them are the `rows` of the part."""
+        first = (self.index * self.parts + self.part) * rows
+        return rows * self.count * self.parts, slice(first, first + rows)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Context:
     states: tuple[int, int, int] = (3, 64, 64)
     adversarial: float = 0.0
     reduce: Callable[[Sequence[Tensor]], None] = field(default_factory=lambda: _alone)
-    share: Share = Share()
+    share: Share = field(default_factory=Share)
 
 
 def _alone(tensors: Sequence[Tensor]) -> None:
@@ -75,9 +83,11 @@ class Loss(ABC):
 
     several_processes: whether processes can train together although the loss has modules of its own. They can where it
     averages what it learns by `Context.reduce`, and draws random numbers by `Context.share`.
+    divisible: whether the network may be divided among them (FSDP): the loss only calls the denoiser.
     """
 
     several_processes: ClassVar[bool] = False
+    divisible: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.modules: dict[str, nn.Module] = {}

@@ -5,6 +5,7 @@ depends on the length of the run; with several, each is validated, and the one w
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import cast
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddbm_cli.denoisers import Denoiser
+from ddbm_cli.training.sharding import assembled, part_of
 
 NAME = "average"
 
@@ -55,6 +57,14 @@ class Averages:
         for model in self._models:
             model.update_parameters(denoiser)
 
+    def assembled(self, *, here: bool) -> AbstractContextManager[None]:
+        """Return a context in which the averages can be used where they are divided; all processes enter it.
+
+        Args:
+            here: whether this process uses them.
+        """
+        return assembled(self._models, here=here)
+
     @property
     def modules(self) -> dict[str, nn.Module]:
         """All averages by their names in a state: "average", "average_2", ..."""
@@ -71,5 +81,6 @@ def _share_frozen(averaged: nn.Module, denoiser: nn.Module) -> None:
 @torch.no_grad()
 def _average(decay: float, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
     decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
-    pairs = [(own, given) for own, given in zip(averaged, current, strict=True) if own.data_ptr() != given.data_ptr()]
+    both = ((part_of(own), part_of(given)) for own, given in zip(averaged, current, strict=True))
+    pairs = [(own, given) for own, given in both if own.data_ptr() != given.data_ptr()]
     torch._foreach_lerp_([own for own, _ in pairs], [given for _, given in pairs], 1 - decay)

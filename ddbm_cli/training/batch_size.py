@@ -18,6 +18,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.training.batches import Batches
 from ddbm_cli.training.loop import Fit
 from ddbm_cli.training.memory import Memory
+from ddbm_cli.training.sharding import part_of
 from ddbm_cli.training.state import collect
 
 LONGEST = 5.0
@@ -214,5 +215,6 @@ def to_come(fit: Fit) -> int:
 
 def _fixed(fit: Fit) -> int:
     """Return the bytes of weights, averages, moments and gradients."""
-    trained: int = sum(each.nbytes for group in fit.optimizer.param_groups for each in group["params"])
-    return sum(tensor.nbytes for tensor in collect(*fit.parts()).values()) + (1 if fit.optimizer.state else 3) * trained
+    trained: int = sum(part_of(each).nbytes for group in fit.optimizer.param_groups for each in group["params"])
+    kept: int = sum(part_of(tensor).nbytes for tensor in collect(*fit.parts()).values())
+    return kept + (1 if fit.optimizer.state else 3) * trained

@@ -11,6 +11,7 @@ because reading waits for the device.
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ddbm_cli.training.losses import Diverged, Losses
 from ddbm_cli.training.optimization import Optimization
 from ddbm_cli.training.pace import Pace
 from ddbm_cli.training.processes import Processes
+from ddbm_cli.training.sharding import check_divisible, to_save
 from ddbm_cli.training.state import Facts, Modules, Optimizers, collect, load_state
 
 READ_EVERY = 10
@@ -85,6 +87,11 @@ class Fit:
         self.state = state
         self.validate = validate
         self.device = next(denoiser.parameters()).device
+        self.processes = processes or Processes()
+        self.averages = Averages(denoiser, recipe.decays)  # copied before the denoiser is changed in place
+        if self.processes.divided:
+            check_divisible(denoiser, batches, loss, recipe, compute or Compute())
+        self.processes.divide(denoiser.network, self.averages.modules.values())
         self.optimizer = torch.optim.AdamW(
             denoiser.parameters(),
             lr=recipe.learning_rate,
@@ -92,7 +99,6 @@ class Fit:
             weight_decay=recipe.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.averages = Averages(denoiser, recipe.decays)
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf
@@ -100,7 +106,6 @@ class Fit:
         self.notes: dict[str, Any] = {}
         self.spent = False
         """Whether the time budget ended the run."""
-        self.processes = processes or Processes()
         self.processes_before = self.processes.count
         """How many processes wrote the state that the run is resumed from."""
         self._read_every = 1 if self.device.type == "cpu" else READ_EVERY
@@ -110,7 +115,6 @@ class Fit:
         self._share_left = 1.0
         self.checkpoints = Checkpoints(state, keep=recipe.keep)
         self.pace = Pace(recipe.pairs_per_step)
-        # Changes blocks of the denoiser in place, so the average is copied before.
         self.optimization = Optimization(
             denoiser,
             loss,
@@ -153,6 +157,10 @@ class Fit:
     def averaged(self) -> Denoiser:
         """The denoiser with averaged weights."""
         return self.averages.used
+
+    def assembled(self) -> AbstractContextManager[None]:
+        """Return a context in which the main process can use the averages; all processes enter it."""
+        return self.averages.assembled(here=self.processes.is_main)
 
     @property
     def is_stale(self) -> bool:
@@ -197,7 +205,8 @@ class Fit:
                 saved = self.step
                 self._save(state, budget)
             if due and not postponed:
-                yield Saved(step=self.step, path=self.state)
+                with self.assembled():
+                    yield Saved(step=self.step, path=self.state)
             if done:
                 return
             rate = self.recipe.rate(self.step, self._share_left)
@@ -277,6 +286,10 @@ class Fit:
     def _validated(self) -> Iterator[Validated]:
         if self.validate is None or self.validated == self.step > 0:
             return
+        with self.assembled():
+            yield from self._validation()
+
+    def _validation(self) -> Iterator[Validated]:
         started = time.monotonic()
         try:
             scores = self.processes.from_main(self._scores)
@@ -295,10 +308,11 @@ class Fit:
 
     def _snapshot(self) -> tuple[dict[str, Tensor], Facts]:
         """Return the state to be written; what the next loss may change in place is copied."""
-        tensors = collect(*self.parts())
+        here = self.processes.is_main
+        tensors = {name: to_save(tensor, here=here) for name, tensor in collect(*self.parts()).items()}
         own = collect(self.loss.modules, self.loss.optimizers)
         tensors |= {name: tensor.clone() for name, tensor in own.items()}
-        if not all(is_finite(tensor) for tensor in tensors.values() if tensor.is_floating_point()):
+        if self.processes.any(not all(is_finite(each) for each in tensors.values() if each.is_floating_point())):
             raise Diverged(self.step, "the weights contain NaN or infinity")
         facts: Facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "validated": self.validated}
         if self.recipe.patience:

@@ -18,6 +18,7 @@ from ddbm_cli.objectives import Loss, Share, TimeDistribution, noise_source
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.training.batches import Batch, generator
 from ddbm_cli.training.processes import Processes
+from ddbm_cli.training.sharding import whole
 
 LossOf = Callable[[Tensor, Tensor, Tensor, Tensor, Conditions], Tensor]
 
@@ -64,7 +65,8 @@ class Optimization:
             raise UsageError(
                 "this objective trains a second network in one process only", hint="start it without a launcher"
             )
-        if processes.count > 1:
+        processes.share.parts = compute.accumulate
+        if processes.count * compute.accumulate > 1:
             for module in (denoiser, *loss.modules.values()):
                 _share_dropout(module, processes.share)
         if compute.checkpoint_activations:
@@ -88,7 +90,6 @@ class Optimization:
             The loss and the norm of the gradient of the whole batch: (2,), float32, on the device, the same in all
             processes. They are not read here, because reading would wait for the device.
         """
-        torch.manual_seed(self._recipe.seed + step)  # dropout, and what the loss draws
         count = self._compute.accumulate
         target, source, u, eps = batch.target, batch.source, batch.u, batch.eps
         if self._from_noise:
@@ -103,6 +104,8 @@ class Optimization:
         self._optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._device)
         for part, given in enumerate(zip(*columns, conditions, strict=True)):
+            torch.manual_seed(self._recipe.seed + step)  # dropout, and what the loss draws for the whole batch
+            self._processes.share.part = part
             is_last = part == count - 1
             with nullcontext() if is_last else self._processes.without_exchange(self._model):
                 kind = DTYPES[self._recipe.precision]
@@ -111,7 +114,7 @@ class Optimization:
                 self.scaler.scale(loss).backward()
             total = total + loss.detach()
         self.scaler.unscale_(self._optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self._denoiser.parameters(), self._recipe.clip_norm)
+        norm = whole(torch.nn.utils.clip_grad_norm_(self._denoiser.parameters(), self._recipe.clip_norm))
         values = self._processes.mean(torch.stack([total.float(), norm.float()]))
         self._is_odd = 1 - values.isfinite().all().float()
         return values
@@ -154,7 +157,7 @@ class _Objective(nn.Module):
 
 
 def _share_dropout(module: nn.Module, share: Share) -> None:
-    """Make the dropout of a module draw the same numbers as in a single process."""
+    """Make the dropout of a module draw the same numbers as for a whole batch in a single process."""
     for each in module.modules():
         if isinstance(each, nn.Dropout) and each.p:
             each.forward = partial(_dropout, each, share)  # type: ignore[method-assign]

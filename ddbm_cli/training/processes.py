@@ -1,36 +1,38 @@
 """Several processes that train one model, as `torchrun` and `accelerate launch` start them.
 
 Every process holds the whole model and its own rows of each batch; gradients are averaged (torch's
-DistributedDataParallel, set up by accelerate). The main process alone writes files and validates. A single process
-needs no accelerate.
+DistributedDataParallel, set up by accelerate). With FSDP the model is divided among them (see `sharding`). The main
+process alone writes files and validates. A single process needs no accelerate.
 
 The first process that fails reports why (`foundation.launched`). It then closes its connections, so that the others,
 which wait for it, fail too. A process that is killed closes them as well.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 
 from ddbm_cli.foundation import launched
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.objectives import Share
+from ddbm_cli.training import sharding
 
 T = TypeVar("T")
 
-DIVIDED = {
-    "ACCELERATE_USE_FSDP": "FSDP",
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-}
-"""Variables of accelerate's launcher that would divide the model among the processes, and what they stand for."""
+FSDP = "ACCELERATE_USE_FSDP"
+"""Variable of accelerate's launcher that divides the model among the processes."""
+
+REFUSED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM"}
+"""Variables that would divide it by what is not supported."""
 
 WAIT = timedelta(days=1)
 """How long processes wait for the main one, which may be validating."""
@@ -46,11 +48,13 @@ class Processes:
     Attributes:
         count: how many there are.
         rank: which of them this one is; 0 is the main process.
+        divided: whether each holds a part of the model only.
     """
 
     count: int = 1
     rank: int = 0
     _accelerator: Any = None
+    divided: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -66,9 +70,9 @@ class Processes:
         """Whether this is the main process."""
         return self.rank == 0
 
-    @property
+    @cached_property
     def share(self) -> Share:
-        """The part of each batch that this process computes."""
+        """The rows of each batch that this process computes, and which part of them it is at."""
         return Share(self.rank, self.count)
 
     def rows(self, size: int) -> slice:
@@ -84,13 +88,21 @@ class Processes:
             )
         return self.share.rows(size)
 
+    def divide(self, network: nn.Module, copies: Iterable[nn.Module]) -> None:
+        """Divide a network, and copies of it that are not trained, where each process is to hold a part."""
+        if self.divided:
+            mesh = init_device_mesh(next(network.parameters()).device.type, (self.count,))
+            sharding.divide(network, mesh)
+            for each in copies:
+                sharding.divide_copy(each, mesh)
+
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Return the module with gradients averaged over the processes."""
-        return module if self.count == 1 else cast(nn.Module, self._accelerator.prepare_model(module))
+        """Return the module with gradients averaged over the processes; those of a divided network are already."""
+        return module if self.count == 1 or self.divided else cast(nn.Module, self._accelerator.prepare_model(module))
 
     def without_exchange(self, module: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which the gradients of a wrapped module are not exchanged."""
-        return nullcontext() if self.count == 1 else self._accelerator.no_sync(module)
+        return nullcontext() if self.count == 1 or self.divided else self._accelerator.no_sync(module)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the processes."""
@@ -141,14 +153,17 @@ def connected(device: torch.device) -> Processes:
     Raises:
         UsageError: accelerate is not installed, the launcher's variables are incomplete, or it would divide the model.
     """
-    for variable, name in DIVIDED.items():
-        if os.environ.get(variable, "").lower() in ("1", "true", "yes", "on"):
+    for variable, name in REFUSED.items():
+        if _is_set(variable):
             raise UsageError(
-                f"training cannot divide a model by {name}: each process holds all of it",
-                hint="start it with accelerate launch --multi_gpu, and save memory with --checkpoint-activations",
+                f"training cannot divide a model by {name}",
+                hint="start it with accelerate launch --use_fsdp, or --multi_gpu",
             )
     if launched.process_count() == 1:
         return Processes()
+    divided = _is_set(FSDP)
+    if divided:
+        sharding.check_launcher()
     try:
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError:
@@ -164,4 +179,8 @@ def connected(device: torch.device) -> Processes:
             f"the processes cannot be connected: {str(error).splitlines()[0]}",
             hint="start them with torchrun or accelerate launch",
         ) from None
-    return Processes(made.num_processes, made.process_index, made)
+    return Processes(made.num_processes, made.process_index, made, divided)
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on")

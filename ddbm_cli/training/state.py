@@ -18,6 +18,7 @@ from ddbm_cli.foundation.devices import is_finite
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import DdbmError, ModelError
 from ddbm_cli.models.checkpoint import open_tensors, write_tensors
+from ddbm_cli.training.sharding import fill
 
 HEADER_KEY = "ddbm.training"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -104,7 +105,7 @@ def load_state(path: Path, modules: Modules, optimizers: Optimizers) -> Facts:
                 read = _read(path, file, name)
                 if read.dtype != tensor.dtype:
                     raise _unfit(path, f"'{name}' is {read.dtype}, the network has {tensor.dtype}")
-                tensor.copy_(read)
+                fill(tensor, read)
         for part, optimizer in optimizers.items():
             _fill(path, file, optimizer, moments[part])
     return facts
@@ -136,6 +137,7 @@ def _moments(
     return rows
 
 
+@torch.no_grad()
 def _fill(path: Path, file: Any, optimizer: torch.optim.Optimizer, rows: Mapping[int, Mapping[str, str]]) -> None:
     parameters = _parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
@@ -143,7 +145,9 @@ def _fill(path: Path, file: Any, optimizer: torch.optim.Optimizer, rows: Mapping
         state[index] = {moment: _read(path, file, name) for moment, name in names.items()}
         for moment in ("exp_avg", "exp_avg_sq"):
             # A fused step walks weights and moments through memory in parallel: both must have one layout.
-            state[index][moment] = torch.empty_like(parameters[index]).copy_(state[index][moment])
+            like = torch.empty_like(parameters[index])
+            fill(like, state[index][moment])
+            state[index][moment] = like
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

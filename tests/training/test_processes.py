@@ -9,7 +9,7 @@ from torch import nn
 from ddbm_cli.objectives import Share
 from ddbm_cli.training.optimization import _share_dropout
 from tests.tiny import picture, write_pairs, write_tiny
-from tests.training.processes import events, together
+from tests.training.processes import events, said, together
 from tests.training.test_training import NETWORK, same, weights
 
 COMMON = ["--size", 16, "--val-share", 0.3, "-b", 4, "--save-every", 25, "--warmup", 2, "--lr-decay-fraction", 0.0]
@@ -90,8 +90,9 @@ def losses(found):
     return [event["loss"] for event in found if event["event"] == "stepped"]
 
 
-def trained(root, output, *arguments, count=2, steps):
-    return events(together(root, *arguments, "--steps", steps, "--validate-every", 5, "-o", output, count=count))
+def trained(root, output, *arguments, count=2, steps, **environment):
+    more = ["--steps", steps, "--validate-every", 5, "-o", output]
+    return events(together(root, *arguments, *more, count=count, **environment))
 
 
 def check_following(root, kind, steps):
@@ -122,8 +123,8 @@ def plain(root):
 
 
 def test_two_processes_and_parts_of_their_batches_follow_one(root):
-    alone = trained(root, "alone", *SURE, count=1, steps=10)
-    parts = trained(root, "parts", *SURE, "--accumulate", 2, steps=10)
+    alone = trained(root, "alone", *BRIDGE, count=1, steps=10)
+    parts = trained(root, "parts", *BRIDGE, "--accumulate", 2, steps=10)
     assert losses(parts) == pytest.approx(losses(alone), rel=1e-4) and follows(root / "alone", root / "parts")
     assert "2 processes; 2 parts" in parts[0]["facts"]["Device"]
 
@@ -154,19 +155,24 @@ def test_dropout_is_that_of_the_whole_batch():
         whole = nn.Dropout(0.5)(given)
         for index in range(3):
             rows = slice(2 * index, 2 * index + 2)
-            part = nn.Sequential(nn.Dropout(0.5))
-            _share_dropout(part, Share(index, 3))
-            torch.manual_seed(0)
-            assert torch.equal(part(given[rows]), whole[rows])
-            assert torch.equal(part.eval()(given[rows]), given[rows])
+            for share in (Share(index, 3), Share(0, 1, part=index, parts=3)):
+                part = nn.Sequential(nn.Dropout(0.5))
+                _share_dropout(part, share)
+                torch.manual_seed(0)
+                assert torch.equal(part(given[rows]), whole[rows])
+                assert torch.equal(part.eval()(given[rows]), given[rows])
+
+
+def test_numbers_of_parts_are_those_of_the_whole():
+    torch.manual_seed(0)
+    whole = torch.randn(8, 2)
+    for index in range(4):
+        torch.manual_seed(0)
+        share = Share(index // 2, 2, part=index % 2, parts=2)
+        assert torch.equal(share.normal(torch.zeros(2, 2)), whole[2 * index : 2 * index + 2])
 
 
 # How they end
-
-
-def said(ended):
-    """The errors of all processes."""
-    return [line for each in ended for line in each.err.splitlines() if line.startswith("Error:")]
 
 
 def test_a_signal_to_one_process_saves_the_run_of_all(root):

@@ -61,6 +61,16 @@ def test_parts_of_a_batch_follow_the_whole(root, whole):
     assert "2 parts of 2 pairs" in events[0].facts["Device"]
 
 
+def test_dropout_of_parts_is_that_of_the_whole(root):
+    """It depends on the step and the image, not on the part."""
+    losses = []
+    for count in (1, 2, 4):
+        more = {"network": f"{NETWORK},dropout=0.1", "lr_decay_fraction": 0.0, "compute": {"accumulate": count}}
+        events = run(tiny_request(root, f"dropout-{count}", steps=6, **more))
+        losses.append([event.loss for event in events if is_step(event)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4) and losses[2] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_recomputed_activations_are_bit_equal(root, whole):
     compute = {"checkpoint_activations": True}
     list(run(tiny_request(root, "recomputed", steps=STEPS, lr_decay_fraction=0.0, compute=compute)))
@@ -158,7 +168,7 @@ def test_no_step_waits_for_the_device(root):
 
 
 @pytest.mark.parametrize(
-    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+    ("variable", "name"), [("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
 )
 def test_a_launcher_that_would_divide_the_model_is_refused(root, monkeypatch, variable, name):
     monkeypatch.setenv(variable, "true")

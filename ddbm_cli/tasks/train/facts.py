@@ -106,6 +106,7 @@ def _computed(request: TrainRequest, fit: Fit) -> list[str]:
     count, compute = fit.processes.count, request.compute
     each = request.recipe.pairs_per_step // count // compute.accumulate
     said = [f"{count} processes"] if count > 1 else []
+    said += ["the model is divided by FSDP"] if fit.processes.divided else []
     said += [f"{compute.accumulate} parts of {each} pairs"] if compute.accumulate > 1 else []
     said += ["activations are recomputed"] if compute.checkpoint_activations else []
     return [*said, *(["compiled"] if compute.compile else [])]

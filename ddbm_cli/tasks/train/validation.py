@@ -92,7 +92,7 @@ class Validation:
         device = next(denoiser.parameters()).device
         images, label = self._some()
         count = len(images)
-        with torch.no_grad():
+        with torch.no_grad(), averages.assembled(here=True):
             states = self._codec.encode(images.to(device))
             times = torch.full((count,), denoiser.path.t_max / 2, dtype=torch.float64, device=device)
             synchronize(device)
