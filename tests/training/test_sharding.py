@@ -72,10 +72,12 @@ def test_its_files_are_those_of_a_single_process(alone, divided):
             assert torch.allclose(tensor, second[name], rtol=1e-3, atol=1e-6)
 
 
-def test_parts_of_a_batch_and_recomputed_activations(root, alone):
-    """With dropout, recomputed activations are bit-equal."""
+def test_parts_of_a_batch_follow_the_whole(root, alone):
     parts = events(together(root, *SETTINGS, "--accumulate", 2, "-o", "parts", **FSDP))
     assert losses(parts) == pytest.approx(losses(alone[1]), rel=1e-4) and follows(alone[0], root / "parts")
+
+
+def test_recomputed_activations_are_bit_equal(root):
     trained(root, "dropout", *BRIDGE, steps=4, **FSDP)
     trained(root, "recomputed", *BRIDGE, "--checkpoint-activations", steps=4, **FSDP)
     assert same(weights(root / "dropout"), weights(root / "recomputed"))
