@@ -19,7 +19,6 @@ from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 
 from ddbm_cli.foundation import launched
 from ddbm_cli.foundation.errors import UsageError
@@ -91,10 +90,7 @@ class Processes:
     def divide(self, network: nn.Module, copies: Iterable[nn.Module]) -> None:
         """Divide a network, and copies of it that are not trained, where each process is to hold a part."""
         if self.divided:
-            mesh = init_device_mesh(next(network.parameters()).device.type, (self.count,))
-            sharding.divide(network, mesh)
-            for each in copies:
-                sharding.divide_copy(each, mesh)
+            sharding.divide(network, copies, self.count)
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return the module with gradients averaged over the processes; those of a divided network are already."""

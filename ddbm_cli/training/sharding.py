@@ -11,20 +11,19 @@ processes, divided or not. The functions leave ordinary tensors as they are.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from typing_extensions import TypeIs
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.objectives import Loss
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.training.batches import Stream
 
-ROWS = (Shard(0),)
-"""Tensors are divided along their first dimension, as `fully_shard` does."""
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 def check_launcher() -> None:
@@ -58,22 +57,24 @@ def check_divisible(denoiser: nn.Module, batches: Stream, loss: Loss, recipe: Re
             raise UsageError(f"FSDP does not support {what}", hint="start it with accelerate launch --multi_gpu")
 
 
-def divide(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Divide a network that is trained, in place. Optimizers are to be made afterwards.
+def divide(network: nn.Module, copies: Iterable[nn.Module], count: int) -> None:
+    """Divide a network that is trained among processes, in place, and copies of it, which are not trained.
 
-    Its `recomputable` blocks are gathered one at a time; a network without these is gathered as a whole.
+    Its `recomputable` blocks are gathered one at a time; a network without these is gathered as a whole. Copies can be
+    used when they are `assembled`. Optimizers are to be made afterwards.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    mesh = init_device_mesh(next(network.parameters()).device.type, (count,))
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # all that fully_shard takes
     for block in getattr(network, "recomputable", []):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
-
-
-def divide_copy(module: nn.Module, mesh: DeviceMesh) -> None:
-    """Divide the weights of a copy of a network, which is not computed until it is `assembled`, in place."""
-    for each, name, weight in _weights(module):
-        values = weight.detach().contiguous()
-        part = distribute_tensor(values, mesh, ROWS, src_data_rank=None)
+    rows = (Shard(0),)  # as `fully_shard` does
+    for each, name, weight in (found for copy in copies for found in _weights(copy)):
+        part = distribute_tensor(weight.detach().contiguous(), mesh, rows, src_data_rank=None)
         _set(each, name, part, weight.requires_grad)
 
 
@@ -84,7 +85,7 @@ def assembled(modules: Iterable[nn.Module], *, here: bool) -> Iterator[None]:
     Args:
         here: whether the copies are used in this process; the others only give their parts.
     """
-    parts = [found for module in modules for found in _weights(module) if isinstance(found[2], DTensor)]
+    parts = [found for module in modules for found in _weights(module) if is_divided(found[2])]
     for each, name, part in parts:
         values = whole(part.detach())
         if here:
@@ -97,14 +98,19 @@ def assembled(modules: Iterable[nn.Module], *, here: bool) -> Iterator[None]:
             each._parameters[name] = part
 
 
+def is_divided(tensor: Tensor) -> TypeIs["DTensor"]:
+    """Return whether a tensor is a `DTensor`, whose import takes a second, which other trainings do not need."""
+    return hasattr(tensor, "full_tensor")
+
+
 def whole(tensor: Tensor) -> Tensor:
     """Return the whole of a divided tensor. All processes call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_divided(tensor) else tensor
 
 
 def part_of(tensor: Tensor) -> Tensor:
     """Return the part of a tensor that this process keeps, which shares its memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_divided(tensor) else tensor
 
 
 def to_save(tensor: Tensor, *, here: bool) -> Tensor:
@@ -113,7 +119,7 @@ def to_save(tensor: Tensor, *, here: bool) -> Tensor:
     Args:
         here: whether this process saves it; the others get their own part.
     """
-    if not isinstance(tensor, DTensor):
+    if not is_divided(tensor):
         return tensor
     values = whole(tensor)
     return values.cpu() if here else part_of(tensor)
@@ -121,7 +127,9 @@ def to_save(tensor: Tensor, *, here: bool) -> Tensor:
 
 def fill(tensor: Tensor, values: Tensor) -> None:
     """Copy the values of a whole tensor into one that may be divided."""
-    if isinstance(tensor, DTensor):
+    if is_divided(tensor):
+        from torch.distributed.tensor import distribute_tensor
+
         values = values.to(tensor.device).contiguous()
         values = distribute_tensor(values, tensor.device_mesh, tensor.placements, src_data_rank=None)
     tensor.copy_(values)
