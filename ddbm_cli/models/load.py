@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,8 +127,13 @@ def _loaded(
         each.eval().requires_grad_(False)
         if packed and where.type == "cpu" and has_room(each):
             pack(each)
-    direction = direction if whole.directions else ""
-    model = TranslationModel(card, denoiser, codec, digest=digest_of(path), speed=speed, direction=direction)
+    direction, reverse = (direction if whole.directions else ""), None
+    if direction:
+        other = next(each for each in whole.directions if each != direction)
+        how: dict[str, Any] = {"device": str(where), "dtype": short_name(number), "name": name, "packed": packed}
+        reverse = cache(partial(load_file, path, direction=other, **how))
+    given: dict[str, Any] = {"speed": speed, "direction": direction, "load_reverse": reverse}
+    model = TranslationModel(card, denoiser, codec, digest=digest_of(path), **given)
     try:
         usable = all(map(_is_finite, (model.plan(), *map(model.tuned_plan, card.tuned))))
     except (UsageError, ArithmeticError, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """A loaded model: card and denoiser on a device, and its sampling."""
 
 import copy
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from ddbm_cli.samplers import (
     Bridge,
     Evaluation,
     Noise,
+    Pinned,
     Plan,
     Prior,
     Sampler,
@@ -37,8 +38,8 @@ from ddbm_cli.samplers import (
     encode,
     expanded,
     is_measured,
+    of_process,
     sample,
-    without_source,
 )
 
 
@@ -52,6 +53,7 @@ class TranslationModel:
         digest: sha256 of the model's file, "" for none.
         speed: what its number type was chosen by; None where it was not measured.
         direction: which one of the file's two directions this is; "" for a file of one.
+        load_reverse: loads the other direction; None where there is none.
 
     `graph` samples the batches of one plan by a CUDA graph; None, as it is made, samples without.
     """
@@ -65,6 +67,7 @@ class TranslationModel:
         digest: str = "",
         speed: Measured | None = None,
         direction: str = "",
+        load_reverse: "Callable[[], TranslationModel] | None" = None,
     ) -> None:
         self.card = card
         self.denoiser = denoiser
@@ -72,6 +75,7 @@ class TranslationModel:
         self.digest = digest
         self.speed = speed
         self.direction = direction
+        self._load_reverse = load_reverse
         self.graph: PlanGraph | None = None
         self._label: Tensor | None = None
         self._guidance = PLAIN
@@ -165,7 +169,8 @@ class TranslationModel:
         """
         if not self.card.markov:
             return self._plan(sampler, grid, steps, nfe, start)
-        return without_source(self._plan(None if sampler == AUTO else sampler, grid, steps, nfe, start), self.name)
+        plan = self._plan(None if sampler == AUTO else sampler, grid, steps, nfe, start or Pinned())
+        return of_process(plan, self.name, both=self._load_reverse is not None, usual_grid=grid is None)
 
     def _plan(
         self,
@@ -273,6 +278,15 @@ class TranslationModel:
             denoise = perturbed(denoise, path, perturbation, noise)
         return clipped(denoise) if self.card.clip else denoise
 
+    def _estimate_source(self, plan: Plan, noise: Noise) -> Denoise | None:
+        """Return the estimate of the source by the other direction, for plans that use it."""
+        if not plan.estimates_source or self._load_reverse is None:
+            return None
+        reverse = self._load_reverse()
+        reverse = reverse if self._tiles is None else reverse.with_tiles(self._tiles)
+        denoise = reverse._denoise(plan.path, noise, None)
+        return lambda x, t, source: denoise(x, plan.path.mirrored(t), source)
+
     def encode(self, target: Tensor, source: Tensor, plan: Plan) -> Generator[Evaluation, None, Tensor]:
         """Return the noise (B, C, h, w), of the shape of the states, from which a batch of targets would be sampled.
 
@@ -305,6 +319,7 @@ class TranslationModel:
         self, source: Tensor, noise: Noise, plan: Plan, mask: Tensor | None
     ) -> Generator[Evaluation, None, Tensor]:
         """As `translate`, of states (B, C, h, w) instead of images."""
+        self._estimate_source(plan, noise)  # it is loaded now, and not while a graph is captured
         inputs = Inputs(source, mask, self._label).mapped(lambda each: each.to(self.device))
         if self.graph is None or self._tiles is not None:  # images in tiles have many sizes
             result = yield from self._steps(inputs, noise, plan)
@@ -320,7 +335,7 @@ class TranslationModel:
         extra = noise(source.new_empty(len(source), channels, *source.shape[2:])) if channels else None
         denoise = self._denoise(plan.path, noise, label, extra)
         if mask is None or plan.path.source_free:
-            bridge = Bridge(plan.path, source, noise, mask)
+            bridge = Bridge(plan.path, source, noise, mask, self._estimate_source(plan, noise))
             sampling = (bridge, plan.sampler, plan.start, plan.times)
             result = yield from sample(denoise, *sampling, partial=plan.is_partial)
         else:

@@ -131,6 +131,13 @@ class ProbabilityPath:
             low, high = torch.where(below, low, middle), torch.where(below, middle, high)
         return low
 
+    def mirrored(self, t: Tensor) -> Tensor:
+        """Return the times (float64) at which a and b are exchanged: those of the same states from target to source."""
+        inner = t.clamp(self.t_min, self.t_last)
+        a, _, c = self.coefficients(inner)
+        found = self.time_at(2 * (a.log() - c.log()))
+        return torch.where(t <= 0, self.t_max, torch.where(t >= self.t_max, 0.0, found))
+
     def redrawn(self, t: Tensor, s: Tensor) -> Tensor:
         """Return the standard deviation of the noise that the Markov step from t to s < t draws.
 

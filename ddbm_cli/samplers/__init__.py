@@ -27,7 +27,7 @@ from ddbm_cli.samplers.euler import Euler, EulerMaruyama
 from ddbm_cli.samplers.heun import HybridHeun
 from ddbm_cli.samplers.implicit import Implicit
 from ddbm_cli.samplers.lbm import LBM
-from ddbm_cli.samplers.markov import without_source
+from ddbm_cli.samplers.markov import of_process
 from ddbm_cli.samplers.multistep import Multistep
 from ddbm_cli.samplers.noise import NoiseSource, Slerp
 from ddbm_cli.samplers.plan import Plan
@@ -121,7 +121,7 @@ __all__ = [
     "finish",
     "is_measured",
     "network_time",
+    "of_process",
     "sample",
     "trajectory",
-    "without_source",
 ]

@@ -25,10 +25,14 @@ Noise = Callable[[Tensor], Tensor]
 
 
 class Query(NamedTuple):
-    """A request for the estimate of the target at state x (B, C, H, W) and time t (0-d float64)."""
+    """A request for the estimate of the target at state x (B, C, H, W) and time t (0-d float64).
+
+    of_source: it is for the estimate of the source instead; see `Bridge.estimate_source`.
+    """
 
     x: Tensor
     t: Tensor
+    of_source: bool = False
 
 
 Trajectory = Generator[Query, Tensor, Tensor]
@@ -40,12 +44,15 @@ class Bridge:
     """One batch that is sampled: the path, the source images x_T (B, C, H, W), and the source of noise.
 
     mask: (B, 1, H, W), 1 where the source may change and 0 where it is kept; for source-free paths only, None for 1.
+    estimate_source: of a Markov process, whose state does not determine where it came from. Every step but the first
+        then uses E[x_T | x_t] as the source, as equation (4) of paths does with its own expectations.
     """
 
     path: ProbabilityPath
     source: Tensor
     noise: Noise
     mask: Tensor | None = None
+    estimate_source: Denoise | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network call that is done: its number (from 1), its time, its state and its estimate of the target."""
+    """One network call that is done: its number (from 1), its time, its state and the latest estimate of the target."""
 
     nfe: int
     t: float
@@ -154,6 +161,15 @@ class Start(ABC):
         """Return the state at t."""
 
 
+def both_ends(bridge: Bridge, x: Tensor, t: Tensor) -> Generator[Query, Tensor, tuple[Tensor, Tensor]]:
+    """Return the estimate of the target at a state inside a step, and the source or its estimate."""
+    x0 = yield Query(x, t)
+    source = bridge.source
+    if bridge.estimate_source is not None:
+        source = yield Query(x, t, of_source=True)
+    return x0, source
+
+
 def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor, *, finishes: bool = True) -> Trajectory:
     """The trajectory from source to target along `times` (falling, float64).
 
@@ -165,6 +181,8 @@ def trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Tensor, *,
         history: list[Estimate] = []
         for index, (t, s) in enumerate(pairwise(times), start=2):
             interval = Interval(t, s, last=index == end, second_last=index == end - 1)
+            if bridge.estimate_source is not None and index > 2:  # at first the state is the source
+                bridge = replace(bridge, source=(yield Query(x, t, of_source=True)))
             x = yield from sampler.step(bridge, x, interval, history)
             if bridge.mask is not None:
                 x = torch.where(bridge.mask > 0, x, _known(bridge.path, guide, first, times[0], interval))
@@ -182,7 +200,8 @@ def partial_trajectory(bridge: Bridge, sampler: Sampler, start: Start, times: Te
     x = yield from trajectory(bridge, sampler, start, times, finishes=False)
     if bridge.path.noise_free:
         return x
-    return bridge.path.mean((yield Query(x, times[-1])), bridge.source, times[-1])
+    x0, source = yield from both_ends(bridge, x, times[-1])
+    return bridge.path.mean(x0, source, times[-1])
 
 
 def _known(path: ProbabilityPath, guide: Tensor, first: Tensor, start: Tensor, interval: Interval) -> Tensor:
@@ -217,16 +236,19 @@ def drive(trajectory: Trajectory, denoise: Denoise, bridge: Bridge) -> Generator
 
     At t_max itself a bridge has no noise and no network was trained: the query is made at the last time of training.
     """
-    path, nfe = bridge.path, 0
+    path, nfe, x0 = bridge.path, 0, bridge.source
     try:
         query = next(trajectory)
         while True:
             t = network_time(path, query.t)
+            asked = bridge.estimate_source if query.of_source else denoise
+            assert asked is not None
             with torch.no_grad():
-                x0 = denoise(query.x, t, bridge.source)
+                found = asked(query.x, t, bridge.source)
             nfe += 1
+            x0 = x0 if query.of_source else found
             yield Evaluation(nfe, float(t), query.x, x0)
-            query = trajectory.send(x0)
+            query = trajectory.send(found)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
@@ -244,11 +266,21 @@ def finish(events: Generator[Evaluation, None, T]) -> T:
 
 
 def count_evaluations(
-    path: ProbabilityPath, sampler: Sampler, start: Start, times: Tensor, *, partial: bool = False
+    path: ProbabilityPath,
+    sampler: Sampler,
+    start: Start,
+    times: Tensor,
+    *,
+    partial: bool = False,
+    estimates_source: bool = False,
 ) -> int:
     """Return the number of network calls that `sample` will make."""
-    if partial:  # samplers count their last step as one that ends at the target
-        blank = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
-        bridge = Bridge(path, blank, torch.zeros_like)
-        return sum(1 for _ in sample(lambda x, t, source: x, bridge, sampler, start, times, partial=True))
+    if partial or estimates_source:  # samplers count their last step as one that ends at the target, and no sources
+
+        def blank(x: Tensor, t: Tensor, source: Tensor) -> Tensor:
+            return x
+
+        zero = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+        bridge = Bridge(path, zero, torch.zeros_like, estimate_source=blank if estimates_source else None)
+        return sum(1 for _ in sample(blank, bridge, sampler, start, times, partial=partial))
     return start.rounds * (start.evaluations + sampler.evaluations(path, times))

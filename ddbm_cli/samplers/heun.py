@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.paths import ProbabilityPath
-from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory
+from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory, both_ends
 
 DEFAULT_MIN_RATIO = 0.1
 """`min_ratio` of plans. On the built-in model without churn, leaving out the slopes below it lowers the error at every
@@ -92,7 +92,7 @@ class HybridHeun(Sampler):
         end = x + slope * (s - t)
         if not self._corrected(path, t, s):
             return end
-        x0 = yield Query(end, s)
+        x0, source = yield from both_ends(bridge, end, s)
         slope_end = path.velocity(end, x0, source, s) + doob_term(path, end, source, s, self.doob_weight)
         return x + (slope + slope_end) / 2 * (s - t)
 

@@ -31,6 +31,7 @@ class Plan:
     strength: where the trajectory of a bridge ends, as the weight b / (a + b) of the target in the state; 1 for the
         target itself, 0 for the source.
     budget: the number of network evaluations that was asked for, None where the steps were.
+    estimates_source: the steps use an estimate of the source; see `Bridge.estimate_source`.
     """
 
     path: ProbabilityPath
@@ -40,6 +41,7 @@ class Plan:
     steps: int
     strength: float = 1.0
     budget: int | None = None
+    estimates_source: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampler", self.sampler.planned())
@@ -86,7 +88,8 @@ class Plan:
     @cached_property
     def nfe(self) -> int:
         """The number of network evaluations."""
-        return count_evaluations(self.path, self.sampler, self.start, self.times, partial=self.is_partial)
+        how = {"partial": self.is_partial, "estimates_source": self.estimates_source}
+        return count_evaluations(self.path, self.sampler, self.start, self.times, **how)
 
     @property
     def draws(self) -> int:

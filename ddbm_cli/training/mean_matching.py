@@ -35,18 +35,6 @@ def grid(path: ProbabilityPath, steps: int) -> Tensor:
     return torch.linspace(0, path.t_max, steps + 1, dtype=torch.float64)
 
 
-def mirrored(path: ProbabilityPath, t: Tensor) -> Tensor:
-    """Return the time of the other direction at which source and target have exchanged weights.
-
-    Args:
-        t: times of one direction, float64.
-    """
-    inner = t.clamp(path.t_min, path.t_last)
-    a, _, c = path.coefficients(inner)
-    found = path.time_at(2 * (a.log() - c.log()))
-    return torch.where(t <= 0, path.t_max, torch.where(t >= path.t_max, 0.0, found))
-
-
 class MeanMatching(Couplings):
     """Batches of states of whole trajectories, with targets of their estimates.
 
@@ -105,7 +93,7 @@ class MeanMatching(Couplings):
     def _step(self, direction: int, number: int) -> Move:
         """Return the step of a direction, from state `number` to the next, at its own times."""
         path = self._simulation.denoiser.path
-        ends = mirrored(path, self._times[number : number + 2])
+        ends = path.mirrored(self._times[number : number + 2])
         t = ends[0].clamp(path.t_min, path.t_last)
         length = ends[0] - ends[1]
         scalings = DriftPrediction().scalings(path, t)

@@ -18,7 +18,7 @@ from ddbm_cli.training.first_couplings import (
     OptimalTransport,
     entropic_plan,
 )
-from ddbm_cli.training.mean_matching import estimate_of, mirrored
+from ddbm_cli.training.mean_matching import estimate_of
 from ddbm_cli.training.sides import TwoSides, directions
 from tests.points import Points, plan_on, trained
 
@@ -150,10 +150,10 @@ def test_a_target_of_mean_matching_is_what_its_step_needs(path):
 )
 def test_a_mirrored_time_exchanges_source_and_target(path):
     t = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64) * path.t_max
-    (a, b, c), (a_there, b_there, c_there) = path.coefficients(t), path.coefficients(mirrored(path, t))
+    (a, b, c), (a_there, b_there, c_there) = path.coefficients(t), path.coefficients(path.mirrored(t))
     assert torch.allclose(a / c, b_there / c_there) and torch.allclose(b / c, a_there / c_there)
     ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
-    assert mirrored(path, ends).tolist() == [path.t_max, 0.0]
+    assert path.mirrored(ends).tolist() == [path.t_max, 0.0]
 
 
 @pytest.mark.slow
