@@ -29,6 +29,7 @@ TORCHRUN = [
 ACCELERATE = [str(BINARIES / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
 ACCELERATE += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
 LAUNCHERS = {"torchrun": TORCHRUN, "accelerate": ACCELERATE}
+FSDP = [*ACCELERATE[:2], "--use_fsdp", "--fsdp_version", "2", *ACCELERATE[3:]]
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,11 +63,12 @@ def errors(text):
     return [line for line in text.splitlines() if line.startswith("Error:")]
 
 
-@pytest.mark.parametrize("name", LAUNCHERS)
+@pytest.mark.parametrize("name", [*LAUNCHERS, "fsdp"])
 def test_a_launched_run_ends_and_is_resumed(root, name):
-    launcher = LAUNCHERS[name]
+    launcher = {**LAUNCHERS, "fsdp": FSDP}[name]
     code, out, err = ran(root, *launcher, *MODULE, "train", *OPTIONS, "--steps", "8", "-o", f"{name}-whole")
-    assert code == 0 and "2 processes" in err and out.count('"event": "trained"') == 1, err
+    assert code == 0 and "2 processes" in err and ("divided by FSDP" in err) == (name == "fsdp")
+    assert out.count('"event": "trained"') == 1, err
     code, _, err = ran(root, *launcher, *MODULE, "train", *OPTIONS, "--steps", "4", "-o", f"{name}-parts")
     assert code == 0, err
     code, _, err = ran(root, *launcher, *SCRIPT, "train", "--resume", f"{name}-parts", "--steps", "8", "-d", "cpu")
