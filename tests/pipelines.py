@@ -58,6 +58,18 @@ def write_pipeline(folder: Path, **schedule) -> Path:
     return _write_rest(folder, {"_class_name": "StableDiffusionPipeline", **PARTS}, SCHEDULER | schedule)
 
 
+def write_instruct(folder: Path, **schedule) -> Path:
+    """Write one in the layout of InstructPix2Pix: a U-Net that takes the latents of two images."""
+    torch.manual_seed(0)
+    UNet2DConditionModel(**UNET | {"in_channels": 8}).save_pretrained(folder / "unet")
+    CLIPTextModel(_text()).save_pretrained(folder / "text_encoder")
+    _write_words(folder / "tokenizer")
+    kind = "EulerAncestralDiscreteScheduler"
+    parts = PARTS | {"scheduler": ["diffusers", kind], "feature_extractor": [None, None]}
+    index = {"_class_name": "StableDiffusionInstructPix2PixPipeline", **parts, "image_encoder": [None, None]}
+    return _write_rest(folder, index, SCHEDULER | {"_class_name": kind, "timestep_spacing": "linspace"} | schedule)
+
+
 def write_xl(folder: Path) -> Path:
     """Write one in the layout of SDXL: two text encoders, and an embedding of the whole text."""
     torch.manual_seed(0)

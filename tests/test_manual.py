@@ -130,6 +130,11 @@ def run_commands(page, sandbox, folder, monkeypatch, ddbm):
         from tests.pipelines import write_pipeline
 
         write_pipeline(folder / "sd")
+    if page.stem == "instruct":
+        pytest.importorskip("diffusers")
+        from tests.pipelines import write_instruct
+
+        write_instruct(folder / "instruct")
     for line in commands(page):
         words = shlex.split(line)
         if words[0] == "cp":

@@ -13,9 +13,10 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.objects import Form, ImageLike, as_form, read_objects
 from ddbm_cli.methods import method_of
-from ddbm_cli.methods.conditions import TEXT_SCALE
+from ddbm_cli.methods.conditions import conditioned
 from ddbm_cli.models import ModelCard, TranslationModel, loading
 from ddbm_cli.options.check import from_options
+from ddbm_cli.options.groups import ConditionOptions
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.registry.locate import finish as located
 from ddbm_cli.samplers import (
@@ -47,9 +48,13 @@ SOURCES = "the model of the sources"
 class Model:
     """A model that is ready to use; see `load_model`."""
 
-    def __init__(self, model: TranslationModel, *, reference: str | None = None) -> None:
+    def __init__(
+        self, model: TranslationModel, *, reference: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """options: those of every call that gives no others, such as a prompt."""
         self._model = model
         self._reference = reference
+        self._options = dict(options or {})
 
     def __repr__(self) -> str:
         return f"<ddbm model '{self.name}': {self.card.task}, on {self.device}>"
@@ -108,7 +113,7 @@ class Model:
             progress: called after every network evaluation.
             output: form of the results, "image", "array" or "tensor"; by default that of the input.
             options: the other options of `ddbm translate`: method, nfe, steps, seed, strength, repeats, guide, mask,
-                fit, keep_size, class_name, guidance_scale, image_guidance_scale.
+                fit, keep_size, class_name, prompt, guidance_scale, image_guidance_scale.
 
         Returns:
             What was given, a single image or a list: a PIL image (RGB), uint8 (H, W, 3), or float32 (3, H, W) in -1..1.
@@ -149,7 +154,7 @@ class Model:
             UsageError: the model is a bridge, or an option cannot be used.
         """
         request = sample_task.request(
-            **with_spelled(options), model=self._reference, number=number, start=start, output=Path()
+            **self._options | with_spelled(options), model=self._reference, number=number, start=start, output=Path()
         )
         maker = sample_task.noise_maker(request, self._model)
         size = request.batch_size or auto_batch_size(self._model)
@@ -215,13 +220,17 @@ class Model:
         for name in options:
             if name not in known - OF_THE_MODEL:
                 raise UsageError(f"unknown option '{name}'", hint="see: help(ddbm_cli.Model.__call__)")
-        given = dict(options) | {
-            "source": THIS,
-            "model": THIS,
-            "sampler": spelled(sampler),
-            "grid": spelled(grid, GRIDS),
-            "batch_size": batch_size,
-        }
+        given = (
+            self._options
+            | dict(options)
+            | {
+                "source": THIS,
+                "model": THIS,
+                "sampler": spelled(sampler),
+                "grid": spelled(grid, GRIDS),
+                "batch_size": batch_size,
+            }
+        )
         given["source_model"] = SOURCES if isinstance(source_model, Model) else source_model
         request = from_options(TranslateRequest, given, command="translate")
         loaded = {THIS: self._model}
@@ -255,7 +264,8 @@ def load_model(
         device: "auto" (a GPU where there is one), "cpu", "cuda:1", "mps".
         dtype: "auto" (bfloat16 on GPUs that have it, else float32), "fp32", "fp16", "bf16".
         direction: "AtoB" or "BtoA", for models that translate in both.
-        prompt, guidance_scale: for models that take a text; the default scale is 7.5.
+        prompt, guidance_scale: of all calls that give no others, for models that take a text; the default scale is
+            7.5 for pipelines of diffusers, else 1.
 
     Raises:
         ModelError: the model is not available, or damaged.
@@ -263,10 +273,11 @@ def load_model(
     """
     if not isinstance(reference, str | Path | None):
         raise UsageError(f"{type(reference).__name__} is not a model", hint="pass a name, a file or a folder")
-    scale = TEXT_SCALE if guidance_scale is None else guidance_scale
-    options: dict[str, Any] = {"device": device, "dtype": dtype, "direction": direction}
-    loaded = located(loading(reference, **options, prompt=prompt, guidance_scale=scale))
-    return Model(loaded, reference=None if reference is None else str(reference))
+    loaded = located(loading(reference, device=device, dtype=dtype, direction=direction, texts=(prompt,)))
+    options = {"prompt": prompt, "guidance_scale": guidance_scale} if prompt else {}
+    if options:
+        loaded = conditioned(from_options(ConditionOptions, options, command="translate"), loaded)
+    return Model(loaded, reference=None if reference is None else str(reference), options=options)
 
 
 def _make(maker: Maker, batches: Sequence[Sequence[Loaded]], progress: Progress | None) -> Iterator[Any]:

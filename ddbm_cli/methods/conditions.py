@@ -13,16 +13,13 @@ from ddbm_cli.models import TranslationModel, labels
 from ddbm_cli.options.groups import ConditionOptions
 
 TEXT_SCALE = 7.5
-"""Guidance scale of a text where none is given, the usual value for Stable Diffusion."""
+"""Guidance scale of a pipeline's text where none is given, the usual value for Stable Diffusion."""
 
+IMAGE_SCALE = 1.5
+"""Guidance scale of the source where none is given, for pipelines that edit images (InstructPix2Pix)."""
 
 MOST_WORDS = 8
 """Unknown words that are named."""
-
-
-def text_scale(request: ConditionOptions) -> float:
-    """Return the guidance scale of a text."""
-    return TEXT_SCALE if request.guidance_scale is None else request.guidance_scale
 
 
 def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Tensor | None:
@@ -40,7 +37,7 @@ def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: boo
     if model.takes_text:
         if not request.prompt.strip() and not model.card.condition_dropout:
             raise UsageError(f"model '{model.name}' needs a text", hint='add --prompt "TEXT"')
-        return labels.tokens_of(model.card, request.prompt)
+        return labels.text_label(model, request.prompt)
     if model.classes and not model.card.condition_dropout and not in_turn:
         names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
         raise UsageError(
@@ -64,7 +61,7 @@ def conditioned(request: ConditionOptions, model: TranslationModel) -> Translati
         UsageError: as `label_of` and `guidance_of`.
     """
     label = label_of(request, model)
-    label = labels.no_label(model.card) if label is None else label
+    label = labels.no_label(model) if label is None else label
     return model.with_conditions(None if label is None else label[None], guidance_of(request, model))
 
 
@@ -72,14 +69,23 @@ def record_of(request: ConditionOptions, model: TranslationModel, guidance: Guid
     """Return what a record holds of the text and of the guidance."""
     record: dict[str, Any] = {}
     if request.prompt:
-        record |= {"prompt": request.prompt, "guidance_scale": text_scale(request)}
-    if model.classes or model.takes_text:
+        record |= {"prompt": request.prompt}
+    if request.prompt or model.classes or model.card.vocabulary:
         record |= {"guidance_scale": guidance.label}
-    if guidance.image != 1:
+    if guidance.image != 1 or usual(request, model).image != 1:
         record |= {"image_guidance_scale": guidance.image}
     if guidance.perturbation is not None:
         record |= {"perturbed_guidance": spell(guidance.perturbation)}
     return record
+
+
+def usual(request: ConditionOptions, model: TranslationModel) -> Guidance:
+    """Return the guidance scales where none are given: off, but for pipelines those that their authors use."""
+    if model.texts is None:
+        return PLAIN
+    return Guidance(
+        image=IMAGE_SCALE if model.denoiser.sees_source else 1.0, label=TEXT_SCALE if request.prompt else 1.0
+    )
 
 
 def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Guidance:
@@ -94,12 +100,11 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
     perturbation = None
     if request.perturbed_guidance is not None:
         perturbation = build(PERTURBATIONS, request.perturbed_guidance, what="perturbation")
-        if model.card.text_conditional and not model.takes_text:
-            raise UsageError("--perturbed-guidance does not work with a text", hint="remove --perturbed-guidance")
     if request.prompt and not model.takes_text:
-        return PLAIN
-    label = 1.0 if request.guidance_scale is None else request.guidance_scale
-    image = request.image_guidance_scale
+        raise UsageError(f"model '{model.name}' takes no text", hint="leave out --prompt, or specify another model")
+    by_default = usual(request, model)
+    label = by_default.label if request.guidance_scale is None else request.guidance_scale
+    image = by_default.image if request.image_guidance_scale is None else request.image_guidance_scale
     given = (
         ("--guidance-scale", label, model.classes or model.takes_text, "takes neither a class nor a text"),
         ("--image-guidance-scale", image, model.denoiser.sees_source, "does not take the source as a condition"),

@@ -71,7 +71,7 @@ class DDIB(TranslationModel):
         card = replace(
             decoder.card, name=name, task=task, kind="bridge", defaults=DEFAULTS, keep_sampler=True, tuned={}
         )
-        super().__init__(card, decoder.denoiser, digest=digest)
+        super().__init__(card, decoder.denoiser, digest=digest, texts=decoder.texts)
         self._encoder, self._decoder = encoder, decoder
 
     @property

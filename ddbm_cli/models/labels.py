@@ -6,26 +6,30 @@ from torch import Tensor
 from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.networks import ADMConfig
 
 
-def tokens_of(card: ModelCard, text: str) -> Tensor:
-    """Return the tokens (L,) of a text.
+def text_label(model: TranslationModel, text: str) -> Tensor:
+    """Return the label of a text: tokens (L,), or for pipelines a number, 0-d.
 
     Raises:
         UsageError: the model takes no text, the text is too long, or the library tokenizers is not installed.
     """
+    if model.texts is not None:
+        return model.texts.label(text)
+    card = model.card
     if card.vocabulary is None:
         raise UsageError(f"model '{card.name}' takes no text", hint="leave out --prompt, or specify another model")
     length = card.network.get("text_length", ADMConfig.text_length)
     return card.vocabulary.tokens_of([text], length)[0]
 
 
-def no_label(card: ModelCard) -> Tensor | None:
+def no_label(model: TranslationModel) -> Tensor | None:
     """Return the label of an image without class and text: 0-d, or tokens (L,); None if the network takes neither."""
-    if card.vocabulary is not None:
-        return tokens_of(card, "")
-    return torch.tensor(NO_LABEL) if card.num_classes else None
+    if model.takes_text:
+        return text_label(model, "")
+    return torch.tensor(NO_LABEL) if model.classes else None
 
 
 def label_of(card: ModelCard, name: str) -> int:

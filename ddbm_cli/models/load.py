@@ -21,10 +21,10 @@ from ddbm_cli.models.directions import Tensors, one_direction, shapes_of
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, has_room, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
-from ddbm_cli.models.pipeline import NO_TEXT, open_pipeline, pipeline_digest, weights_of_pipeline
+from ddbm_cli.models.pipeline import NO_TEXT, card_of_pipeline, open_pipeline, pipeline_digest, weights_of_pipeline
 from ddbm_cli.models.speed import measure
+from ddbm_cli.models.texts import PipelineTexts
 from ddbm_cli.networks import DiffusersNetwork, pack
-from ddbm_cli.networks.diffusers import TextGuided
 from ddbm_cli.networks.memory_format import best_memory_format, set_memory_format
 from ddbm_cli.registry.pipelines import is_pipeline_folder
 from ddbm_cli.samplers import Plan
@@ -65,29 +65,28 @@ def load_file(
 
 
 def load_pipeline(
-    folder: Path, *, device: str = "auto", dtype: str = "auto", prompt: str = "", guidance_scale: float = 7.5
+    folder: Path, *, device: str = "auto", dtype: str = "auto", texts: Sequence[str] = ()
 ) -> TranslationModel:
-    """Load a text-to-image pipeline from a folder in diffusers' layout, as a prior.
+    """Load a pipeline from a folder in diffusers' layout: a prior, or a model that edits images by instructions.
 
     Args:
         folder: see `open_pipeline`.
         device, dtype: as of `load_file`.
-        prompt: the text that describes the images, "" for none.
-        guidance_scale: scale of classifier-free guidance by the text; 1 is off.
+        texts: what will be asked for; each is embedded here rather than when it is first used.
 
     Raises:
         ModelError: it is no such pipeline, or diffusers is not installed.
-        UsageError: no such device or dtype, or a text for a network that takes none.
+        UsageError: no such device or dtype, or a text is too long.
     """
     where, number = _place(device, dtype)
-    texts = ["", prompt] if prompt and guidance_scale != 1 else [prompt]
-    with open_pipeline(folder, texts) as (card, tensors):
-        if prompt and not card.text_conditional:
-            raise UsageError(f"model '{card.name}' takes no text", hint="leave out --prompt")
+    known = (
+        [*NO_TEXT, *dict.fromkeys(text for text in texts if text)] if card_of_pipeline(folder).text_conditional else []
+    )
+    with open_pipeline(folder, known or NO_TEXT) as (card, tensors):
         model = _loaded(folder, card, tensors, where, number, name=folder.name, auto=dtype == "auto")
     network = model.denoiser.network
-    if len(texts) > 1 and isinstance(network, DiffusersNetwork):
-        model.denoiser.network = TextGuided(network, scale=guidance_scale)
+    if known and isinstance(network, DiffusersNetwork):
+        model.texts = PipelineTexts(folder, network, known)
     return model
 
 

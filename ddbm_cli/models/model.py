@@ -17,6 +17,7 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.graph import Inputs, PlanGraph
 from ddbm_cli.models.speed import Measured
+from ddbm_cli.models.texts import PipelineTexts
 from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers import (
     AUTO,
@@ -54,6 +55,7 @@ class TranslationModel:
         speed: what its number type was chosen by; None where it was not measured.
         direction: which one of the file's two directions this is; "" for a file of one.
         load_reverse: loads the other direction; None where there is none.
+        texts: those of a pipeline; None for other models.
 
     `graph` samples the batches of one plan by a CUDA graph; None, as it is made, samples without.
     """
@@ -68,6 +70,7 @@ class TranslationModel:
         speed: Measured | None = None,
         direction: str = "",
         load_reverse: "Callable[[], TranslationModel] | None" = None,
+        texts: PipelineTexts | None = None,
     ) -> None:
         self.card = card
         self.denoiser = denoiser
@@ -76,6 +79,7 @@ class TranslationModel:
         self.speed = speed
         self.direction = direction
         self._load_reverse = load_reverse
+        self.texts = texts
         self.graph: PlanGraph | None = None
         self._label: Tensor | None = None
         self._guidance = PLAIN
@@ -102,15 +106,15 @@ class TranslationModel:
 
     @property
     def takes_text(self) -> bool:
-        """Whether the network takes the tokens of a text."""
-        return self.card.vocabulary is not None
+        """Whether the network takes a text."""
+        return self.card.vocabulary is not None or self.texts is not None
 
     def with_conditions(self, label: Tensor | None = None, guidance: Guidance = PLAIN) -> Self:
         """Return the same model with the classes or texts of a batch, and scales of guidance.
 
         Args:
-            label: (B,) numbers of classes, or (B, L) tokens of texts; see `denoisers.Conditions`. None for models that
-                take neither.
+            label: (B,) numbers of classes or of a pipeline's texts, or (B, L) tokens of texts; see
+                `denoisers.Conditions`. None for models that take neither.
             guidance: scales; other than 1 only for a model that was trained with condition dropout.
         """
         other = copy.copy(self)
@@ -324,7 +328,7 @@ class TranslationModel:
         if self.graph is None or self._tiles is not None:  # images in tiles have many sizes
             result = yield from self._steps(inputs, noise, plan)
         else:
-            key = repr((plan, self._guidance))
+            key = repr((plan, self._guidance, len(self.texts or ())))  # new texts move the embeddings
             result = yield from self.graph.run(key, partial(self._steps, plan=plan), inputs, noise)
         return result.float().cpu()
 

@@ -1,7 +1,9 @@
-"""A text-to-image pipeline in diffusers' layout as a model: card and weights, as those of a model file.
+"""A pipeline in diffusers' layout as a model: card and weights, as those of a model file.
 
-Its schedule is a path, its U-Net or transformer a network, and its autoencoder a codec. So it is a prior with which all
-samplers work, SDEdit's strength is the same noise level as on other priors, and a training can start from it.
+Its schedule is a path, its U-Net or transformer a network, and its autoencoder a codec. A text-to-image pipeline is a
+prior with which all samplers work, SDEdit's strength is the same noise level as on other priors, and a training can
+start from it. A U-Net with the latents of two images as its input edits the second one (InstructPix2Pix,
+arXiv:2211.09800): it samples from noise, and gets the source as a condition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,9 @@ NETWORK_FOLDERS = ("unet", "transformer")
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 SCHEDULE = "scheduler/scheduler_config.json"
 
+SCALING = 0.18215
+"""The factor of latents where an autoencoder states none: diffusers' default, that of Stable Diffusion 1."""
+
 VAE = f"{CODEC_PREFIX}vae."
 """Begins the names of the autoencoder's weights in a model file."""
 
@@ -39,6 +44,18 @@ DEFAULTS = {
     "start": {"name": "prior"},
     "steps": 50,
 }
+
+EDITING = {
+    "sampler": {"name": "implicit", "eta": 1.0},
+    "grid": {"name": "karras", "rho": 1.0, "gap": 0.0},
+    "start": {"name": "prior"},
+    "steps": 100,
+}
+"""Those of InstructPix2Pix: 100 steps of Euler-ancestral, equal ones from the last training time to the first."""
+
+TEXT_DROPPED, EACH_DROPPED = 0.1, 0.05
+"""Shares of the training steps without text, of Stable Diffusion; and without text, source and both, of
+InstructPix2Pix. A pipeline does not state its own."""
 
 NO_TEXT = ("",)
 
@@ -161,7 +178,7 @@ def card_of_pipeline(folder: Path, *, texts: int = 1) -> ModelCard:
             f"{folder / part}: an unknown architecture, {kind!r:.60}",
             hint=f"use a model whose network is a {UNET} or a {DIT}",
         )
-    _check_text_to_image(folder, network, vae)
+    edits = _edits(folder, network, vae)
     name = folder.parents[1].name if folder.parent.name == "snapshots" else folder.resolve().name
     latents, tokens = vae.get("latent_channels", 4), tokens_of(folder) if kind == UNET else 0
     if kind == UNET and not tokens:
@@ -171,25 +188,27 @@ def card_of_pipeline(folder: Path, *, texts: int = 1) -> ModelCard:
     body = {
         "format": FORMAT,
         "name": name.removeprefix("models--").replace("--", "/"),
-        "task": "text -> image" if tokens else "-> image",
-        "kind": "prior",
+        "task": "image, text -> image" if edits else "text -> image" if tokens else "-> image",
+        "kind": "bridge" if edits else "prior",
         "network": {
             "name": DiffusersNetworkConfig.name,
             "kind": kind,
             "config": _plain(network),
-            "in_channels": latents,
+            "in_channels": 2 * latents if edits else latents,
             "out_channels": latents,
             "tokens": tokens,
             "texts": texts,
             "pixels": _factor(folder, vae),
+            **({"source_scale": 1 / _scaling(folder, vae)} if edits else {}),
         },
         "codec": {"name": DiffusersConfig.name, "kind": vae.get("_class_name", "AutoencoderKL"), "config": _plain(vae)},
         "path": _path(folder, schedule),
         "prediction": _prediction(folder, schedule),
         "preprocess": {"size": _size(folder, network, vae), "fit": "crop"},
-        "defaults": DEFAULTS,
+        "defaults": EDITING if edits else DEFAULTS,
         "keep_sampler": True,  # strong guidance, with which the choices of `auto` were not measured
-        "concat_source": False,
+        "concat_source": edits,
+        "condition_dropout": EACH_DROPPED if edits else TEXT_DROPPED if tokens else 0.0,
         "text_conditional": bool(tokens),
         "clip": False,  # latents have no bounds
         "licence": "see its own model card",
@@ -225,21 +244,32 @@ def _weights(folder: Path) -> Path:
     raise ModelError(f"{folder}: has no {WEIGHTS}", hint="download it; weights in pickles or in shards are not read")
 
 
-def _check_text_to_image(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    """Raise if the network takes more than latents; its number of channels tells which kind it is."""
+def _edits(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> bool:
+    """Return whether the network takes the latents of a source besides those of the state, by its number of channels.
+
+    Raises:
+        ModelError: it takes something else.
+    """
     channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels == latents:
-        return
-    if channels == 8 and latents == 4:
-        what, use = "an InstructPix2Pix model", "StableDiffusionInstructPix2PixPipeline"
-    elif channels == 9 and latents == 4:
+        return False
+    if channels == 2 * latents and unet.get("_class_name", UNET) == UNET:
+        return True
+    what, use = "another kind of model", "its own pipeline"
+    if channels == 9 and latents == 4:
         what, use = "an inpainting model", "StableDiffusionInpaintPipeline"
-    else:
-        what, use = "another kind of model", "its own pipeline"
     raise ModelError(
         f"{folder}: {what}: its network takes {channels!r:.20} channels, a text-to-image prior {latents!r:.20}",
-        hint=f"use it with diffusers' {use}; here, use a text-to-image model",
+        hint=f"use it with diffusers' {use}; here, use a text-to-image or InstructPix2Pix model",
     )
+
+
+def _scaling(folder: Path, vae: Mapping[str, Any]) -> float:
+    """Return the factor between the encoder's output and the states. InstructPix2Pix gets the source without it."""
+    scale = vae.get("scaling_factor", SCALING)
+    if not isinstance(scale, int | float) or not scale > 0 or vae.get("shift_factor"):
+        raise ModelError(f"{folder}: unusual latents: vae/config.json states scaling_factor {scale!r:.40}", hint=AGAIN)
+    return float(scale)
 
 
 def _factor(folder: Path, vae: Mapping[str, Any]) -> int:

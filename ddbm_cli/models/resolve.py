@@ -4,11 +4,10 @@
 conversions.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ddbm_cli.denoisers.compiled import Compiled
-from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.card import FORWARD, ModelCard, describe_card
 from ddbm_cli.models.directions import check_direction
 from ddbm_cli.models.graph import PlanGraph, check_graph
@@ -22,7 +21,7 @@ from ddbm_cli.registry import Entry, parse
 from ddbm_cli.registry import locate as registry
 from ddbm_cli.registry.entry import BUILTIN
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.registry.pipelines import PREFIX, is_pipeline, is_pipeline_folder, locating_pipeline
+from ddbm_cli.registry.pipelines import is_pipeline, is_pipeline_folder, locating_pipeline
 
 
 def builtin_path() -> Path:
@@ -74,7 +73,7 @@ def loading(
     direction: str = FORWARD,
     graph: bool = False,
     fetch: bool = True,
-    **conditions: Any,
+    texts: Sequence[str] = (),
 ) -> Locating[TranslationModel]:
     """Load a model; yield the events of downloads and conversions.
 
@@ -85,23 +84,20 @@ def loading(
         direction: of a model that has two.
         graph: sample by CUDA graphs, see `models.graph`.
         fetch: as of `locating`.
-        conditions: prompt and guidance_scale, for models that take a text; see `load_pipeline`.
+        texts: of pipelines, as of `load_pipeline`.
 
     Raises:
         ModelError: the model is not available, or is damaged.
-        UsageError: no such device, dtype or direction; no CUDA device for graphs; or a text for a model that takes
-            none.
+        UsageError: no such device, dtype or direction; or no CUDA device for graphs.
     """
     if graph:
         check_graph(device)
     place = yield from _place(reference, fetch=fetch)
     if is_pipeline_folder(place):
         check_direction(card_of_pipeline(place), direction)
-        model = load_pipeline(place, device=device, dtype=dtype, **conditions)
+        model = load_pipeline(place, device=device, dtype=dtype, texts=texts)
     else:
         model = load_file(place, device=device, dtype=dtype, direction=direction)
-        if conditions.get("prompt") and not model.takes_text:
-            raise UsageError(f"model '{model.name}' takes no text", hint=f"leave out --prompt, or use -m {PREFIX}...")
     if compile:
         compiled = best_memory_format(model.device, model.dtype, compiled=True)
         set_memory_format(model.denoiser.network, compiled)

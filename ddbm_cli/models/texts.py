@@ -1,4 +1,4 @@
-"""The texts of a pipeline in diffusers' layout as embeddings: its text encoders (CLIP), from their folders.
+"""The texts of a pipeline in diffusers' layout as labels of its network, and as embeddings by its text encoders (CLIP).
 
 Stable Diffusion takes the last features of one encoder, SDXL the last but one of two, in a row, and an embedding of the
 whole text. Only safetensors files are read, and no code of the folder is run.
@@ -11,15 +11,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.documents import parse_json
-from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.foundation.text import one_line
 from ddbm_cli.models.layout import read_json
-from ddbm_cli.networks.diffusers import EXTRA, MOST_LAYERS, repeats
+from ddbm_cli.networks.diffusers import EXTRA, MOST_LAYERS, DiffusersNetwork, repeats
 
 ENCODERS = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
 """Folders of text encoders with those of their tokenizers, in order."""
 
 CONFIG, INDEX = "config.json", "model_index.json"
+
+ENDS = 2
+"""Tokens at the ends of each text."""
+
+
+class PipelineTexts:
+    """The texts of a loaded pipeline: each has a label, whose embedding its network has.
+
+    Args:
+        folder: the pipeline's.
+        network: what gets the embeddings of further texts.
+        texts: those that it has, that of no label first.
+    """
+
+    def __init__(self, folder: Path, network: DiffusersNetwork, texts: Sequence[str]) -> None:
+        self._folder, self._network = folder, network
+        self._labels = {text: label for label, text in enumerate(texts, start=NO_LABEL)}
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def label(self, text: str) -> Tensor:
+        """Return the label of a text, 0-d; a text that is new is embedded.
+
+        Raises:
+            UsageError: the text is too long.
+            ModelError: as `embed`.
+        """
+        self.add([text])
+        return torch.tensor(self._labels[text])
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Embed several texts at once; those that the network has are left out.
+
+        Raises:
+            UsageError, ModelError: as `label`.
+        """
+        new = [text for text in dict.fromkeys(texts) if text not in self._labels]
+        if not new:
+            return
+        self._network.add_texts(*embed(self._folder, new))
+        self._labels |= {text: label for label, text in enumerate(new, start=len(self) + NO_LABEL)}
 
 
 def tokens_of(folder: Path) -> int:
@@ -46,6 +90,7 @@ def embed(folder: Path, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
 
     Raises:
         ModelError: an encoder is missing or damaged, or its libraries are not installed.
+        UsageError: a text is too long.
     """
     names = [pair for pair in ENCODERS if (folder / pair[0]).is_dir()]
     found, pooled = [], None
@@ -89,6 +134,7 @@ def _load(folder: Path, encoder: str, tokenizer: str, texts: Sequence[str], *, w
         )
         words = CLIPTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
         count = model.config.max_position_embeddings
+        lengths = [len(row) for row in words(list(texts)).input_ids]
         given = words(list(texts), padding="max_length", max_length=count, truncation=True, return_tensors="pt")
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
@@ -96,6 +142,13 @@ def _load(folder: Path, encoder: str, tokenizer: str, texts: Sequence[str], *, w
             f"{folder / encoder}: cannot be loaded ({reason})",
             hint="download the folder again, with its .safetensors files",
         ) from None
+    for text, length in zip(texts, lengths, strict=True):
+        if length > count:
+            begins = f"'{one_line(text)[:40]}...'"
+            raise UsageError(
+                f"a text of {length - ENDS} tokens, {begins}; this model takes at most {count - ENDS}",
+                hint="shorten the text",
+            )
     return model.eval().requires_grad_(False), given.input_ids
 
 

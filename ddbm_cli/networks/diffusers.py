@@ -91,6 +91,7 @@ class DiffusersNetworkConfig:
     classes: number of labels, each with a text of its own besides that of no label; None for none.
     texts: number of texts; None for those of the labels.
     pixels: of an image, along each side, for one position of its latents.
+    source_scale: what the source's channels of the input are multiplied with, where it was trained on other latents.
     """
 
     name: ClassVar[str] = "diffusers"
@@ -104,6 +105,7 @@ class DiffusersNetworkConfig:
     classes: Annotated[int, Field(ge=1, le=2**12)] | None = None
     texts: Annotated[int, Field(ge=1, le=2**12)] | None = None
     pixels: Annotated[int, Field(ge=1, le=2**8)] = 8
+    source_scale: Annotated[float, Field(gt=0)] = 1.0
 
     def create(self) -> "DiffusersNetwork":
         """Return the network with fresh weights.
@@ -195,7 +197,7 @@ class DiffusersNetwork(nn.Module):
     """F(x, time), or F(x, time, label), of latents, conditioned on the text of its label.
 
     context: (texts, tokens, width), embeddings of texts: that of no label, then those of the labels. pooled: (texts,
-    width), of whole texts, for SDXL. Both are weights that are not trained, and zeros until `tell` sets them.
+    width), of whole texts, for SDXL. Both are weights that are not trained; `add_texts` adds rows.
     """
 
     context: Tensor
@@ -242,15 +244,24 @@ class DiffusersNetwork(nn.Module):
             return "attention"
         return "convolutions" if isinstance(module, nn.Conv2d) else "embedding"
 
+    def add_texts(self, context: Tensor, pooled: Tensor | None = None) -> None:
+        """Add the embeddings of further texts, (N, tokens, width) and (N, width), as those of the next labels."""
+        self.context = torch.cat([self.context, context.to(self.context)])
+        if pooled is not None and self.config.pooled:
+            self.pooled = torch.cat([self.pooled, pooled.to(self.pooled)])
+
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """Return F (B, out_channels, h, w).
 
         Args:
-            x: (B, in_channels, h, w).
+            x: (B, in_channels, h, w), the state's channels first.
             time: (B,), or (1,) for the whole batch.
-            label: (B,) or (1,) integers, for networks with classes; negative, or None, for no label.
+            label: (B,) or (1,) integers, for networks with several texts; negative, or None, for the first of them.
         """
         count = len(x)
+        if self.config.source_scale != 1:
+            state, source = x.tensor_split([self.config.out_channels], dim=1)
+            x = torch.cat([state, source * self.config.source_scale], dim=1)
         rows = torch.zeros(1, dtype=torch.long, device=x.device) if label is None else label.clamp(min=-1) + 1
         call = {UNET: self._unet, DIT: self._dit}[self.config.kind]
         output: Tensor = call(x, time.expand(count), rows.expand(count))
@@ -268,27 +279,3 @@ class DiffusersNetwork(nn.Module):
     def _dit(self, x: Tensor, time: Tensor, rows: Tensor) -> Any:
         none = torch.full_like(rows, int(self.config.config.get("num_embeds_ada_norm", 1000)))
         return self.model(x, time, none, return_dict=False)[0]
-
-
-class TextGuided(nn.Module):
-    """F of a network with two texts, with classifier-free guidance (arXiv:2207.12598) by the second.
-
-        F = F(first text) + scale (F(second text) - F(first text)), in one batch
-
-    Args:
-        network: with two texts.
-    """
-
-    def __init__(self, network: DiffusersNetwork, *, scale: float) -> None:
-        super().__init__()
-        self.network = network
-        self.scale = scale
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return F, as x; `time` is (B,), or (1,) for the whole batch."""
-        count = len(x)
-        labels = torch.tensor([-1, 0], device=x.device).repeat_interleave(count)
-        output = self.network(x.repeat(2, 1, 1, 1), time.expand(count).repeat(2), labels)
-        without, with_text = output.chunk(2)
-        mixed: Tensor = without + self.scale * (with_text - without)
-        return mixed

@@ -264,13 +264,20 @@ class ConditionOptions:
             "Guidance scale for the class or text (1 = off).",
             ge=0,
             le=1000,
-            unset="7.5 for -m diffusers:..., else 1",
+            unset="7.5 for a text and a pipeline of diffusers, else 1",
             panel=CONDITIONS,
         ),
     ] = None
     image_guidance_scale: Annotated[
-        float, Field("Guidance scale for the source image (1 = off).", ge=0, le=1000, panel=CONDITIONS)
-    ] = 1.0
+        float | None,
+        Field(
+            "Guidance scale for the source image (1 = off).",
+            ge=0,
+            le=1000,
+            unset="1.5 for InstructPix2Pix pipelines, else 1",
+            panel=CONDITIONS,
+        ),
+    ] = None
     perturbed_guidance: Annotated[
         str | None,
         Field(

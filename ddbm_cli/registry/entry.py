@@ -16,6 +16,9 @@ REPO = r"[\w.-]+/[\w.-]+"
 COMMIT = r"[0-9a-f]{40}"
 MAIN = "main"
 
+INDEX = "model_index.json"
+"""The file that names the parts of a pipeline in diffusers' layout; an entry of this file is the whole pipeline."""
+
 BUILTIN = PACKAGE / "assets" / "sketch-to-3d-64.safetensors"
 """The model that is used when no model is specified."""
 
@@ -81,6 +84,11 @@ class Entry:
     origin: Path = PACKAGE / FILE_NAME
     packaged: bool = False
     path: Path | None = None
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether it is a pipeline in diffusers' layout, of several files."""
+        return self.file == INDEX
 
     @property
     def builtin_file(self) -> Path:

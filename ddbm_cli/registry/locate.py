@@ -32,7 +32,7 @@ Convert = Callable[[Path, Path, Entry], Sequence[str]]
 
 
 def locating(reference: str | Path | None, *, convert: Convert | None) -> Locating[Path]:
-    """Return the model file of a reference; yield the events of its download and conversion.
+    """Return the model file of a reference, or a pipeline's folder; yield the events of its download and conversion.
 
     Args:
         reference: as a user writes it; None is the built-in model, a Path a file.
@@ -52,6 +52,10 @@ def locating(reference: str | Path | None, *, convert: Convert | None) -> Locati
     if isinstance(found, Entry) and found.builtin:
         return found.builtin_file
     name = str(reference)
+    if isinstance(found, Entry) and found.is_pipeline:
+        from ddbm_cli.registry.pipelines import locating_parts
+
+        return (yield from locating_parts(found.hub_file, name, fetch=convert is not None))
     if isinstance(found, Entry) and found.importer:
         return (yield from _converted(found, name, convert))
     file = hub_file(found, fetch=convert is not None)

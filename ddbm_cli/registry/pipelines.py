@@ -1,20 +1,19 @@
-"""Text-to-image pipelines in diffusers' layout, as a local folder or a repository: which files they need.
+"""Pipelines in diffusers' layout, as a local folder or a repository: which files they need.
 
 Only safetensors weights and settings are downloaded; each file is checked and resumed like that of any model.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from ddbm_cli.foundation.documents import read_json
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.registry.entry import HubFile
+from ddbm_cli.registry.entry import INDEX, Entry, HubFile
 from ddbm_cli.registry.locate import Locating, not_here
 from ddbm_cli.registry.reference import HubRepo, Reference, is_commit, parse
 
 PREFIX = "diffusers:"
 """Before the name of a folder, or of a repository on the hub, after -m."""
-
-INDEX = "model_index.json"
 
 _NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
 _ENCODER = ("config.json", "model.safetensors")
@@ -38,7 +37,7 @@ def is_pipeline(reference: object) -> bool:
 
 
 def is_pipeline_folder(folder: Path) -> bool:
-    """Return whether a folder holds a text-to-image pipeline, and not one network alone or a model with our card."""
+    """Return whether a folder holds a pipeline, and not one network alone or a model with our card."""
     return (
         not (folder / "ddbm.json").is_file()
         and ((folder / "unet").is_dir() or (folder / "transformer").is_dir())
@@ -66,19 +65,49 @@ def locating_pipeline(reference: str, *, fetch: bool = True) -> Locating[Path]:
         repo = None
     if not isinstance(repo, HubRepo):
         raise ModelError(f"{name}: no such folder", hint=f"write {PREFIX}FOLDER, or {PREFIX}org/repo")
+    index = HubFile(repo.repo, INDEX, repo.revision, fixed=is_commit(repo.revision))
+    return (yield from locating_parts(index, reference, fetch=fetch))
+
+
+def locating_parts(index: HubFile, name: str, *, fetch: bool) -> Locating[Path]:
+    """Return the folder of the pipeline with an index on the hub; yield the events of its download.
+
+    Args:
+        name: what errors call it. fetch: as of `locating_pipeline`.
+
+    Raises:
+        ModelError: it is not available.
+    """
     from ddbm_cli.registry import cache, hub
 
     # The other files are downloaded at the commit of the index, so that all are of one commit.
-    revision, folder, names = repo.revision, Path(), [INDEX]
-    for name in names:
-        file = HubFile(repo.repo, name, revision, fixed=is_commit(revision))
+    files, folder = [index], Path()
+    for file in files:
         record = (yield from hub.pull(file)) if fetch else cache.cached(file)
         if record is None:
-            raise not_here(reference)
-        if name == INDEX:
-            revision, folder = record.commit, Path(record.path).parent
-            names += files_of(folder / INDEX)
+            raise not_here(name)
+        if file is index:
+            folder = Path(record.path).parent
+            files += [
+                replace(index, file=part, revision=record.commit, fixed=True) for part in files_of(folder / INDEX)
+            ]
     return folder
+
+
+def parts_here(entry: Entry) -> list[HubFile]:
+    """Return the files of an entry's pipeline on the hub, as far as they are known; the index is the last.
+
+    Raises:
+        ModelError: the index is damaged.
+    """
+    from ddbm_cli.registry import cache
+
+    index = entry.hub_file
+    record = cache.cached(index)
+    if record is None:
+        return [index]
+    names = files_of(Path(record.path))
+    return [*(replace(index, file=name, revision=record.commit, fixed=True) for name in names), index]
 
 
 def files_of(index: Path) -> list[str]:

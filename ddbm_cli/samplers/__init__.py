@@ -58,6 +58,7 @@ ALIASES = {
     "dbim": "implicit",
     "dbim-2": "multistep:order=2",
     "dbim-3": "multistep:order=3",
+    "euler-ancestral": "implicit:eta=1",
     "ode": "heun:churn=0",
     "sde": "euler-maruyama",
     "pc": "predictor-corrector",

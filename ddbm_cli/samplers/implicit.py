@@ -9,6 +9,11 @@ deterministic: DDIM where a = 0. Where c = 0 everywhere there is no eps, and the
     x_s = b_s x0 + (a_s / a_t) (x_t - b_t x0)                                     (3), I2SB's OT-ODE
 
 At t_max itself, where b = c = 0, the state is the source and has no noise to keep, so all of it is drawn.
+
+Where a = 0, with y = x / b and sigma = c / b, (1) is k-diffusion's Euler step in sigma at eta = 0, and its
+Euler-ancestral step at eta = 1, with sigma_up = omega / b_s:
+
+    y_s = x0 + sigma_down (y_t - x0) / sigma_t + sigma_up eps',    sigma_down^2 + sigma_up^2 = sigma_s^2      (4)
 """
 
 from typing import Annotated, ClassVar

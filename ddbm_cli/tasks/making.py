@@ -216,7 +216,7 @@ class Maker:
 
     def label(self, job: Job) -> Tensor | None:
         """Return the class of an image, 0-d, or the tokens of its text (L,); None if the network takes neither."""
-        return no_label(self.model.card) if self._label is None else self._label
+        return no_label(self.model) if self._label is None else self._label
 
     def noise_name(self, job: Job) -> str:
         """Return the name that seeds an image's noise; bytes that are not UTF-8 are escaped."""

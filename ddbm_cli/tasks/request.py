@@ -5,7 +5,6 @@ from typing import Any
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import spell
 from ddbm_cli.methods import Loader
-from ddbm_cli.methods.conditions import text_scale
 from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.translate import TranslateRequest as TranslateRequest
@@ -58,8 +57,7 @@ def loader(request: TranslateRequest) -> Loader:
                 direction=request.direction,
                 graph=request.graph,
                 fetch=not request.dry_run,
-                prompt=request.prompt,
-                guidance_scale=text_scale(request),
+                texts=(request.prompt,),
             )
         )
 

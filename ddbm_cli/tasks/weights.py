@@ -13,6 +13,7 @@ from ddbm_cli.foundation.events import Pulled, Removed, SelfChecked, ToPull, Ver
 from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import Entry, HubFile, Reference, cache, hub, locate, parse, read_registry
 from ddbm_cli.registry.events import Noticed
+from ddbm_cli.registry.pipelines import parts_here
 from ddbm_cli.registry.reference import FOREIGN, SUFFIX
 from ddbm_cli.tasks.events import Event, Failed, Finished
 
@@ -195,8 +196,11 @@ def _files(name: str, reference: Reference) -> Iterator[_File]:
         return
     if isinstance(reference, Entry) and not reference.repo:
         return
-    file = locate.hub_file(reference, fetch=False)
-    if file:
+    if isinstance(reference, Entry) and reference.is_pipeline:
+        files = parts_here(reference)
+    else:
+        files = [file for file in [locate.hub_file(reference, fetch=False)] if file]
+    for file in files:
         kept = cache.kept(file)
         if kept:
             against = "the registry" if file.sha256 else "the first download" if kept.recorded else "the hub's cache"
@@ -250,5 +254,7 @@ def _to_pull(name: str, found: Reference) -> ToPull:
     assert file is not None  # a repository without one is an error
     if _glance(name):
         return ToPull(name=name, source=str(file), bytes=0, converts=False)
+    if isinstance(found, Entry) and found.is_pipeline:  # the sizes of its parts are known when the index is here
+        return ToPull(name=name, source=str(file), bytes=found.about_bytes, converts=False)
     converts = isinstance(found, Entry) and bool(found.importer)
     return ToPull(name=name, source=str(file), bytes=hub.missing(file), converts=converts)

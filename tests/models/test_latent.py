@@ -9,10 +9,14 @@ import torch
 pytest.importorskip("diffusers")
 
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from PIL import Image
 
+import ddbm_cli
+from ddbm_cli.denoisers import Guidance, guided
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import loading
+from ddbm_cli.models.labels import text_label
 from ddbm_cli.models.load import load_pipeline
 from ddbm_cli.models.texts import embed
 from ddbm_cli.registry.locate import finish as finished
@@ -52,16 +56,36 @@ def test_estimates_are_those_of_diffusers_scheduler(tmp_path, meaning):
 
 def test_a_text_acts_and_its_scale_exaggerates(folder):
     x, t = states(None), torch.tensor(0.5, dtype=torch.float64)
+    model = load_pipeline(folder)
 
-    def estimate(**told):
+    def estimate(text="", scale=1.0):
         with torch.no_grad():
-            return load_pipeline(folder, **told).denoiser(x, t, x)
+            return guided(model.denoiser, text_label(model, text)[None], Guidance(label=scale))(x, t, x)
 
-    unsaid, said = estimate(), estimate(prompt="a fox", guidance_scale=1.0)
-    twice = estimate(prompt="a fox", guidance_scale=2.0)
+    unsaid, said, twice = estimate(), estimate("a fox"), estimate("a fox", 2.0)
     assert (said - unsaid).abs().max() > 1e-5
     assert torch.allclose(twice - unsaid, 2 * (said - unsaid), atol=1e-5)
-    assert torch.allclose(estimate(prompt="a fox", guidance_scale=0.0), unsaid, atol=1e-5)
+    assert torch.allclose(estimate("a fox", 0.0), unsaid, atol=1e-5)
+
+
+def test_texts_that_are_embedded_later_have_the_same_embeddings(folder):
+    early, late = load_pipeline(folder, texts=["a fox", "", "a dog"]), load_pipeline(folder)
+    rows = [[int(text_label(model, text)) for text in ("", "a fox", "a dog")] for model in (early, late)]
+    assert rows == [[-1, 0, 1]] * 2
+    assert torch.equal(early.denoiser.network.context, late.denoiser.network.context)
+    with pytest.raises(UsageError, match=r"a text of 11 tokens, 'a a .*'; this model takes at most 10"):
+        text_label(early, "a " * 11)
+
+
+def test_a_python_caller_gives_a_text_once_or_with_each_call(folder):
+    source = Image.new("RGB", (16, 16), "red")
+    how = {"method": "sdedit", "steps": 2, "output": "array"}
+    always = ddbm_cli.load_model(str(folder), prompt="a fox", guidance_scale=3.0)
+    other = ddbm_cli.load_model(str(folder))
+    once = other(source, **how, prompt="a fox", guidance_scale=3.0)
+    assert (always(source, **how) == once).all() and (other(source, **how) != once).any()
+    x = states(None)[:1, :3].repeat(1, 1, 2, 2)
+    assert not torch.equal(always.translate(x, plan=always.plan(steps=2)), other.translate(x, plan=other.plan(steps=2)))
 
 
 def test_images_are_encoded_and_decoded(folder):
@@ -149,13 +173,12 @@ def test_what_is_no_pipeline_is_explained(folder, tmp_path):
     (odd / "scheduler" / "scheduler_config.json").write_text(json.dumps({"beta_schedule": "laplace"}))
     with pytest.raises(ModelError, match="unknown noise schedule"):
         load_pipeline(odd)
+    picture(0, 24).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="takes no text"):
-        finished(loading(None, prompt="a fox"))
+        list(run(request(source=str(tmp_path / "a.png"), output=tmp_path / "b.png", prompt="a fox")))
 
 
-@pytest.mark.parametrize(
-    ("channels", "words"), [(8, "InstructPix2Pix"), (9, "an inpainting model"), (5, "another kind of model")]
-)
+@pytest.mark.parametrize(("channels", "words"), [(9, "an inpainting model"), (5, "another kind of model")])
 def test_a_unet_with_other_inputs_is_named(folder, tmp_path, channels, words):
     other = shutil.copytree(folder, tmp_path / "other")
     config = other / "unet" / "config.json"
