@@ -135,6 +135,7 @@ def run_commands(page, sandbox, folder, monkeypatch, ddbm):
         from tests.pipelines import write_instruct
 
         write_instruct(folder / "instruct")
+        (folder / "prompts.txt").write_text("make it red\nmake it blue\n")
     for line in commands(page):
         words = shlex.split(line)
         if words[0] == "cp":

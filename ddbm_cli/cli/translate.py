@@ -13,6 +13,7 @@ from ddbm_cli.cli import console, early, preview, signature, terminal, training
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.groups import PANELS, Printed
+from ddbm_cli.options.sweep import read_axes
 from ddbm_cli.options.translate import TranslateCommand, TranslateRequest
 
 T = TypeVar("T")
@@ -71,11 +72,15 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
     target = None if output is None else Path(output)
     common |= {"strength": first, "model_sha256": digest}
     request = TranslateRequest(**common | {"source": source, "output": target, "shard": shard})
+    axes = read_axes(asked.sweep)
+    if axes and len(strengths) > 1:
+        raise UsageError("--sweep and several strengths are mutually exclusive", hint="write --sweep strength=0.2,0.4")
     if asked.watch and len(strengths) > 1:
         raise UsageError("--watch takes one strength", hint="pass one value with --strength")
     early.translate(request, watch=asked.watch)
 
-    from ddbm_cli.tasks.translate import run, sweep
+    from ddbm_cli.tasks.sweep import grid, sweep
+    from ddbm_cli.tasks.translate import run
 
     how: dict[str, Any] = {"quiet": shown.quiet or shard[0] > 0, "json": shown.json, "preview": asked.preview}
     how |= {"progress": not shown.no_progress}
@@ -84,7 +89,9 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
         with training.stop_between_steps() as stop:
             raise typer.Exit(console.render(watch(request, stop=stop), **how))
-    if len(strengths) > 1:
+    if axes:
+        events = grid(request, axes)
+    elif len(strengths) > 1:
         events = sweep(request, strengths)
     else:
         events = run(request, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer)

@@ -38,9 +38,12 @@ TARGETS = ("target", "b", "image", "output", "file", "path", "")
 
 _ENDINGS = re.compile(r"(_?(file_name|filename|file|path|image|img))+$")
 _HINT = "its first line must contain the column names source and target, and optionally class, caption and split"
+CAPTIONS = ("caption", "text", "prompt", "edit_prompt")
+"""Names of the column of captions."""
+
 _COLUMNS = {
     "class": ("class", "label", "class_name"),
-    "caption": ("caption", "text", "prompt", "edit_prompt"),
+    "caption": CAPTIONS,
     "split": ("split", "subset"),
 }
 
@@ -123,7 +126,7 @@ def read_rows(
     Raises:
         UsageError: it cannot be read, lacks a column, or has a wrong value; the line is named.
     """
-    table = list(_lines(file))
+    table = list(lines_of(file))
     names = list(dict.fromkeys(name for _, row in table for name in row))
     if not table:
         raise UsageError(f"{file}: no pairs in this list", hint=_HINT)
@@ -168,8 +171,12 @@ def used(splits: Sequence[str]) -> list[bool]:
     return [split_of(text) in (None, "train", first) for text in splits]
 
 
-def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the rows of a list with their line numbers."""
+def lines_of(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a list with their line numbers.
+
+    Raises:
+        UsageError: it cannot be read; the line is named.
+    """
     suffix = file.suffix.lower()
     if suffix in (".csv", ".tsv"):
         yield from enumerate(read_table(file, hint=_HINT, limit=LARGEST_LIST), start=2)

@@ -99,6 +99,13 @@ def labelled_sheet(
     return sheet
 
 
+def words_sheet(text: str, *, side: int = 128) -> Image.Image:
+    """Return a white square with words in it, as the label of a row."""
+    square, font = Image.new("RGB", (side, side), "white"), ImageFont.load_default(12)
+    ImageDraw.Draw(square).multiline_text((2, side // 2), _wrapped(text, font, side - 4), "black", font, anchor="lm")
+    return square
+
+
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Break a label between its words into lines that fit."""
     lines = [""]

@@ -1,5 +1,6 @@
 """Class and guidance of a request, resolved for a model."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,11 +23,14 @@ MOST_WORDS = 8
 """Unknown words that are named."""
 
 
-def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Tensor | None:
-    """Return the number of the class that is given, 0-d, or the tokens (L,) of the text; None for none.
+def label_of(
+    request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False, texts: bool = False
+) -> Tensor | None:
+    """Return the number of the class that is given, 0-d, or the label of the text; None for none.
 
     Args:
         in_turn: where no class is given, images get the classes in turn.
+        texts: images have texts of their own.
 
     Raises:
         UsageError: there is no such class, or the text is too long; or none is given, and the model was never trained
@@ -35,9 +39,9 @@ def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: boo
     if request.class_name is not None:
         return torch.tensor(labels.label_of(model.card, request.class_name))
     if model.takes_text:
-        if not request.prompt.strip() and not model.card.condition_dropout:
+        if not (request.prompt.strip() or texts or model.card.condition_dropout):
             raise UsageError(f"model '{model.name}' needs a text", hint='add --prompt "TEXT"')
-        return labels.text_label(model, request.prompt)
+        return labels.text_label(model, request.prompt) if request.prompt else None
     if model.classes and not model.card.condition_dropout and not in_turn:
         names = ", ".join(model.card.class_names) or f"0 to {model.classes - 1}"
         raise UsageError(
@@ -46,10 +50,32 @@ def label_of(request: ConditionOptions, model: TranslationModel, *, in_turn: boo
     return None
 
 
-def doubts_of(request: ConditionOptions, model: TranslationModel) -> list[str]:
-    """Return what a model hardly knows of a request's text, in words."""
+def check_texts(model: TranslationModel, texts: Iterable[tuple[str, str]]) -> None:
+    """Check the texts of single images, and embed those of a pipeline at once.
+
+    Args:
+        texts: each with where it is from, in words.
+
+    Raises:
+        UsageError: the model takes none, or one is too long.
+    """
+    found = dict(texts)
+    if found and not model.takes_text:
+        raise _takes_no_text(model)
+    for where, text in found.items():
+        try:
+            labels.check_text(model, text)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
+    if model.texts is not None:
+        model.texts.add(list(found.values()))
+
+
+def doubts_of(texts: Iterable[str], model: TranslationModel) -> list[str]:
+    """Return what a model hardly knows of texts, in words."""
     vocabulary = model.card.vocabulary
-    words = vocabulary.unknown_words(request.prompt) if vocabulary else []
+    every = (word for text in texts for word in vocabulary.unknown_words(text)) if vocabulary else ()
+    words = list(dict.fromkeys(every))
     named = ", ".join(f"'{one_line(word)}'" for word in words[:MOST_WORDS])
     return [f"the training texts of model '{model.name}' did not have: {named}"] if words else []
 
@@ -65,34 +91,41 @@ def conditioned(request: ConditionOptions, model: TranslationModel) -> Translati
     return model.with_conditions(None if label is None else label[None], guidance_of(request, model))
 
 
-def record_of(request: ConditionOptions, model: TranslationModel, guidance: Guidance) -> dict[str, Any]:
-    """Return what a record holds of the text and of the guidance."""
+def record_of(
+    request: ConditionOptions, model: TranslationModel, guidance: Guidance, *, texts: bool = False
+) -> dict[str, Any]:
+    """Return what a record holds of the text and of the guidance; texts: as of `label_of`."""
     record: dict[str, Any] = {}
     if request.prompt:
         record |= {"prompt": request.prompt}
-    if request.prompt or model.classes or model.card.vocabulary:
+    if request.prompt or texts or model.classes or model.card.vocabulary:
         record |= {"guidance_scale": guidance.label}
-    if guidance.image != 1 or usual(request, model).image != 1:
+    if guidance.image != 1 or usual(model, texts=texts).image != 1:
         record |= {"image_guidance_scale": guidance.image}
     if guidance.perturbation is not None:
         record |= {"perturbed_guidance": spell(guidance.perturbation)}
     return record
 
 
-def usual(request: ConditionOptions, model: TranslationModel) -> Guidance:
+def _takes_no_text(model: TranslationModel) -> UsageError:
+    hint = "leave out --prompt and --prompts, or specify another model"
+    return UsageError(f"model '{model.name}' takes no text", hint=hint)
+
+
+def usual(model: TranslationModel, *, texts: bool) -> Guidance:
     """Return the guidance scales where none are given: off, but for pipelines those that their authors use."""
     if model.texts is None:
         return PLAIN
-    return Guidance(
-        image=IMAGE_SCALE if model.denoiser.sees_source else 1.0, label=TEXT_SCALE if request.prompt else 1.0
-    )
+    return Guidance(image=IMAGE_SCALE if model.denoiser.sees_source else 1.0, label=TEXT_SCALE if texts else 1.0)
 
 
-def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False) -> Guidance:
+def guidance_of(
+    request: ConditionOptions, model: TranslationModel, *, in_turn: bool = False, texts: bool = False
+) -> Guidance:
     """Return the guidance scales for a model.
 
     Args:
-        in_turn: as of `label_of`.
+        in_turn, texts: as of `label_of`.
 
     Raises:
         UsageError: the model does not have the condition, or was never trained without it.
@@ -100,9 +133,10 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
     perturbation = None
     if request.perturbed_guidance is not None:
         perturbation = build(PERTURBATIONS, request.perturbed_guidance, what="perturbation")
-    if request.prompt and not model.takes_text:
-        raise UsageError(f"model '{model.name}' takes no text", hint="leave out --prompt, or specify another model")
-    by_default = usual(request, model)
+    texts = texts or bool(request.prompt)
+    if texts and not model.takes_text:
+        raise _takes_no_text(model)
+    by_default = usual(model, texts=texts)
     label = by_default.label if request.guidance_scale is None else request.guidance_scale
     image = by_default.image if request.image_guidance_scale is None else request.image_guidance_scale
     given = (
@@ -119,7 +153,7 @@ def guidance_of(request: ConditionOptions, model: TranslationModel, *, in_turn: 
                 f"{option} {scale:g}: model '{model.name}' was not trained with condition dropout",
                 hint=f"remove {option}, or train a model with: ddbm train DATA --drop 0.05",
             )
-    if model.takes_text and label != 1 and not request.prompt:
+    if model.takes_text and label != 1 and not texts:
         raise UsageError(f"--guidance-scale {label:g} needs a text", hint='add --prompt "TEXT"')
     if not model.takes_text and not request.class_name and label != 1 and not in_turn:
         raise UsageError(f"--guidance-scale {label:g} needs a class", hint="add --class NAME")

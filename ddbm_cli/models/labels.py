@@ -25,6 +25,16 @@ def text_label(model: TranslationModel, text: str) -> Tensor:
     return card.vocabulary.tokens_of([text], length)[0]
 
 
+def check_text(model: TranslationModel, text: str) -> None:
+    """Check the length of a text for a model's own encoder; a pipeline's checks it when it embeds the text.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    if model.texts is None:
+        text_label(model, text)
+
+
 def no_label(model: TranslationModel) -> Tensor | None:
     """Return the label of an image without class and text: 0-d, or tokens (L,); None if the network takes neither."""
     if model.takes_text:

@@ -23,6 +23,9 @@ ENCODERS = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
 
 CONFIG, INDEX = "config.json", "model_index.json"
 
+AT_ONCE = 64
+"""Texts that are embedded in one batch."""
+
 ENDS = 2
 """Tokens at the ends of each text."""
 
@@ -96,10 +99,12 @@ def embed(folder: Path, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     found, pooled = [], None
     for encoder, tokenizer in names:
         model, tokens = _load(folder, encoder, tokenizer, texts, whole=encoder != ENCODERS[0][0])
-        output = model(tokens, output_hidden_states=True)
-        found.append(output.hidden_states[-2] if len(names) > 1 else output.last_hidden_state)
-        pooled = getattr(output, "text_embeds", None)
-        del model, output
+        outputs = [model(each, output_hidden_states=True) for each in tokens.split(AT_ONCE)]
+        parts = [each.hidden_states[-2] if len(names) > 1 else each.last_hidden_state for each in outputs]
+        found.append(torch.cat(parts))
+        whole = [getattr(each, "text_embeds", None) for each in outputs]
+        pooled = None if whole[0] is None else torch.cat(whole)
+        del model, outputs
     context = torch.cat(found, dim=-1)
     if pooled is not None and _empty_is_zero(folder):
         said = torch.tensor([bool(text) for text in texts])

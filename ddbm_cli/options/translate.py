@@ -8,6 +8,7 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.extras import ExtraOptions
 from ddbm_cli.options.folder import FolderOptions
 from ddbm_cli.options.groups import (
+    CONDITIONS,
     FILES,
     IMAGE,
     MODEL,
@@ -115,6 +116,17 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
             panel=SAMPLING,
         ),
     ] = None
+    prompts: Annotated[
+        Path | None,
+        Field(
+            "File with a prompt for each image: one per line in their order, NAME, a tab and the prompt, or a list. "
+            "Without it and --prompt, a text file next to each image, such as a.txt for a.png.",
+            metavar="FILE",
+            unset="none",
+            panel=CONDITIONS,
+            excludes=("prompt",),
+        ),
+    ] = None
     noise_name: NoiseName = None
     number: Annotated[
         int,
@@ -210,13 +222,24 @@ class TranslateCommand(TranslateOptions):
             panel=SAMPLING,
         ),
     ] = ()
+    sweep: Annotated[
+        tuple[str, ...],
+        Field(
+            "Translate with several values of a scale, --strength, --nfe, --steps or --seed, each into a folder, and "
+            "write OUTPUT/sweep.png: image-guidance-scale=1,1.5,2. Repeat it for a grid of two.",
+            metavar="NAME=X,X",
+            repeat=True,
+            unset="none",
+            panel=SAMPLING,
+        ),
+    ] = ()
     preview: Preview = False
     watch: Annotated[
         bool,
         Field(
             "Translate images as they arrive in the folder INPUT, until Ctrl-C (extra watch).",
             panel=FILES,
-            excludes=("limit", "retry", "dry_run", "sheet"),
+            excludes=("limit", "retry", "dry_run", "sheet", "sweep"),
         ),
     ] = False
     from_image: Annotated[

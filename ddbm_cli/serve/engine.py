@@ -105,7 +105,7 @@ class Row:
         """Return a text that is equal for rows that one batch can hold."""
         maker = self.ticket.drawing.maker
         settings = maker.settings("png")
-        label = maker.label(self.ticket.drawing.loaded.job)
+        label = maker.conditions.label(self.ticket.drawing.loaded.job)
         decisive = {name: value for name, value in settings.items() if name not in ("seed", "keep_size", "alpha")}
         named = None if label is None else label.tolist()
         return json.dumps([maker.model.name, named, list(self.source.shape), decisive], sort_keys=True, default=str)

@@ -20,13 +20,13 @@ from ddbm_cli.imaging.io import LOSSY, open_picture, opened, reduced
 from ddbm_cli.imaging.origin import NOTHING, Origin, origin_of
 from ddbm_cli.imaging.preparing import SEVERAL, Finding, Layout
 from ddbm_cli.imaging.preprocess import Placement, Preprocess, to_deep
+from ddbm_cli.imaging.prompts import Prompts
 from ddbm_cli.imaging.sheet import Picture
 from ddbm_cli.methods import Method
-from ddbm_cli.methods.conditions import doubts_of, guidance_of, label_of, record_of
 from ddbm_cli.models import TranslationModel
-from ddbm_cli.models.labels import class_of, no_label
 from ddbm_cli.samplers import Evaluation, NoiseSource, Plan
 from ddbm_cli.tasks.batch_size import auto_batch_size
+from ddbm_cli.tasks.conditions import JobConditions
 from ddbm_cli.tasks.preparing import Preparation, Remembered
 from ddbm_cli.tasks.recorder import Recorder
 from ddbm_cli.tasks.request import TranslateRequest
@@ -74,6 +74,7 @@ class Maker:
         request: seed, conditions, guide and mask; files are not looked at.
         method, model, plan: how.
         remembered: prepared inputs, where several runs share them.
+        prompts: of single images; by default all have that of the request.
 
     Raises:
         UsageError: conditions that the model does not have, or an invalid guide or mask.
@@ -89,6 +90,7 @@ class Maker:
         model: TranslationModel,
         plan: Plan,
         remembered: Remembered | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         self.request = request
         self.method = method
@@ -100,12 +102,12 @@ class Maker:
         self.edit = Edit(request.guide, request.mask)
         self.preparation = Preparation(request, model.card, remembered)
         self.recorder = Recorder(plan.nfe, model.codec.decode) if request.follows else None
-        self._guidance = guidance_of(request, model, in_turn=self.from_noise)
-        self._label = label_of(request, model, in_turn=self.from_noise)
+        each = prompts or Prompts(request.prompt)
+        self.conditions = JobConditions(request, model, each, in_turn=self.from_noise)
 
     def doubts(self) -> list[str]:
         """Return what the sampler or the model is not made for, in words."""
-        return [*self.plan.warnings(), *doubts_of(self.request, self.model)]
+        return [*self.plan.warnings(), *self.conditions.doubts()]
 
     def load(self, job: Job, read: Callable[[], bytes]) -> Loaded:
         """Return the image of a job.
@@ -211,12 +213,7 @@ class Maker:
 
     def conditioned(self, batch: Sequence[Loaded]) -> TranslationModel:
         """Return the model with the classes or texts of a batch."""
-        labels = [label for loaded in batch if (label := self.label(loaded.job)) is not None]
-        return self.model.with_conditions(torch.stack(labels) if labels else None, self._guidance)
-
-    def label(self, job: Job) -> Tensor | None:
-        """Return the class of an image, 0-d, or the tokens of its text (L,); None if the network takes neither."""
-        return no_label(self.model) if self._label is None else self._label
+        return self.conditions.applied(self.model, [loaded.job for loaded in batch])
 
     def noise_name(self, job: Job) -> str:
         """Return the name that seeds an image's noise; bytes that are not UTF-8 are escaped."""
@@ -288,7 +285,7 @@ class Maker:
             "fit": self.preprocess.fit,
             "keep_size": self.request.keep_size,
         }
-        settings |= record_of(self.request, self.model, self._guidance)
+        settings |= self.conditions.record()
         if self.request.alpha != "white":
             settings |= {"alpha": self.request.alpha}
         if self.request.bits != "8":
@@ -299,12 +296,10 @@ class Maker:
         """Return what else decides one output; None values are left out of its record.
 
         Raises:
-            ImageError: its mask or its guide cannot be read.
+            ImageError: its mask or its guide cannot be read, or it has no prompt, and others have.
         """
-        label = self.label(job)
-        name = {"class": class_of(self.model.card, int(label))} if self.model.classes and label is not None else {}
         own = {"noise_name": self.noise_name(job), "noise_draw": job.draw or None}
-        return own | self.edit.describe(job.name) | name
+        return own | self.edit.describe(job.name) | self.conditions.own(job)
 
     def prepared(self, loaded: Loaded) -> dict[str, Any]:
         """Return what a record holds of an image that was prepared; one that was used as it is has nothing of it."""

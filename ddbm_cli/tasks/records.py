@@ -61,7 +61,7 @@ class Records:
 
     def digest(self, job: Job) -> str:
         """Return the SHA-256 of all settings that decide an output, except its own files."""
-        settings = self._maker.settings(self.format(job))
+        settings = self._maker.settings(self.format(job)) | self._maker.conditions.own(job)
         decisive = {name: value for name, value in settings.items() if name not in NAMES_ONLY}
         return sha256(json.dumps(decisive, sort_keys=True).encode())
 

@@ -63,6 +63,8 @@ def _options(file: Path, record: Mapping[str, Any], given: Mapping[str, Any]) ->
     if same and "draw" not in record:
         options |= method.options(record)
     options |= plain_options(record)
+    if "prompts" in given:
+        options.pop("--prompt", None)
     if not same or "model" in given:
         options.pop("--direction", None)
     if "sampler" in given or any(name in given for name in BUDGETS):

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import Job, Jobs
@@ -177,10 +176,6 @@ class NoiseMaker(Maker):
         width, height = size = self.preprocess.width, self.preprocess.height
         whole = Placement((0, 0, width, height), size, size)
         return Loaded(job, torch.zeros(3, height, width), whole, digest="")
-
-    def label(self, job: Job) -> Tensor | None:
-        in_turn = self._label is None and self.model.classes
-        return torch.tensor(int(job.name) % self.model.classes) if in_turn else super().label(job)
 
     def reads(self, record: Mapping[str, Any], job: Job, read: Callable[[], bytes]) -> bool:
         return bool(record.get("source") == job.name)

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +14,7 @@ from ddbm_cli.imaging.files import STANDARD, Jobs, plan_jobs
 from ddbm_cli.imaging.guides import Edit
 from ddbm_cli.imaging.io import format_of
 from ddbm_cli.imaging.naming import Naming
+from ddbm_cli.imaging.prompts import Prompts
 from ddbm_cli.imaging.selection import Selection
 from ddbm_cli.methods import Method, method_of
 from ddbm_cli.models import TranslationModel
@@ -31,7 +31,7 @@ from ddbm_cli.tasks.request import TranslateRequest, check_budget, check_graph, 
 from ddbm_cli.tasks.trajectory import check_replaceable, trajectory_files
 from ddbm_cli.tasks.work import Tally, Work
 
-__all__ = ["TranslateRequest", "check_noise_name", "check_writable", "facts", "request", "run", "sweep"]
+__all__ = ["TranslateRequest", "check_noise_name", "check_writable", "facts", "request", "run"]
 
 
 def run(
@@ -57,6 +57,7 @@ def run(
         ModelError: the model is not available.
     """
     check(request)
+    prompts = Prompts(request.prompt, request.prompts)
     jobs = plan_jobs_of(request, exclude=exclude)
     check_noise_name(request.noise_name, len(jobs.jobs))
     check_writable(jobs, create=False)
@@ -64,8 +65,9 @@ def run(
     piped = read_piped(stdin) if stdin and request.source == STANDARD else b""
     method, model, plan = yield from ready(request, model)
     jobs = plan_jobs_of(request, model, plan, exclude=exclude)
+    prompts.assign(jobs.jobs, beside=model.takes_text)
     tally = Tally()
-    maker = Maker(request, method, model, plan, remembered)
+    maker = Maker(request, method, model, plan, remembered, prompts)
     trajectories = trajectory_files(request, jobs)
     groups = by_source(jobs.jobs)
     maps = maps_of(groups, [job.output for job in jobs.jobs]) if request.spread else []
@@ -156,39 +158,6 @@ def load(request: TranslateRequest) -> Locating[TranslationModel]:
         UsageError: no such device or dtype, or models that do not fit the method.
     """
     return (yield from method_of(request).load(request, loader(request)))
-
-
-def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
-    """Translate at each strength in turn, each into a folder of its own, such as OUTPUT/strength-0_6.
-
-    Raises:
-        UsageError: as `run`; or the output is not a folder.
-    """
-    output = asked.output
-    if output is None or is_pipe(output) or format_of(output) or output.is_file():
-        raise UsageError("several strengths make several images of each input", hint="pass a folder as the output")
-    given = {field.name: getattr(asked, field.name) for field in fields(asked)}
-    folders = [output / f"strength-{strength:g}".replace(".", "_") for strength in strengths]  # a dot begins a suffix
-    each = [
-        request(**given | _apart(asked, folder.name) | {"strength": strength, "output": folder})
-        for strength, folder in zip(strengths, folders, strict=True)
-    ]
-    for one in each:
-        method_of(one)
-    check_budget(asked)
-    model = yield from load(each[0])
-    for one in each:
-        yield from run(one, model=model, exclude=(output,))
-
-
-def _apart(asked: TranslateRequest, name: str) -> dict[str, Path]:
-    """Return the further outputs of one strength, so that those of several do not replace each other."""
-    apart: dict[str, Path] = {}
-    if asked.sheet is not None:
-        apart["sheet"] = asked.sheet.with_stem(f"{asked.sheet.stem}-{name}")
-    if asked.steps_dir is not None:
-        apart["steps_dir"] = asked.steps_dir / name
-    return apart
 
 
 def check_draws(model: TranslationModel, plan: Plan, number: int) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import NamedTuple
 
-from ddbm_cli.foundation.errors import ImageError
+from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job, Jobs
 from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.imaging.prompts import FORMS, Prompts
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks.events import Arrived, Event, Failed, Noticed, Planned
@@ -126,7 +127,10 @@ def watch(
     root = Path(request.source)
     check(request)
     method, model, plan = yield from ready(request, model)
-    maker, tally, arrivals = Maker(request, method, model, plan), Tally(), Arrivals()
+    prompts = Prompts(request.prompt, request.prompts)
+    if prompts.in_order:
+        raise UsageError("--watch needs the names of the images with their prompts", hint=FORMS)
+    maker, tally, arrivals = Maker(request, method, model, plan, prompts=prompts), Tally(), Arrivals()
     plan_now = _Planner(request, model, plan)
     jobs = plan_now()
     check_writable(jobs, create=False)

@@ -173,6 +173,31 @@ def test_from_the_shell(folder, tmp_path):
         made("6.png", method="sdedit", prompt=TEXT)
 
 
+def test_prompts_of_single_images(folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        picture(0, 24).save(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "prompts.txt").write_text(f"{TEXT}\nmake it red\n")
+
+    def made(output, **more):
+        given = {
+            "source": str(tmp_path / "in"),
+            "model": f"diffusers:{folder}",
+            "steps": 2,
+            "output": tmp_path / output,
+        }
+        found = [event.record for event in run(request(**given, **more)) if isinstance(event, Written)]
+        return found, [Image.open(tmp_path / output / f"{name}.png").tobytes() for name in "ab"]
+
+    records, pixels = made("own", prompts=tmp_path / "prompts.txt", batch_size=2)
+    assert [(each["prompt"], each["guidance_scale"]) for each in records] == [(TEXT, 7.5), ("make it red", 7.5)]
+    first, second = made("first", prompt=TEXT)[1], made("second", prompt="make it red")[1]
+    assert pixels == [first[0], second[1]]
+    (tmp_path / "prompts.txt").write_text("a a a a a a a a a a a\nmake it red\n")
+    with pytest.raises(UsageError, match="a text of 11 tokens"):
+        made("long", prompts=tmp_path / "prompts.txt")
+
+
 def test_a_table_of_the_registry_is_the_whole_pipeline(folder, hub, tmp_path):
     body = {name: (folder / name).read_bytes() for name in (INDEX, *files_of(folder / INDEX))}
     hub.add("timbrooks/instruct-pix2pix", body)

@@ -13,6 +13,7 @@ from ddbm_cli.samplers import NoiseSource
 from ddbm_cli.tasks import sample, translate
 from ddbm_cli.tasks.events import Failed, Kept, Written
 from ddbm_cli.tasks.recorder import MOST, spaced
+from ddbm_cli.tasks.sweep import sweep
 from ddbm_cli.tasks.trajectory import Beside
 from tests.tasks.test_sample import PRIOR
 from tests.tasks.test_translate import kinds
@@ -196,7 +197,7 @@ def test_each_strength_has_files_of_its_own(root, tmp_path):
     prior = str(write_tiny(tmp_path / "prior.safetensors", **PRIOR))
     given = {"source": str(root / "in"), "output": root / "out", "model": prior, "method": "sdedit", "device": "cpu"}
     asked = translate.request(**given, steps=2, sheet=root / "sheet.png", steps_dir=root / "steps")
-    list(translate.sweep(asked, [0.3, 0.6]))
+    list(sweep(asked, [0.3, 0.6]))
     assert (root / "sheet-strength-0_3.png").exists() and (root / "sheet-strength-0_6.png").exists()
     assert (root / "steps" / "strength-0_6" / "0" / "000-state.png").exists()
 

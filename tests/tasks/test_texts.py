@@ -1,6 +1,7 @@
 """Texts as a user meets them: trained from captions, names and classes, given by --prompt, refused where useless."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -10,7 +11,8 @@ from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import load_model
 from ddbm_cli.tasks import train as training
 from ddbm_cli.tasks import translate
-from ddbm_cli.tasks.events import Noticed, Written
+from ddbm_cli.tasks.events import Kept, Noticed, Written
+from ddbm_cli.tasks.recreate import recreate
 from tests.tasks.test_classes import COLOURS
 from tests.tiny import write_tiny
 from tests.training.test_training import same, tiny_request, weights
@@ -109,6 +111,60 @@ def test_texts_come_from_captions_names_and_classes(captioned, text):
     tokens = set(load_model(captioned / text / "model.safetensors", device="cpu").card.vocabulary.tokens)
     words = {"captions": {"paint", "it", "red"}, "names": {"one", "two"}, "classes": {"cat", "dog", "red", "blue"}}
     assert words[text] <= tokens and not words["names" if text == "captions" else "captions"] <= tokens
+
+
+def several(root, model, output, **options):
+    """Translate two sources; return the events, and the records and mean colours by name."""
+    (root / "two").mkdir(exist_ok=True)
+    for name in ("a", "b"):
+        shutil.copy(root / "pairs" / "source-red-1.png", root / "two" / f"{name}.png")
+    request = translate.request(
+        source=str(root / "two"), output=root / output, model=model, device="cpu", nfe=4, manifest=True, **options
+    )
+    events = list(translate.run(request))
+    files = {name: root / output / f"{name}.png" for name in ("a", "b")}
+    records = {name: json.loads(read_text(file)["ddbm"]) for name, file in files.items()}
+    return events, records, {name: open_picture(file).tobytes() for name, file in files.items()}
+
+
+def test_each_image_has_its_own_prompt(captioned, editor, tmp_path):
+    """In one batch, resumed by image where a prompt changes, and made again by its record."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("make it red\nmake it blue\n")
+    events, records, pixels = several(captioned, editor, "own", prompts=file, batch_size=2)
+    assert [records[name]["prompt"] for name in "ab"] == ["make it red", "make it blue"]
+    assert "--prompt 'make it blue'" in recreate(captioned / "own" / "b.png", search=[captioned]).command
+    for name, text in (("a", "make it red"), ("b", "make it blue")):
+        _, alone, same = several(captioned, editor, f"all-{name}", prompt=text)
+        assert same[name] == pixels[name] and alone[name]["guidance_scale"] == records[name]["guidance_scale"]
+    assert pixels["a"] != pixels["b"]
+    file.write_text("b.png\tmake it red\na.png\tmake it red\n")
+    events, *_ = several(captioned, editor, "own", prompts=file)
+    assert [event.differs for event in events if isinstance(event, Kept)] == ["", "another prompt"]
+    events, *_ = several(captioned, editor, "own")
+    assert [event.differs for event in events if isinstance(event, Kept)] == ["another prompt"] * 2
+    lines = [json.loads(line) for line in (captioned / "own" / "manifest.jsonl").read_text().splitlines()]
+    assert len({line["settings"] for line in lines if line["status"] == "written"}) == 2
+
+
+def test_text_files_next_to_images_are_their_prompts(captioned, editor):
+    several(captioned, editor, "none")
+    for name, text in (("a", "make it red"), ("b", "make it snow")):
+        (captioned / "two" / f"{name}.txt").write_text(text)
+    events, records, _ = several(captioned, editor, "beside", guidance_scale=2.0)
+    assert [records[name]["prompt"] for name in "ab"] == ["make it red", "make it snow"]
+    assert ["'snow'" in event.message for event in events if isinstance(event, Noticed)] == [True]
+    (captioned / "two" / "b.txt").write_text("red " * 40)
+    with pytest.raises(UsageError, match=r"the prompt of b\.png: a text of \d+ tokens; this model takes at most"):
+        several(captioned, editor, "long")
+    for name in "ab":
+        (captioned / "two" / f"{name}.txt").unlink()
+
+
+def test_prompts_for_a_model_without_texts_are_refused(captioned, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a\tred\nb\tblue")
+    with pytest.raises(UsageError, match="takes no text"):
+        several(captioned, str(write_tiny(tmp_path / "m.safetensors")), "none", prompts=tmp_path / "prompts.txt")
 
 
 def test_data_without_texts_are_refused(tmp_path):

@@ -1,0 +1,146 @@
+"""Translate with several values of one or two options, each combination into a folder of its own, and one sheet."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.imaging.io import format_of, open_picture, reduced
+from ddbm_cli.imaging.sheet import Picture, labelled_sheet, words_sheet
+from ddbm_cli.methods import method_of
+from ddbm_cli.options.sweep import Axes, spelled
+from ddbm_cli.tasks.events import Event, Kept, Written
+from ddbm_cli.tasks.making import is_pipe
+from ddbm_cli.tasks.overview import SHEET_SOURCES, write_sheet
+from ddbm_cli.tasks.request import TranslateRequest, check_budget, request
+from ddbm_cli.tasks.trajectory import check_replaceable
+from ddbm_cli.tasks.translate import load, run
+
+Values = tuple[Any, ...]
+"""A value of each option that is varied."""
+
+SHEET = "sweep.png"
+"""The sheet of a sweep in its output folder, where --sheet names no other."""
+
+LEAST, MOST = 128, 192
+"""Pixels of an image's longer side on the sheet of a sweep; smaller images are enlarged by whole factors."""
+
+
+def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
+    """Translate at each strength in turn, each into a folder of its own, such as OUTPUT/strength-0_6.
+
+    Raises:
+        UsageError: as `translate.run`; or the output is not a folder.
+    """
+    for _, event in _run(asked, _requests(asked, {"strength": tuple(strengths)})):
+        yield event
+
+
+def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
+    """Translate with every combination of values, and write a sheet of all of them.
+
+    Args:
+        asked: what to do, with every other option. axes: as of `options.sweep`.
+
+    Raises:
+        UsageError: as `sweep`.
+    """
+    each = _requests(asked, axes, sheet=False)
+    assert asked.output is not None, "checked with the requests"
+    file = asked.sheet or asked.output / SHEET
+    check_replaceable([file], overwrite=asked.overwrite)
+    made: dict[Values, dict[Path, Path]] = {values: {} for values in each}
+    for values, event in _run(asked, each):
+        if isinstance(event, Written | Kept):
+            made[values].setdefault(event.source, event.output)
+        yield event
+    if any(made.values()):
+        write_sheet(file, sheet_of(list(axes), made))
+
+
+def sheet_of(names: Sequence[str], made: Mapping[Values, Mapping[Path, Path]]) -> Picture:
+    """Return a sheet: for each source a row for each value of the first option, and a column for each of the second.
+
+    Args:
+        names: the options. made: by their values, the first output of each source.
+    """
+    rows = list(dict.fromkeys(values[0] for values in made))
+    across = list(dict.fromkeys(values[1:] for values in made))
+    labels = [f"{spelled(names[1])} {_number(rest[0])}" if rest else "result" for rest in across]
+    columns: dict[str, list[Picture | None]] = {name: [] for name in ("", "source", *labels)}
+    for source in list(dict.fromkeys(source for outputs in made.values() for source in outputs))[:SHEET_SOURCES]:
+        for number, value in enumerate(rows):
+            columns[""].append(words_sheet(f"{spelled(names[0])} {_number(value)}"))
+            columns["source"].append(_shown(source) if number == 0 else None)
+            for label, rest in zip(labels, across, strict=True):
+                columns[label].append(_shown(made[value, *rest].get(source)))
+    return labelled_sheet(columns)
+
+
+def _shown(file: Path | None) -> Picture | None:
+    """Return an image at the size of a sheet, None where there is none."""
+    if file is None:
+        return None
+    try:
+        picture = open_picture(file)
+    except ImageError:
+        return None
+    picture = reduced(picture)
+    factor = LEAST // max(picture.size)
+    if factor > 1:
+        return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
+    picture.thumbnail((MOST, MOST))
+    return picture
+
+
+def _requests(asked: TranslateRequest, axes: Axes, *, sheet: bool = True) -> dict[Values, TranslateRequest]:
+    """Return the request of each combination of values. sheet: with a sheet of its own."""
+    output = asked.output
+    if output is None or is_pipe(output) or format_of(output) or output.is_file():
+        what = "strengths" if list(axes) == ["strength"] else "values"
+        raise UsageError(f"several {what} make several images of each input", hint="pass a folder as the output")
+    given = {field.name: getattr(asked, field.name) for field in fields(asked)}
+    found = {}
+    for values in itertools.product(*axes.values()):
+        words = (f"{spelled(name)}-{_number(value)}" for name, value in zip(axes, values, strict=True))
+        name = "-".join(words).replace(".", "_")  # a dot begins a suffix
+        own = dict(zip(axes, values, strict=True)) | {"output": output / name} | _apart(asked, name, sheet=sheet)
+        found[values] = request(**given | own)
+    return found
+
+
+def _run(asked: TranslateRequest, each: Mapping[Values, TranslateRequest]) -> Iterator[tuple[Values, Event]]:
+    """Run all requests with one model; yield what happens, with the values of each."""
+    for one in each.values():
+        method_of(one)
+        check_budget(one)
+    assert asked.output is not None, "checked with the requests"
+    loading = load(next(iter(each.values())))
+    first = next(iter(each))
+    while True:
+        try:
+            yield first, next(loading)
+        except StopIteration as stop:
+            model = stop.value
+            break
+    for values, one in each.items():
+        for event in run(one, model=model, exclude=(asked.output,)):
+            yield values, event
+
+
+def _apart(asked: TranslateRequest, name: str, *, sheet: bool) -> dict[str, Path | None]:
+    """Return the further outputs of one combination, so that those of several do not replace each other."""
+    apart: dict[str, Path | None] = {}
+    if asked.sheet is not None:
+        apart["sheet"] = asked.sheet.with_stem(f"{asked.sheet.stem}-{name}") if sheet else None
+    if asked.steps_dir is not None:
+        apart["steps_dir"] = asked.steps_dir / name
+    return apart
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
