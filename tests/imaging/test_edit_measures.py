@@ -1,0 +1,76 @@
+"""The attribute of each kind of edit moves with the edit, and with no other image."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from ddbm_cli.imaging.edit_measures import (
+    ATTRIBUTES,
+    Asked,
+    Truth,
+    iou,
+    progress,
+    read_instruction,
+    silhouette_of,
+)
+from ddbm_cli.imaging.edits import EDITS, SKIN, Drawing
+
+SIZE = 64
+
+
+@pytest.fixture
+def drawing():
+    """An object that differs from its mirror image, with shades of one colour."""
+    picture = Image.new("RGB", (SIZE, SIZE), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((12, 8, 50, 52), fill=(120, 150, 90))
+    draw.rectangle((14, 30, 30, 56), fill=(150, 170, 120))
+    return Drawing.of(picture, SIZE)
+
+
+def pair(drawing, kind):
+    edited = EDITS[kind].apply(drawing, np.random.default_rng(1))
+    whole = silhouette_of(edited.after if kind == "remove-background" else edited.before)
+    return Truth(edited.before, edited.after, whole, edited.value)
+
+
+@pytest.mark.parametrize("kind", list(EDITS))
+def test_the_true_answer_is_1_nothing_0_and_half_of_it_between(drawing, kind):
+    truth = pair(drawing, kind)
+    assert progress(kind, truth.after, truth) == pytest.approx(1)
+    assert progress(kind, truth.before, truth) == pytest.approx(0)
+    half = progress(kind, (truth.before + truth.after) / 2, truth)
+    assert 0.2 < half < 0.8
+
+
+@pytest.mark.parametrize(("kind", "other"), [("darker", "lighter"), ("recolour", "grey"), ("flip", "upside-down")])
+def test_another_edit_does_not_count(drawing, kind, other):
+    truth = pair(drawing, kind)
+    assert progress(kind, pair(drawing, other).after, truth) < 0.25
+
+
+def test_an_edit_that_shows_nothing_has_no_progress(drawing):
+    truth = pair(drawing, "grey")
+    assert np.isnan(progress("grey", truth.before, Truth(truth.after, truth.after, truth.silhouette)))
+
+
+def test_silhouettes(drawing):
+    truth = pair(drawing, "flip")
+    same, flipped = silhouette_of(truth.before), silhouette_of(truth.after)
+    assert iou(same, drawing.silhouette) > 0.95 and iou(flipped, same[:, ::-1]) == 1.0
+    assert iou(np.zeros((4, 4)), np.zeros((4, 4))) == 1.0 and iou(same, 1 - same) == 0.0
+
+
+@pytest.mark.parametrize("kind", [*EDITS, "skin"])
+def test_every_instruction_is_understood(kind):
+    values = {"recolour": "red", "erase": "left", "skin": "medium dark"}
+    sentences = SKIN if kind == "skin" else EDITS[kind].instructions
+    for sentence in sentences:
+        asked = read_instruction(sentence.format(value=values.get(kind, "")).upper())
+        assert asked == Asked(kind, values.get(kind, ""))
+    assert set(ATTRIBUTES) == {*EDITS, "skin"}
+
+
+@pytest.mark.parametrize("text", ["make it snow", "", "make it", "remove the middle half"])
+def test_other_words_are_not_understood(text):
+    assert read_instruction(text) is None
