@@ -99,7 +99,7 @@ class Prompts:
         for key in (job.name, stem_key(job.name), own, stem_key(own)):
             if key in self._named:
                 return self._named[key]
-        raise ImageError(f"{job.name}: no prompt in {self._file}", hint=f"add a line with its name: {FORMS}")
+        raise ImageError(f"{job.name}: no prompt in {self._file}", hint="add a line: its name, a tab and the prompt")
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield where each prompt of an image is from, in words for errors, and the prompt; nothing for one for all."""

@@ -99,6 +99,16 @@ def labelled_sheet(
     return sheet
 
 
+def within(picture: Image.Image, *, least: int = 128, most: int = 192) -> Image.Image:
+    """Return an image whose longer side has `least` to `most` pixels; small ones are enlarged by whole factors."""
+    factor = least // max(picture.size)
+    if factor > 1:
+        return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
+    smaller = picture.copy()
+    smaller.thumbnail((most, most))
+    return smaller
+
+
 def words_sheet(text: str, *, side: int = 128) -> Image.Image:
     """Return a white square with words in it, as the label of a row."""
     square, font = Image.new("RGB", (side, side), "white"), ImageFont.load_default(12)

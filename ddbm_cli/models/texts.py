@@ -96,7 +96,8 @@ def embed(folder: Path, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
         UsageError: a text is too long.
     """
     names = [pair for pair in ENCODERS if (folder / pair[0]).is_dir()]
-    found, pooled = [], None
+    found: list[Tensor] = []
+    pooled: Tensor | None = None
     for encoder, tokenizer in names:
         model, tokens = _load(folder, encoder, tokenizer, texts, whole=encoder != ENCODERS[0][0])
         outputs = [model(each, output_hidden_states=True) for each in tokens.split(AT_ONCE)]

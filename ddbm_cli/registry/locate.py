@@ -15,17 +15,17 @@ from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.registry import records
 from ddbm_cli.registry.entries import read_registry
 from ddbm_cli.registry.entry import BUILTIN, Entry, HubFile
-from ddbm_cli.registry.events import Doubted, Importing, Noticed, Pulling, Surveying
+from ddbm_cli.registry.events import Doubted, Importing, Noticed
+from ddbm_cli.registry.events import Locating as Locating
 from ddbm_cli.registry.folders import cache_folder
+from ddbm_cli.registry.pipelines import locating_parts
 from ddbm_cli.registry.records import Record
-from ddbm_cli.registry.reference import FOREIGN, HubRepo, Reference, parse
+from ddbm_cli.registry.reference import FOREIGN, HubRepo, Reference, not_here, parse
 
 T = TypeVar("T")
 
 CONVERSION = 1
 """Version of the conversion; increase it to convert all files again."""
-
-Locating = Generator[Pulling | Importing | Surveying | Doubted | Noticed, None, T]
 
 Convert = Callable[[Path, Path, Entry], Sequence[str]]
 """Convert a file without a card, the first, to a model file, the second; return the faults of the self-check."""
@@ -53,8 +53,6 @@ def locating(reference: str | Path | None, *, convert: Convert | None) -> Locati
         return found.builtin_file
     name = str(reference)
     if isinstance(found, Entry) and found.is_pipeline:
-        from ddbm_cli.registry.pipelines import locating_parts
-
         return (yield from locating_parts(found.hub_file, name, fetch=convert is not None))
     if isinstance(found, Entry) and found.importer:
         return (yield from _converted(found, name, convert))
@@ -141,11 +139,6 @@ def finish(steps: Generator[object, None, T]) -> T:
             next(steps)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
-
-
-def not_here(name: str) -> ModelError:
-    """Return the error for a model that is not downloaded."""
-    return ModelError(f"model '{name}' is not downloaded", hint=f"run: ddbm weights pull {name}")
 
 
 def _converted(entry: Entry, name: str, convert: Convert | None) -> Locating[Path]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from ddbm_cli.foundation.documents import read_json
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry.entry import INDEX, Entry, HubFile
-from ddbm_cli.registry.locate import Locating, not_here
-from ddbm_cli.registry.reference import HubRepo, Reference, is_commit, parse
+from ddbm_cli.registry.events import Locating
+from ddbm_cli.registry.reference import HubRepo, Reference, is_commit, not_here, parse
 
 PREFIX = "diffusers:"
 """Before the name of a folder, or of a repository on the hub, after -m."""

@@ -90,6 +90,11 @@ def unknown(name: str, registry: Registry) -> ModelError:
     return ModelError(f"no model '{name}'", hint=f"{skipped}{words}list all names: ddbm weights list")
 
 
+def not_here(name: str) -> ModelError:
+    """Return the error for a model that is not downloaded."""
+    return ModelError(f"model '{name}' is not downloaded", hint=f"run: ddbm weights pull {name}")
+
+
 def fast_version(name: str | None) -> str:
     """Return the name of the model of few evaluations that was distilled from a model; of such a one, its own.
 

@@ -6,11 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.imaging.io import format_of, open_picture, reduced
-from ddbm_cli.imaging.sheet import Picture, labelled_sheet, words_sheet
+from ddbm_cli.imaging.sheet import Picture, labelled_sheet, within, words_sheet
 from ddbm_cli.methods import method_of
 from ddbm_cli.options.sweep import Axes, spelled
 from ddbm_cli.tasks.events import Event, Kept, Written
@@ -25,9 +23,6 @@ Values = tuple[Any, ...]
 
 SHEET = "sweep.png"
 """The sheet of a sweep in its output folder, where --sheet names no other."""
-
-LEAST, MOST = 128, 192
-"""Pixels of an image's longer side on the sheet of a sweep; smaller images are enlarged by whole factors."""
 
 
 def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
@@ -86,15 +81,9 @@ def _shown(file: Path | None) -> Picture | None:
     if file is None:
         return None
     try:
-        picture = open_picture(file)
+        return within(reduced(open_picture(file)))
     except ImageError:
         return None
-    picture = reduced(picture)
-    factor = LEAST // max(picture.size)
-    if factor > 1:
-        return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
-    picture.thumbnail((MOST, MOST))
-    return picture
 
 
 def _requests(asked: TranslateRequest, axes: Axes, *, sheet: bool = True) -> dict[Values, TranslateRequest]:

@@ -14,7 +14,7 @@ from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.registry import Entry, HubFile, Reference, cache, hub, locate, parse, read_registry
 from ddbm_cli.registry.events import Noticed
 from ddbm_cli.registry.pipelines import parts_here
-from ddbm_cli.registry.reference import FOREIGN, SUFFIX
+from ddbm_cli.registry.reference import FOREIGN, SUFFIX, not_here
 from ddbm_cli.tasks.events import Event, Failed, Finished
 
 METRICS = "metrics"
@@ -105,7 +105,7 @@ def verify(names: list[str], *, check: bool = False) -> Iterator[WeightsEvent]:
             yield Failed(source=Path(name), message=error.message, hint=error.hint)
             continue
         if names and not files:
-            raise locate.not_here(name)
+            raise not_here(name)
         for file in files:
             try:
                 yield file.verify()

@@ -3,7 +3,7 @@
     python -m tests.recipes.measure_instruct MODEL EDITS/pairs.jsonl OUTPUT [--nfe N] [--scales 1:1,1.2:3] [--cases N]
 
 For each pair of scales (image:text) the held-out images are translated with their own instructions, by the command and
-resumable, and a table is written to OUTPUT/table.md and OUTPUT/table.json. For each kind of edit it holds the number of
+resumable, and a table is written to OUTPUT/N-cases/table.md and .json. For each kind of edit it holds the number of
 cases, the fraction of them whose attribute moved by at least a quarter of what was asked, the median of that progress,
 and the mean IoU of the result's silhouette with the true one; see `imaging.edit_measures`.
 """
@@ -107,6 +107,7 @@ def measure(
 ) -> dict[str, Any]:
     """Translate, measure and write the table; return its figures by scales and kind."""
     lines, tables = held_out(pairs, cases), {}
+    output = output / f"{len(lines)}-cases"
     for image, text in scales:
         name = f"{image:g}:{text:g}"
         folder = output / name.replace(":", "-").replace(".", "_")
