@@ -15,13 +15,16 @@ import numpy as np
 from PIL import Image
 
 from ddbm_cli.imaging.alpha import cut_out
-from ddbm_cli.imaging.edits import COLOURS, EDITS, LUMA, SKIN, Floats
+from ddbm_cli.imaging.edits import COLOURS, EDITS, LUMA, SKIN, Drawing, Floats
 
 BANDS = range(7, 11)
 """Numbers of stripes that `data instruct` draws."""
 
 INSIDE = 0.5
 """Opacity from which a pixel belongs to an object."""
+
+MOST_TRIES = 500
+"""Draws of an edit's random choices, until the value is the one that is asked for."""
 
 LEAST = 1e-3
 """Change of an attribute below which the true answer shows none."""
@@ -76,6 +79,40 @@ def read_instruction(text: str) -> Asked | None:
             if placeholder and plain.startswith(begin) and plain.endswith(end) and value in VALUES.get(kind, (value,)):
                 return Asked(kind, value)
     return None
+
+
+def answer(asked: Asked, drawing: Drawing) -> Truth | None:
+    """Return the true answer to an instruction for a drawing; None where the drawing alone does not decide it.
+
+    A background and other skin tones are in no drawing. What an edit chooses at random is chosen as asked.
+    """
+    if asked.kind not in EDITS or asked.kind == "remove-background":
+        return None
+    for seed in range(MOST_TRIES):
+        edited = EDITS[asked.kind].apply(drawing, np.random.default_rng(seed))
+        if edited.value == asked.value:
+            return Truth(edited.before, edited.after, drawing.silhouette, edited.value)
+    return None
+
+
+def agreement(instruction: str, before: Image.Image, output: Image.Image) -> float:
+    """Return the progress of an output, 0 to 1, towards what an instruction asks of an image on white paper.
+
+    Returns:
+        NaN for instructions in other words than those of `data instruct`, and where it asks for what is there.
+    """
+    asked = read_instruction(instruction)
+    size = max(output.size)
+    truth = None if asked is None else answer(asked, Drawing.of(before, size))
+    if asked is None or truth is None:
+        return math.nan
+    return float(np.clip(progress(asked.kind, Drawing.of(output, size).colours, truth), 0, 1))
+
+
+def similarity(before: Image.Image, output: Image.Image) -> float:
+    """Return 1 minus the mean absolute difference of two images, values in 0..1, in the size of the output."""
+    size = max(output.size)
+    return float(1 - np.abs(Drawing.of(before, size).colours - Drawing.of(output, size).colours).mean())
 
 
 def _mean(image: Floats, truth: Truth) -> Floats:

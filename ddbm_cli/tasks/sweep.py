@@ -1,12 +1,15 @@
 """Translate with several values of one or two options, each combination into a folder of its own, and one sheet."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ddbm_cli.foundation.errors import ImageError, UsageError
+from ddbm_cli.foundation.files import write_text
+from ddbm_cli.imaging.edit_measures import agreement, similarity
 from ddbm_cli.imaging.io import format_of, open_picture, reduced
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet, within, words_sheet
 from ddbm_cli.methods import method_of
@@ -15,6 +18,7 @@ from ddbm_cli.tasks.events import Event, Kept, Written
 from ddbm_cli.tasks.making import is_pipe
 from ddbm_cli.tasks.overview import SHEET_SOURCES, write_sheet
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, request
+from ddbm_cli.tasks.show import image_record
 from ddbm_cli.tasks.trajectory import check_replaceable
 from ddbm_cli.tasks.translate import load, run
 
@@ -23,6 +27,9 @@ Values = tuple[Any, ...]
 
 SHEET = "sweep.png"
 """The sheet of a sweep in its output folder, where --sheet names no other."""
+
+TABLE = "sweep.csv"
+"""The means of each combination, where images have prompts."""
 
 
 def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
@@ -49,12 +56,56 @@ def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
     file = asked.sheet or asked.output / SHEET
     check_replaceable([file], overwrite=asked.overwrite)
     made: dict[Values, dict[Path, Path]] = {values: {} for values in each}
+    texts: dict[Values, dict[Path, str]] = {values: {} for values in each}
     for values, event in _run(asked, each):
         if isinstance(event, Written | Kept):
             made[values].setdefault(event.source, event.output)
+            if prompt := _prompt(event.output):
+                texts[values][event.output] = prompt
         yield event
     if any(made.values()):
         write_sheet(file, sheet_of(list(axes), made))
+        if rows := [row for values, prompts in texts.items() if (row := measured(axes, values, made[values], prompts))]:
+            write_text(asked.output / TABLE, as_csv(rows))
+
+
+def measured(axes: Axes, values: Values, outputs: Mapping[Path, Path], prompts: Mapping[Path, str]) -> dict[str, Any]:
+    """Return the means over the outputs of one combination: similarity to the source, agreement with the instruction.
+
+    The agreement is `imaging.edit_measures`', of images whose instruction has the words of `data instruct`.
+
+    Args:
+        outputs: by source. prompts: of the outputs that have one.
+
+    Returns:
+        {} where no output has a prompt.
+    """
+    alike, agrees = [], []
+    for source, output in outputs.items():
+        if output not in prompts:
+            continue
+        try:
+            before, after = reduced(open_picture(source)), reduced(open_picture(output))
+        except ImageError:
+            continue
+        alike.append(similarity(before, after))
+        agrees.append(agreement(prompts[output], before, after))
+    known = [each for each in agrees if not math.isnan(each)]
+    if not alike:
+        return {}
+    return {
+        **dict(zip(map(spelled, axes), values, strict=True)),
+        "images": len(alike),
+        "similarity": round(sum(alike) / len(alike), 4),
+        "understood": len(known),
+        "agreement": round(sum(known) / len(known), 4) if known else "",
+    }
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows with the same columns as a table."""
+    lines = [rows[0].keys(), *(row.values() for row in rows)]
+    return "".join(",".join(map(str, line)) + "\n" for line in lines)
 
 
 def sheet_of(names: Sequence[str], made: Mapping[Values, Mapping[Path, Path]]) -> Picture:
@@ -74,6 +125,14 @@ def sheet_of(names: Sequence[str], made: Mapping[Values, Mapping[Path, Path]]) -
             for label, rest in zip(labels, across, strict=True):
                 columns[label].append(_shown(made[value, *rest].get(source)))
     return labelled_sheet(columns)
+
+
+def _prompt(output: Path) -> str:
+    """Return the prompt in an output's record, "" for none."""
+    try:
+        return str(image_record(output).get("prompt", ""))
+    except ImageError:
+        return ""
 
 
 def _shown(file: Path | None) -> Picture | None:

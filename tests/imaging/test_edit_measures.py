@@ -8,10 +8,13 @@ from ddbm_cli.imaging.edit_measures import (
     ATTRIBUTES,
     Asked,
     Truth,
+    agreement,
+    answer,
     iou,
     progress,
     read_instruction,
     silhouette_of,
+    similarity,
 )
 from ddbm_cli.imaging.edits import EDITS, SKIN, Drawing
 
@@ -74,3 +77,21 @@ def test_every_instruction_is_understood(kind):
 @pytest.mark.parametrize("text", ["make it snow", "", "make it", "remove the middle half"])
 def test_other_words_are_not_understood(text):
     assert read_instruction(text) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EDITS if kind != "remove-background"])
+def test_an_output_agrees_as_far_as_it_did_what_was_asked(drawing, kind):
+    truth = pair(drawing, kind)
+    before, after = (Image.fromarray(np.rint(255 * each).astype(np.uint8)) for each in (truth.before, truth.after))
+    text = EDITS[kind].instructions[0].format(value=truth.value)
+    assert agreement(text, before, before) < 0.05 and similarity(before, before) == 1
+    if kind != "stripes":  # their number is not asked for
+        assert agreement(text, before, after) > 0.9
+    assert similarity(before, after) < 1
+
+
+def test_there_is_no_agreement_with_what_is_not_understood(drawing):
+    picture = Image.fromarray(np.rint(255 * drawing.colours).astype(np.uint8))
+    for text in ("make it snow", "remove the background", "make the skin dark"):
+        assert np.isnan(agreement(text, picture, picture))
+    assert answer(Asked("erase", "left"), drawing).value == "left"

@@ -9,10 +9,12 @@ from PIL import Image
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.io import open_picture, read_text
 from ddbm_cli.models import load_model
+from ddbm_cli.options.sweep import read_axes
 from ddbm_cli.tasks import train as training
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import Kept, Noticed, Written
 from ddbm_cli.tasks.recreate import recreate
+from ddbm_cli.tasks.sweep import grid
 from tests.tasks.test_classes import COLOURS
 from tests.tiny import write_tiny
 from tests.training.test_training import same, tiny_request, weights
@@ -159,6 +161,18 @@ def test_text_files_next_to_images_are_their_prompts(captioned, editor):
         several(captioned, editor, "long")
     for name in "ab":
         (captioned / "two" / f"{name}.txt").unlink()
+
+
+def test_a_sweep_measures_similarity_and_agreement(captioned, editor, tmp_path):
+    source = captioned / "pairs" / "source-red-1.png"
+    given = {"source": str(source), "output": tmp_path / "grid", "model": editor, "device": "cpu"}
+    axes = read_axes(["guidance-scale=0,1", "nfe=4"])
+    list(grid(translate.request(**given, prompt="make it red"), axes))
+    header, first, second = (tmp_path / "grid" / "sweep.csv").read_text().splitlines()
+    assert header == "guidance-scale,nfe,images,similarity,understood,agreement"
+    without, full = (dict(zip(header.split(","), map(float, line.split(",")), strict=True)) for line in (first, second))
+    assert full["images"] == full["understood"] == 1 and full["agreement"] > max(0.3, without["agreement"])
+    assert 0 < full["similarity"] < 1
 
 
 def test_prompts_for_a_model_without_texts_are_refused(captioned, tmp_path):
