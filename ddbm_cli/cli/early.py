@@ -45,7 +45,8 @@ def translate(request: Any, *, watch: bool = False) -> None:
             raise UsageError(f"--guide {guide}: unknown value", hint=f"choose one of: {', '.join(GUIDES)}")
     if request.mask:
         exists(request.mask, what="mask")
-    for option, path in (("--to", request.to), ("--colours-from", request.colours_from)):
+    files = (("--to", request.to), ("--colours-from", request.colours_from), ("--prompts", request.prompts))
+    for option, path in files:
         if path is not None:
             exists(path, what=option)
     model(method.reference(request))

@@ -15,7 +15,7 @@ from ddbm_cli.models import assemble, load_model
 from ddbm_cli.models.load import open_model
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
-from tests.pipelines import SCHEDULER, write_dit, write_pipeline, write_xl
+from tests.pipelines import SCHEDULER, write_dit, write_instruct, write_pipeline, write_xl
 from tests.tiny import write_pairs
 from tests.training.test_training import same, weights
 
@@ -63,6 +63,19 @@ def states(path, t):
     random = torch.Generator().manual_seed(3)
     x0, source, eps = torch.randn(3, 2, 4, 8, 8, generator=random, dtype=torch.float64)
     return path.training_state(x0, source, eps, t.expand(2)), source
+
+
+def test_a_run_may_begin_with_a_pipeline_that_edits(data, tmp_path):
+    """Its first layer takes the source already: no weights are new, and the source keeps its scale."""
+    start = write_instruct(tmp_path / "p")
+    begun = asked(data, start, tmp_path / "run")
+    network = denoiser_of(begun, start).network
+    own, unet = network.model.state_dict(), UNet2DConditionModel.from_pretrained(start / "unet")
+    assert all(torch.equal(own[name].float(), value) for name, value in unet.state_dict().items())
+    assert network.config.source_scale == pytest.approx(1 / 0.18215)
+    list(run(begun))
+    made = load_model(tmp_path / "run" / "model.safetensors", device="cpu")
+    assert made.card.network["source_scale"] == network.config.source_scale and not made.takes_text
 
 
 @pytest.mark.parametrize("meaning", ["epsilon", "v_prediction", "sample"])
