@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ddbm_cli.foundation.documents import read_text
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.files import write_text
 from ddbm_cli.imaging.edit_measures import agreement, similarity
@@ -30,6 +31,9 @@ SHEET = "sweep.png"
 
 TABLE = "sweep.csv"
 """The means of each combination, where images have prompts."""
+
+COLUMNS = ("images", "similarity", "understood", "agreement")
+"""Of the table, after those of the options."""
 
 
 def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
@@ -55,6 +59,7 @@ def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
     assert asked.output is not None, "checked with the requests"
     file = asked.sheet or asked.output / SHEET
     check_replaceable([file], overwrite=asked.overwrite)
+    _check_own(asked.output / TABLE, overwrite=asked.overwrite)
     made: dict[Values, dict[Path, Path]] = {values: {} for values in each}
     texts: dict[Values, dict[Path, str]] = {values: {} for values in each}
     for values, event in _run(asked, each):
@@ -95,11 +100,12 @@ def measured(axes: Axes, values: Values, outputs: Mapping[Path, Path], prompts: 
         return {}
     return {
         **dict(zip(map(spelled, axes), values, strict=True)),
-        "images": len(alike),
-        "similarity": round(sum(alike) / len(alike), 4),
-        "understood": len(known),
-        "agreement": round(sum(known) / len(known), 4) if known else "",
+        **dict(zip(COLUMNS, (len(alike), _mean(alike), len(known), _mean(known)), strict=True)),
     }
+
+
+def _mean(values: Sequence[float]) -> float | str:
+    return round(sum(values) / len(values), 4) if values else ""
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -125,6 +131,13 @@ def sheet_of(names: Sequence[str], made: Mapping[Values, Mapping[Path, Path]]) -
             for label, rest in zip(labels, across, strict=True):
                 columns[label].append(_shown(made[value, *rest].get(source)))
     return labelled_sheet(columns)
+
+
+def _check_own(table: Path, *, overwrite: bool) -> None:
+    """Raise a UsageError if a table exists that this task did not write."""
+    hint = "choose another output folder, or pass --overwrite"
+    if table.exists() and not overwrite and COLUMNS[1] not in read_text(table, hint=hint).partition("\n")[0]:
+        raise UsageError(f"{table}: exists and is not the table of a sweep", hint=hint)
 
 
 def _prompt(output: Path) -> str:

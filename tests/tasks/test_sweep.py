@@ -80,6 +80,13 @@ def test_one_option_and_a_sheet_elsewhere(asked, tmp_path):
     assert first != second
 
 
+def test_a_table_of_somebody_else_is_kept(asked, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sweep.csv").write_text("mine,too\n")
+    with pytest.raises(UsageError, match=r"sweep\.csv: exists and is not the table of a sweep"):
+        list(grid(asked, read_axes(["nfe=2,3"])))
+
+
 def test_from_the_shell(asked, tmp_path, ddbm):
     words = ["translate", asked.source, tmp_path / "out", "-m", asked.model, "-d", "cpu", "--nfe", "2"]
     code, _, err = ddbm(*words, "--sweep", "image-guidance-scale=1,2")
