@@ -100,11 +100,11 @@ def embed(folder: Path, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     pooled: Tensor | None = None
     for encoder, tokenizer in names:
         model, tokens = _load(folder, encoder, tokenizer, texts, whole=encoder != ENCODERS[0][0])
-        outputs = [model(each, output_hidden_states=True) for each in tokens.split(AT_ONCE)]
+        outputs = [model(each, output_hidden_states=True) for each in torch.split(tokens, AT_ONCE)]
         parts = [each.hidden_states[-2] if len(names) > 1 else each.last_hidden_state for each in outputs]
         found.append(torch.cat(parts))
-        whole = [getattr(each, "text_embeds", None) for each in outputs]
-        pooled = None if whole[0] is None else torch.cat(whole)
+        whole = [each.text_embeds for each in outputs if hasattr(each, "text_embeds")]
+        pooled = torch.cat(whole) if whole else None
         del model, outputs
     context = torch.cat(found, dim=-1)
     if pooled is not None and _empty_is_zero(folder):

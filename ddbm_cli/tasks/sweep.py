@@ -110,7 +110,7 @@ def _mean(values: Sequence[float]) -> float | str:
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows with the same columns as a table."""
-    lines = [rows[0].keys(), *(row.values() for row in rows)]
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     return "".join(",".join(map(str, line)) + "\n" for line in lines)
 
 
