@@ -107,7 +107,7 @@ def _text(*, layers: int = 1, **more) -> CLIPTextConfig:
         intermediate_size=16,
         num_attention_heads=2,
         num_hidden_layers=layers,
-        max_position_embeddings=12,
+        max_position_embeddings=20,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=1,
@@ -116,7 +116,7 @@ def _text(*, layers: int = 1, **more) -> CLIPTextConfig:
 
 
 def _write_words(folder: Path) -> None:
-    settings = {"model_max_length": 12, "tokenizer_class": "CLIPTokenizer", "pad_token": ENDS[1]}
+    settings = {"model_max_length": 20, "tokenizer_class": "CLIPTokenizer", "pad_token": ENDS[1]}
     special = {"bos_token": ENDS[0], "eos_token": ENDS[1], "unk_token": ENDS[1], "pad_token": ENDS[1]}
     _write(
         folder,

@@ -193,8 +193,8 @@ def test_prompts_of_single_images(folder, tmp_path):
     assert [(each["prompt"], each["guidance_scale"]) for each in records] == [(TEXT, 7.5), ("make it red", 7.5)]
     first, second = made("first", prompt=TEXT)[1], made("second", prompt="make it red")[1]
     assert pixels == [first[0], second[1]]
-    (tmp_path / "prompts.txt").write_text("a a a a a a a a a a a\nmake it red\n")
-    with pytest.raises(UsageError, match="a text of 11 tokens"):
+    (tmp_path / "prompts.txt").write_text("a a a a a a a a a a a a a a a a a a a\nmake it red\n")
+    with pytest.raises(UsageError, match="a text of 19 tokens"):
         made("long", prompts=tmp_path / "prompts.txt")
 
 

@@ -73,8 +73,8 @@ def test_texts_that_are_embedded_later_have_the_same_embeddings(folder):
     rows = [[int(text_label(model, text)) for text in ("", "a fox", "a dog")] for model in (early, late)]
     assert rows == [[-1, 0, 1]] * 2
     assert torch.equal(early.denoiser.network.context, late.denoiser.network.context)
-    with pytest.raises(UsageError, match=r"a text of 11 tokens, 'a a .*'; this model takes at most 10"):
-        text_label(early, "a " * 11)
+    with pytest.raises(UsageError, match=r"a text of 19 tokens, 'a a .*'; this model takes at most 18"):
+        text_label(early, "a " * 19)
 
 
 def test_a_python_caller_gives_a_text_once_or_with_each_call(folder):

@@ -112,7 +112,7 @@ def test_a_saved_bridge_is_loaded_without_the_pipeline(data, folder, tmp_path):
     network = model.denoiser.network
     assert model.card.network["in_channels"] == 8 and model.card.codec["kind"] == "AutoencoderKL"
     assert model.card.prediction["name"] == "diffusion" and model.card.defaults["start"]["name"] == "drawn"
-    assert network.context.shape == (1, 12, 16) and not model.is_prior
+    assert network.context.shape == (1, 20, 16) and not model.is_prior
     source = torch.rand(2, 3, 16, 16) * 2 - 1
     result = finish(model.translate(source, NoiseSource(0, list("ab")), model.plan(nfe=3)))
     assert result.shape == source.shape and result.isfinite().all()
