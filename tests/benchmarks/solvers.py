@@ -1,10 +1,11 @@
 """Samplers at many budgets on one model: distance to the exact solution, error, distribution and diversity.
 
-    python -m tests.benchmarks.solvers OUT PAIRS [PAIRS ...] [-m MODEL] [--images 24] [--twice 6] [--only NAME ...]
-                                       [--nfe N ...]
+    python -m tests.benchmarks.solvers OUT PAIRS [PAIRS ...] [-m MODEL] [--images 24] [--shift 0] [--twice 6]
+                                       [--only NAME ...] [--nfe N ...]
 
-PAIRS are folders of pairs whose held-out images are measured, one of each object, from the folders in turn. Each cell
-of the table is one file, so that the same command resumes. Of each cell:
+PAIRS are folders of pairs whose held-out images are measured, one of each object, from the folders in turn. With
+`--shift 1` these are other objects, for a check of what was chosen on the first ones. Each cell of the table is one
+file, so that the same command resumes. Of each cell:
 
 distance    root mean square difference to the solution of 500 evaluations with the same noise (deterministic samplers
             with a drawn start only), range -1..1, mean over images
@@ -47,8 +48,11 @@ FINE = 500
 RESAMPLES = 100
 
 
-def held_out(folders: Sequence[Path], count: int) -> list[tuple[str, Path, Path]]:
-    """Return name, source and target of held-out pairs, one of each object, from the folders in turn."""
+def held_out(folders: Sequence[Path], count: int, shift: int) -> list[tuple[str, Path, Path]]:
+    """Return name, source and target of held-out pairs, one of each object, from the folders in turn.
+
+    They are spread over the objects; those of another shift, which is below len / count, are other objects.
+    """
     found = []
     for folder in folders:
         pairs = find_pairs([folder], val_share=0.1).val
@@ -57,7 +61,7 @@ def held_out(folders: Sequence[Path], count: int) -> list[tuple[str, Path, Path]
     chosen = []
     for index in range(count):
         of = found[index % len(found)]
-        pair = of[(index * len(of)) // count]
+        pair = of[(index * len(of)) // count + shift]
         chosen.append((f"{folders[index % len(found)].name}-{pair.name}", pair.source, pair.target))
     return chosen
 
@@ -142,6 +146,7 @@ def main() -> None:
     parser.add_argument("pairs", metavar="PAIRS", type=Path, nargs="+")
     parser.add_argument("-m", "--model", type=Path, default=builtin_path())
     parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--shift", type=int, default=0)
     parser.add_argument("--twice", type=int, default=6)
     parser.add_argument("--only", metavar="NAME", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
     parser.add_argument("--nfe", metavar="N", type=int, nargs="+", choices=BUDGETS, default=BUDGETS)
@@ -149,7 +154,7 @@ def main() -> None:
     cells = given.out / "cells"
     cells.mkdir(parents=True, exist_ok=True)
     model = load_model(given.model, device="cpu", dtype="fp32")
-    bench = Bench(model, held_out(given.pairs, given.images), given.twice, given.out)
+    bench = Bench(model, held_out(given.pairs, given.images, given.shift), given.twice, given.out)
     for nfe in given.nfe:
         for name in given.only:
             file = cells / f"{name}-{nfe}.json"
