@@ -14,6 +14,9 @@ BUDGETS = (1, 2, 4, 6, 10, 20, 50, 119)
 ENOUGH = 20
 """From this budget on no sampler is called poor."""
 
+CONVERGED = 10
+"""From this budget on the sampler that is nearest to the solution is chosen, below it that with the smallest error."""
+
 POOR = 1.5
 """Ratio to the smallest distance above which a sampler is called poor."""
 
@@ -100,10 +103,11 @@ def tables(cells: dict[str, dict[int, Cell]]) -> Iterator[str]:
 def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
     """Return for each budget the best sampler and grid, and those that are poor.
 
-    The best is that with the smallest error among those whose sliced Wasserstein distance cannot be told from the
-    smallest one: their 95 % intervals overlap. The distance alone prefers results with left-over noise, which is like
-    variety to it. Samplers with one result per source are not chosen, nor is predictor-corrector, which does not
-    converge to the bridge.
+    The best is one of those whose sliced Wasserstein distance cannot be told from the smallest one: their 95 %
+    intervals overlap. The distance alone prefers results with left-over noise, which is like variety to it. Of these,
+    it is that with the smallest error at budgets below `CONVERGED`, and from there on the one nearest to the solution
+    of many evaluations: the smallest error is that of results which are averages. Samplers with one result per source
+    are not chosen, nor is predictor-corrector, which does not converge to the bridge.
     """
     made: dict[str, dict[str, Any]] = {}
     for nfe in BUDGETS[1:]:
@@ -111,7 +115,8 @@ def choices(cells: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
         if column:
             least, _, highest = min((cell["swd"] for cell in column), key=lambda each: each[0])
             near = [cell for cell in column if cell["swd"][1] <= highest and _may_be_chosen(cell)]
-            best = min(near, key=lambda each: each["error"][0])
+            solved = [cell for cell in near if nfe >= CONVERGED and "distance" in cell]
+            best = min(solved or near, key=lambda each: each["distance" if solved else "error"][0])
             limit = POOR * least if nfe < ENOUGH else float("inf")
             poor = {f"{cell['sampler']} {cell['grid']}" for cell in column if cell["swd"][0] > limit}
             made[str(nfe)] = {"sampler": best["sampler"], "grid": best["grid"], "poor": sorted(poor)}

@@ -142,8 +142,7 @@ def sampling_error(root: Path, file: Path, problem: Problem) -> float:
     (root / "in").mkdir(parents=True)
     for index, body in enumerate(_files(sources)):
         (root / "in" / f"{index:05d}.png").write_bytes(body)
-    request = {"sampler": "implicit:eta=1", "nfe": 40, "device": "cpu"}
-    list(run(TranslateRequest(source=str(root / "in"), output=root / "out", model=str(file), **request)))
+    list(run(TranslateRequest(source=str(root / "in"), output=root / "out", model=str(file), nfe=40, device="cpu")))
     names = sorted((root / "out").glob("*.png"))
     results = torch.stack([torch.from_numpy(np.array(Image.open(name))).permute(2, 0, 1) for name in names])
     results = results.double() / 127.5 - 1
