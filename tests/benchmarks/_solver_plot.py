@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 420, 300, 56, 34, 44, 60
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP, RIGHT = 420, 300, 56, 34, 44, 60, 20
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """After Okabe and Ito: distinguishable with every kind of colour blindness."""
 
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
-SHOWN = ("hybrid", "ode", "card", "dbim-uniform", "dbim-2", "lambda", "dbmsolver", "ecsi")
+SHOWN = ("hybrid", "ode", "card", "dbim-uniform", "dbim-3", "lambda", "dbmsolver-log-snr", "ecsi")
 PANELS = (("swd", "Sliced Wasserstein distance to the truths"), ("error", "Mean squared error to the truth"))
 
 
@@ -18,7 +18,7 @@ def svg(cells: Mapping[str, Mapping[int, Mapping[str, Any]]], labels: Mapping[st
     """Return the plot; a point is a cell, at its own number of evaluations, and a value above the panel is cut off."""
     names = [name for name in SHOWN if name in cells]
     height = TOP + HEIGHT + BOTTOM + 18 * ((len(names) + 3) // 4)
-    whole = 2 * (LEFT + WIDTH) + GAP
+    whole = 2 * (LEFT + WIDTH) + GAP + RIGHT
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" width="{whole}" height="{height}"'
         ' font-family="sans-serif" font-size="12">',
