@@ -209,7 +209,7 @@ def test_the_packaged_models_fit_one_screen(tmp_path):
     assert "…" not in "".join(lines) and "..." not in "".join(lines)
     assert lines[0].split() == ["NAME", "TASK", "PIXELS", "STATUS"]
     _, _, wide = on_a_terminal(["weights", "list"], folder=tmp_path, columns=160)
-    assert b"LICENCE" in wide and b"SOURCE" in wide and len(wide.splitlines()) == 21
+    assert b"LICENCE" in wide and b"SOURCE" in wide and len(wide.splitlines()) == 23
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import assemble, vocabulary
 from ddbm_cli.models.card import describe_card, parse_card
-from ddbm_cli.models.labels import tokens_of
+from ddbm_cli.models.labels import text_label
 from ddbm_cli.models.vocabulary import MOST_CHARACTERS, UNKNOWN, Vocabulary, learn
 from tests.tiny import NETWORK, tiny_card
 
@@ -47,11 +48,12 @@ def test_texts_that_are_too_long_are_refused():
 
 
 def test_the_tokenizer_of_a_model_is_built_once(monkeypatch):
-    card, built, original = text_card(vocabulary=learn([*TEXTS, "once"])), [], vocabulary._tokenizer
-    monkeypatch.setattr(vocabulary, "_tokenizer", lambda model: built.append(model) or original(model))
-    first = tokens_of(card, "make it blue")
-    assert torch.equal(first, tokens_of(card, "make it blue")) and len(first) == 8
-    assert not torch.equal(first, tokens_of(card, "make it red")) and len(built) == 1
+    model = SimpleNamespace(card=text_card(vocabulary=learn([*TEXTS, "once"])), texts=None)
+    built, original = [], vocabulary._tokenizer
+    monkeypatch.setattr(vocabulary, "_tokenizer", lambda own: built.append(own) or original(own))
+    first = text_label(model, "make it blue")
+    assert torch.equal(first, text_label(model, "make it blue")) and len(first) == 8
+    assert not torch.equal(first, text_label(model, "make it red")) and len(built) == 1
 
 
 def test_the_library_is_named_where_it_is_missing(monkeypatch):
