@@ -1,5 +1,6 @@
 """Options that are varied: `--sweep NAME=VALUE,VALUE`, once or twice."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,9 +45,7 @@ def read_axes(words: Sequence[str]) -> Axes:
             raise UsageError(f"--sweep {word}: no values", hint=FORM)
     if len(axes) > 2:
         raise UsageError(f"--sweep: {len(axes)} options are too many", hint="vary one or two")
-    count = 1
-    for found in axes.values():
-        count *= len(found)
+    count = math.prod(map(len, axes.values()))
     if count > MOST:
         raise UsageError(f"--sweep: {count} combinations are too many", hint=f"leave at most {MOST}")
     return axes

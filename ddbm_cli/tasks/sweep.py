@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from ddbm_cli.imaging.edit_measures import agreement, similarity
 from ddbm_cli.imaging.io import format_of, open_picture, reduced
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet, within, words_sheet
 from ddbm_cli.methods import method_of
+from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.sweep import Axes, spelled
+from ddbm_cli.registry.events import Locating
 from ddbm_cli.tasks.events import Event, Kept, Written
 from ddbm_cli.tasks.making import is_pipe
 from ddbm_cli.tasks.overview import SHEET_SOURCES, write_sheet
@@ -42,8 +44,11 @@ def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event
     Raises:
         UsageError: as `translate.run`; or the output is not a folder.
     """
-    for _, event in _run(asked, _requests(asked, {"strength": tuple(strengths)})):
-        yield event
+    each = _requests(asked, {"strength": tuple(strengths)}).values()
+    assert asked.output is not None, "checked with the requests"
+    model = yield from _load(each)
+    for one in each:
+        yield from run(one, model=model, exclude=(asked.output,))
 
 
 def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
@@ -62,12 +67,14 @@ def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
     _check_own(asked.output / TABLE, overwrite=asked.overwrite)
     made: dict[Values, dict[Path, Path]] = {values: {} for values in each}
     texts: dict[Values, dict[Path, str]] = {values: {} for values in each}
-    for values, event in _run(asked, each):
-        if isinstance(event, Written | Kept):
-            made[values].setdefault(event.source, event.output)
-            if prompt := _prompt(event.output):
-                texts[values][event.output] = prompt
-        yield event
+    model = yield from _load(each.values())
+    for values, one in each.items():
+        for event in run(one, model=model, exclude=(asked.output,)):
+            if isinstance(event, Written | Kept):
+                made[values].setdefault(event.source, event.output)
+                if prompt := _prompt(event.output):
+                    texts[values][event.output] = prompt
+            yield event
     if any(made.values()):
         write_sheet(file, sheet_of(list(axes), made))
         if rows := [row for values, prompts in texts.items() if (row := measured(axes, values, made[values], prompts))]:
@@ -174,23 +181,12 @@ def _requests(asked: TranslateRequest, axes: Axes, *, sheet: bool = True) -> dic
     return found
 
 
-def _run(asked: TranslateRequest, each: Mapping[Values, TranslateRequest]) -> Iterator[tuple[Values, Event]]:
-    """Run all requests with one model; yield what happens, with the values of each."""
-    for one in each.values():
+def _load(each: Collection[TranslateRequest]) -> Locating[TranslationModel]:
+    """Return the one model of several requests, all of which are checked first; yield the events of loading."""
+    for one in each:
         method_of(one)
         check_budget(one)
-    assert asked.output is not None, "checked with the requests"
-    loading = load(next(iter(each.values())))
-    first = next(iter(each))
-    while True:
-        try:
-            yield first, next(loading)
-        except StopIteration as stop:
-            model = stop.value
-            break
-    for values, one in each.items():
-        for event in run(one, model=model, exclude=(asked.output,)):
-            yield values, event
+    return (yield from load(next(iter(each))))
 
 
 def _apart(asked: TranslateRequest, name: str, *, sheet: bool) -> dict[str, Path | None]:

@@ -148,18 +148,18 @@ def test_three_estimates_are_one_call(model, monkeypatch):
     assert calls == [6]
 
 
+def translated(folder, source, output, **more):
+    """Translate with a pipeline; return the records of the outputs."""
+    asked = request(source=str(source), model=f"diffusers:{folder}", output=output, **more)
+    return [event.record for event in run(asked) if isinstance(event, Written)]
+
+
 def test_from_the_shell(folder, tmp_path):
     picture(0, 24).save(tmp_path / "a.png")
 
     def made(name, **more):
-        given = {
-            "source": str(tmp_path / "a.png"),
-            "model": f"diffusers:{folder}",
-            "steps": 3,
-            "output": tmp_path / name,
-        }
-        (found,) = [event for event in run(request(**given, **more)) if isinstance(event, Written)]
-        return found.record, Image.open(tmp_path / name).tobytes()
+        (record,) = translated(folder, tmp_path / "a.png", tmp_path / name, steps=3, **more)
+        return record, Image.open(tmp_path / name).tobytes()
 
     record, usual = made("1.png", prompt=TEXT)
     assert (record["prompt"], record["guidance_scale"], record["image_guidance_scale"]) == (TEXT, 7.5, 1.5)
@@ -180,13 +180,7 @@ def test_prompts_of_single_images(folder, tmp_path):
     (tmp_path / "prompts.txt").write_text(f"{TEXT}\nmake it red\n")
 
     def made(output, **more):
-        given = {
-            "source": str(tmp_path / "in"),
-            "model": f"diffusers:{folder}",
-            "steps": 2,
-            "output": tmp_path / output,
-        }
-        found = [event.record for event in run(request(**given, **more)) if isinstance(event, Written)]
+        found = translated(folder, tmp_path / "in", tmp_path / output, steps=2, **more)
         return found, [Image.open(tmp_path / output / f"{name}.png").tobytes() for name in "ab"]
 
     records, pixels = made("own", prompts=tmp_path / "prompts.txt", batch_size=2)
