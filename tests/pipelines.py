@@ -54,7 +54,7 @@ def write_pipeline(folder: Path, **schedule) -> Path:
     torch.manual_seed(0)
     UNet2DConditionModel(**UNET).save_pretrained(folder / "unet")
     CLIPTextModel(_text()).save_pretrained(folder / "text_encoder")
-    _write_words(folder / "tokenizer")
+    write_words(folder / "tokenizer")
     return _write_rest(folder, {"_class_name": "StableDiffusionPipeline", **PARTS}, SCHEDULER | schedule)
 
 
@@ -63,7 +63,7 @@ def write_instruct(folder: Path, **schedule) -> Path:
     torch.manual_seed(0)
     UNet2DConditionModel(**UNET | {"in_channels": 8}).save_pretrained(folder / "unet")
     CLIPTextModel(_text()).save_pretrained(folder / "text_encoder")
-    _write_words(folder / "tokenizer")
+    write_words(folder / "tokenizer")
     kind = "EulerAncestralDiscreteScheduler"
     parts = PARTS | {"scheduler": ["diffusers", kind], "feature_extractor": [None, None]}
     index = {"_class_name": "StableDiffusionInstructPix2PixPipeline", **parts, "image_encoder": [None, None]}
@@ -79,7 +79,7 @@ def write_xl(folder: Path) -> Path:
     CLIPTextModel(_text(layers=2)).save_pretrained(folder / "text_encoder")
     CLIPTextModelWithProjection(_text(layers=2, projection_dim=12)).save_pretrained(folder / "text_encoder_2")
     for name in ("tokenizer", "tokenizer_2"):
-        _write_words(folder / name)
+        write_words(folder / name)
     more = {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}
     more |= {"tokenizer_2": ["transformers", "CLIPTokenizer"], "force_zeros_for_empty_prompt": True}
     return _write_rest(folder, {"_class_name": "StableDiffusionXLPipeline", **PARTS, **more}, SCHEDULER)
@@ -115,7 +115,7 @@ def _text(*, layers: int = 1, **more) -> CLIPTextConfig:
     )
 
 
-def _write_words(folder: Path) -> None:
+def write_words(folder: Path) -> None:
     settings = {"model_max_length": 20, "tokenizer_class": "CLIPTokenizer", "pad_token": ENDS[1]}
     special = {"bos_token": ENDS[0], "eos_token": ENDS[1], "unk_token": ENDS[1], "pad_token": ENDS[1]}
     _write(

@@ -15,9 +15,11 @@ default:direction=BtoA        the other direction of a model that has two
 """
 
 import difflib
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from ddbm_cli.foundation.errors import UsageError
@@ -33,6 +35,8 @@ NOT_SAMPLERS = (DEFAULT, FAST, *NAMED)
 
 SCALES = {"guidance_scale": float, "image_guidance_scale": float}
 PERTURBED = "perturbed_guidance"
+CONDITIONS = ("class", *SCALES, PERTURBED)
+"""Fields of a method that are its conditions, in their order."""
 
 
 def _perturbation(text: str) -> str:
@@ -108,7 +112,7 @@ class Method:
         words = f"{words} grid {self.grid}" if self.grid is not None else words
         words = f"{words} {self.colour_space}" if self.colour_space is not None else words
         words = f"{words} {self.direction}" if self.direction is not None else words
-        return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.conditions)])
+        return " ".join([words, *(f"{name.replace('_', ' ')} {_short(value)}" for name, value in self.conditions)])
 
     @property
     def needs_prior(self) -> bool:
@@ -154,7 +158,12 @@ class Method:
 
 
 def parse_methods(
-    specs: Sequence[str], *, model: str | None = None, nfe: int | None = None, direction: str | None = None
+    specs: Sequence[str],
+    *,
+    model: str | None = None,
+    nfe: int | None = None,
+    direction: str | None = None,
+    sweep: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> list[Method]:
     """Return the methods that the specifications stand for, in order.
 
@@ -162,13 +171,14 @@ def parse_methods(
         specs: in the form above. model: of the methods that specify none, except SDEdit and DDIB, which use a prior.
         nfe: budget of the methods that specify none.
         direction: as `model`.
+        sweep: values of the guidance scales of methods that specify none.
 
     Raises:
         UsageError: a value that cannot be read or is out of range, an unknown field, or the same method twice.
     """
     methods: list[Method] = []
     for spec in specs:
-        for method in _read(spec):
+        for method in (each for one in _read(spec) for each in _swept(one, sweep)):
             complete = method
             of_bridge = method.needs_model and not method.needs_prior
             if method.model is None and of_bridge:
@@ -181,6 +191,19 @@ def parse_methods(
                 raise UsageError(f"method '{spec}' is given twice", hint="remove one, or give it another budget")
             methods.append(complete)
     return methods
+
+
+def _swept(method: Method, sweep: Mapping[str, Sequence[float]]) -> Iterator[Method]:
+    """Yield a method with all combinations of the scales that it does not specify."""
+    own = dict(method.conditions)
+    varied = {name: values for name, values in sweep.items() if name not in own}
+    for values in itertools.product(*varied.values()):
+        every = own | dict(zip(varied, values, strict=True))
+        yield replace(method, conditions=tuple((name, every[name]) for name in CONDITIONS if name in every))
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _read(spec: str) -> Iterator[Method]:
@@ -201,7 +224,7 @@ def _read(spec: str) -> Iterator[Method]:
         if field in own and name not in _takers(field):
             takers = " or ".join(_takers(field))
             raise UsageError(f"method '{name}' has no field '{field}'", hint=f"{field} is for {takers}")
-    conditions = tuple((each, own.pop(each)) for each in ("class", *SCALES, PERTURBED) if each in own)
+    conditions = tuple((each, own.pop(each)) for each in CONDITIONS if each in own)
     method = Method(name=name, sampler=sampler, conditions=conditions, **own)
     bare = NAMED[name].bare_number if name in NAMED else "nfe"
     if numbers and own.get(bare) is not None:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from ddbm_cli.comparison.method import Method
 from ddbm_cli.comparison.result import Input, Outcome
+from ddbm_cli.metrics.instructions import Agreement
 
 FEW = 50
 """Images of which a mean still changes noticeably with every one."""
@@ -41,6 +42,7 @@ def notes(
     guided = ", ".join(outcome.label for method, outcome in ran if method.is_guided)
     if guided:
         yield f"Guided: {guided}. One evaluation computes up to three estimates, and takes that much longer."
+    yield from _instructed(inputs, [outcome for _, outcome in ran])
     yield from _equal([outcome for _, outcome in ran])
     unreadable = [each.name for each in inputs if each.error]
     if unreadable:
@@ -54,6 +56,14 @@ def notes(
     sets = sorted({label for _, outcome in ran for label in outcome.figures})
     if sets and targets < FEW_OF_A_SET:
         yield f"{' and '.join(sets)}: computed from a set of {targets} images. Compare within this table only."
+
+
+def _instructed(inputs: Sequence[Input], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    asked = {each.name for each in inputs if each.prompt}
+    found = {name for outcome in outcomes for name in outcome.scores.get(Agreement.label, {})}
+    if len(asked & found) < len(asked):
+        counts = f"{len(asked & found)} of {len(asked)} inputs"
+        yield f"{Agreement.label} is of {counts}, not of those {Agreement.unmeasured}."
 
 
 def _training(inputs: Sequence[Input]) -> Iterator[str]:

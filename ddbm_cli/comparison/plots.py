@@ -1,12 +1,12 @@
-"""Layout of the plots: a metric against network evaluations or seconds, one colour and marker per series.
+"""Layout of the plots: a metric against work or another metric, one colour and marker per series.
 
-The horizontal axis is logarithmic. The vertical axis starts at zero, except where the values span less than a third of
+An axis of work is logarithmic. An axis of a metric starts at zero, except where the values span less than a third of
 their distance to zero; then its lower end is marked as broken.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ddbm_cli.comparison.result import Comparison, Outcome
 
@@ -19,6 +19,8 @@ COLOURS = 8
 """Colours of the style sheet, after Okabe and Ito: distinguishable with every kind of colour blindness."""
 
 BROKEN_BELOW = 1 / 3
+
+IMAGE_SCALE = "image_guidance_scale"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """A metric against work. Ticks are (place, text); `broken`: the vertical axis does not start at zero."""
+    """A metric against work, or against another metric. Ticks are (place, text).
+
+    broken, x_broken: the vertical or horizontal axis does not start at zero.
+    threads: places (x, y) of methods that differ in the image guidance scale only, by this scale.
+    """
 
     title: str
     better: str
@@ -60,6 +66,8 @@ class Plot:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     broken: bool
+    x_broken: bool = False
+    threads: list[list[tuple[float, float]]] = field(default_factory=list)
 
 
 def series_of(comparison: Comparison) -> dict[str, Series]:
@@ -84,11 +92,12 @@ def plots(comparison: Comparison) -> list[Plot]:
         measured = [outcome for outcome in comparison.ran if metric in outcome.means]
         if metric is None or len(measured) < 2:
             continue
-        for x_title, field in (("network evaluations per image", "nfe"), ("seconds per image", "seconds")):
-            work = [float(getattr(outcome, field)) for outcome in measured]
+        for x_title, work_of in (("network evaluations per image", "nfe"), ("seconds per image", "seconds")):
+            work = [float(getattr(outcome, work_of)) for outcome in measured]
             if len(set(work)) > 1:
                 made.append(_plot(comparison, metric, measured, work, x_title))
-    return made
+    pairs = ((x, y, [each for each in comparison.ran if {x, y} <= each.means.keys()]) for x, y in comparison.trade_offs)
+    return made + [_trade_off(comparison, x, y, measured) for x, y, measured in pairs if len(measured) > 1]
 
 
 def _plot(comparison: Comparison, metric: str, measured: Sequence[Outcome], work: list[float], x_title: str) -> Plot:
@@ -100,38 +109,76 @@ def _plot(comparison: Comparison, metric: str, measured: Sequence[Outcome], work
     y_ticks, broken = _linear_ticks(min(ends), max(ends))
 
     def across(value: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * _share(math.log(value), low_x, high_x), 1)
-
-    def up(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(value, y_ticks[0], y_ticks[-1]), 1)
+        return _across(_share(math.log(value), low_x, high_x))
 
     series = series_of(comparison)
     lines: dict[Series, list[tuple[float, Point]]] = {}
     for outcome, amount in zip(measured, work, strict=True):
-        low, high = outcome.intervals.get(metric, (None, None))
-        value = outcome.means[metric]
-        words = f"{outcome.label}: {metric} {value:.4g}"
-        words += "" if low is None else f" (95 % interval {low:.4g} to {high:.4g})"
-        point = Point(
-            f"{words}, {amount:.3g} {x_title}",
-            across(amount),
-            up(value),
-            None if low is None else up(low),
-            None if high is None else up(high),
-        )
+        point = _point(outcome, metric, across(amount), f"{amount:.3g} {x_title}", y_ticks)
         lines.setdefault(series[outcome.label], []).append((amount, point))
     return Plot(
         title=metric,
         better="higher is better" if comparison.metrics[metric][1] else "lower is better",
-        x_title=x_title,
+        x_title=f"{x_title} (log scale)",
         lines=[
             Line(each, [point for _, point in sorted(points, key=lambda pair: pair[0])])
             for each, points in lines.items()
         ],
         x_ticks=[(across(tick), f"{tick:g}") for tick in x_ticks],
-        y_ticks=[(up(tick), f"{tick:.6g}") for tick in y_ticks],
+        y_ticks=[(_up(tick, y_ticks), f"{tick:.6g}") for tick in y_ticks],
         broken=broken,
     )
+
+
+def _trade_off(comparison: Comparison, x: str, y: str, measured: Sequence[Outcome]) -> Plot:
+    """Return the plot of one metric against another; higher is better for both."""
+    values = [each.means[x] for each in measured]
+    x_ticks, x_broken = _linear_ticks(min(values), max(values))
+    ends = [end for each in measured for end in (each.means[y], *each.intervals.get(y, ()))]
+    y_ticks, broken = _linear_ticks(min(ends), max(ends))
+
+    def across(value: float) -> float:
+        return _across(_share(value, x_ticks[0], x_ticks[-1]))
+
+    series = series_of(comparison)
+    points = {
+        each.label: _point(each, y, across(each.means[x]), f"{x} {each.means[x]:.4g}", y_ticks) for each in measured
+    }
+    threads: dict[str, list[tuple[float, tuple[float, float]]]] = {}
+    for each in measured:
+        others = {name: value for name, value in each.conditions.items() if name != IMAGE_SCALE}
+        place = points[each.label].x, points[each.label].y
+        threads.setdefault(repr((each.digest, each.sampling, others)), []).append(
+            (each.conditions.get(IMAGE_SCALE, 1.0), place)
+        )
+    return Plot(
+        title=y,
+        better="higher is better for both",
+        x_title=x,
+        lines=[Line(series[label], [point]) for label, point in points.items()],
+        x_ticks=[(across(tick), f"{tick:.6g}") for tick in x_ticks],
+        y_ticks=[(_up(tick, y_ticks), f"{tick:.6g}") for tick in y_ticks],
+        broken=broken,
+        x_broken=x_broken,
+        threads=[[place for _, place in sorted(places)] for places in threads.values() if len(places) > 1],
+    )
+
+
+def _point(outcome: Outcome, metric: str, x: float, x_words: str, y_ticks: Sequence[float]) -> Point:
+    low, high = outcome.intervals.get(metric, (None, None))
+    value = outcome.means[metric]
+    words = f"{outcome.label}: {metric} {value:.4g}"
+    words += "" if low is None else f" (95 % interval {low:.4g} to {high:.4g})"
+    ends = (None if end is None else _up(end, y_ticks) for end in (low, high))
+    return Point(f"{words}, {x_words}", x, _up(value, y_ticks), *ends)
+
+
+def _up(value: float, ticks: Sequence[float]) -> float:
+    return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(value, ticks[0], ticks[-1]), 1)
+
+
+def _across(share: float) -> float:
+    return round(LEFT + (WIDTH - LEFT - RIGHT) * share, 1)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from ddbm_cli.comparison.method import FAST, PERTURBED, Method, parse_methods
+from ddbm_cli.comparison.method import FAST, PERTURBED, SCALES, Method, parse_methods
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.methods import method_of
 from ddbm_cli.options.compare import DEFAULT_METHODS, CompareRequest
 from ddbm_cli.options.names import check_spec
+from ddbm_cli.options.sweep import read_axes
 from ddbm_cli.options.translate import TranslateRequest
 from ddbm_cli.registry.reference import fast_version
 
@@ -22,10 +23,9 @@ def check(request: CompareRequest) -> list[Method]:
             output that cannot be a report.
     """
     direction = None if request.direction == CompareRequest.direction else request.direction
-    specs = request.methods
-    if specs == DEFAULT_METHODS and not _has_fast_version(request.model):
-        specs = tuple(spec for spec in specs if spec != FAST)
-    methods = parse_methods(specs, model=request.model, nfe=request.nfe, direction=direction)
+    sweep = read_axes(request.sweep, tuple(SCALES))
+    own = {"model": request.model, "nfe": request.nfe, "direction": direction}
+    methods = parse_methods(_specs(request), **own, sweep=sweep)
     for method in methods:
         method_of(TranslateRequest(source="", **method.options()))
         if method.sampler is not None:
@@ -45,9 +45,20 @@ def check(request: CompareRequest) -> list[Method]:
         raise UsageError(f"{request.source}: no such file or folder", hint="check the path")
     if request.targets is not None and not request.targets.exists():
         raise UsageError(f"{request.targets}: no such file or folder", hint="pass the folder with the targets")
+    if request.prompts is not None and not request.prompts.exists():
+        raise UsageError(f"{request.prompts}: no such file or folder", hint="pass the file with the prompts")
     if request.nfe is not None and request.seconds is not None:
         raise UsageError("--nfe and --seconds are mutually exclusive", hint="pass one of them")
     return methods
+
+
+def _specs(request: CompareRequest) -> tuple[str, ...]:
+    """Return the methods to compare; where none are given, those that the model has, with prompts its own settings."""
+    if request.methods != DEFAULT_METHODS:
+        return request.methods
+    if request.prompt or request.prompts or request.sweep:
+        return ("default",)
+    return tuple(spec for spec in request.methods if spec != FAST or _has_fast_version(request.model))
 
 
 def _has_fast_version(model: str | None) -> bool:

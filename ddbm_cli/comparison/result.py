@@ -12,13 +12,15 @@ class Input:
     """One source image.
 
     name: path below the input. image, target: files' bodies, None where there is none or it cannot be read.
-    split: "training", "held out" or "unknown". error: why the image cannot be read.
+    split: "training", "held out" or "unknown". prompt: the instruction, "" for none. error: why the image cannot be
+    read.
     """
 
     name: str
     image: bytes | None
     target: bytes | None = None
     split: str = "unknown"
+    prompt: str = ""
     error: str = ""
 
 
@@ -41,6 +43,7 @@ class Outcome:
     label: short and unique. series: the label without its budget, which methods that differ in budget share.
     model, digest, reference: name of the model, SHA-256 of its file, and how it was specified.
     card: the model's card. sampling: sampler, grid, steps and strength in words.
+    conditions: class and guidance scales of the method.
     off_budget: why the budget is not met exactly. nfe: network evaluations per image, counted.
     seconds: sampling time per image, median over batches.
     images, commands: by input name, the PNG file and the command that recreates it.
@@ -56,6 +59,7 @@ class Outcome:
     reference: str = ""
     card: dict[str, Any] = field(default_factory=dict)
     sampling: str = ""
+    conditions: dict[str, Any] = field(default_factory=dict)
     off_budget: str = ""
     steps: int = 0
     nfe: int = 0
@@ -82,6 +86,7 @@ class Comparison:
     """The whole result.
 
     metrics: name -> (description, whether higher is better). facts: date, machine, seed, command.
+    trade_offs: pairs of metrics that are plotted against each other, the horizontal axis first.
     """
 
     inputs: tuple[Input, ...]
@@ -89,6 +94,12 @@ class Comparison:
     metrics: dict[str, tuple[str, bool]]
     facts: dict[str, str]
     warnings: tuple[str, ...] = ()
+    trade_offs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The different prompts of the inputs, in their order."""
+        return tuple(dict.fromkeys(each.prompt for each in self.inputs if each.prompt))
 
     @property
     def ran(self) -> tuple[Outcome, ...]:

@@ -28,12 +28,16 @@ def as_json(comparison: Comparison) -> bytes:
         "metrics": {
             name: {"what": what, "higher_is_better": higher} for name, (what, higher) in comparison.metrics.items()
         },
-        "inputs": [{"name": each.name, "split": each.split} for each in comparison.inputs],
+        "inputs": [
+            {"name": each.name, "split": each.split} | ({"prompt": each.prompt} if each.prompt else {})
+            for each in comparison.inputs
+        ],
         "methods": [
             _row(comparison, outcome)
             | {
                 "model": outcome.model,
                 "sampling": outcome.sampling,
+                "conditions": outcome.conditions,
                 "commands": outcome.commands,
                 "scores": outcome.scores,
                 "failed": outcome.failed,
@@ -48,12 +52,14 @@ def as_csv(comparison: Comparison) -> bytes:
     """Return a row per method and input, with the scores of that image."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "nfe", "seconds", "input", "split", *comparison.metrics, "error"])
+    prompt = ["prompt"] if comparison.prompts else []
+    writer.writerow(["method", "nfe", "seconds", "input", "split", *prompt, *comparison.metrics, "error"])
     for outcome in comparison.outcomes:
         for each in comparison.inputs:
             scores = [outcome.scores.get(metric, {}).get(each.name, "") for metric in comparison.metrics]
             error = outcome.error or outcome.failed.get(each.name, "")
             facts = [outcome.label, outcome.nfe, f"{outcome.seconds:.4f}", each.name, each.split]
+            facts += [each.prompt] if prompt else []
             writer.writerow([*facts, *scores, error])
     return text.getvalue().encode("utf-8", "backslashreplace")
 

@@ -2,26 +2,17 @@
 
     CMMD = 1000 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y)),    k(x, y) = exp(-|x - y|^2 / (2 sigma^2))      (1)
 
-over all pairs of unit embeddings of outputs and of targets, sigma = 10. The network is not downloaded
-here: it is used if it is in the cache of Hugging Face.
+over all pairs of unit embeddings of outputs and of targets, sigma = 10.
 """
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ddbm_cli.metrics.base import Figure, SetMetric, Side, need_libraries
+from ddbm_cli.metrics import clip
+from ddbm_cli.metrics.base import Figure, SetMetric, Side
 from ddbm_cli.metrics.cache import FeatureCache
 from ddbm_cli.metrics.sample import Sample
-from ddbm_cli.metrics.weights import MissingWeightsError, tensors_alone
 from ddbm_cli.registry.folders import cache_folder
-
-ENCODER = "openai/clip-vit-large-patch14-336"
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's images, in 0..1 (arXiv:2103.00020)."""
 
 SIGMA, SCALE = 10.0, 1000.0
 MOST = 20_000
@@ -35,12 +26,12 @@ class CMMD(SetMetric):
 
     name = "cmmd"
     label = "CMMD"
-    recipe = f"{ENCODER}, bicubic to its size without antialiasing, sigma {SIGMA:g}, times {SCALE:g}; biased estimate"
+    recipe = f"{clip.ENCODER}, {clip.RESIZED}, sigma {SIGMA:g}, times {SCALE:g}; biased estimate"
 
     def __init__(self, device: torch.device, *, seed: int = 0) -> None:
         super().__init__(device, seed=seed)
-        self._embed = _Encoder(device)
-        file = cache_folder() / "features" / f"{ENCODER.rpartition('/')[2]}-{device.type}.sqlite"
+        self._embed = clip.ImageEncoder(device, self.label)
+        file = cache_folder() / "features" / f"{clip.ENCODER.rpartition('/')[2]}-{device.type}.sqlite"
         self._of_targets = FeatureCache(self._embed, file, width=self._embed.width)
         self._embeddings: dict[Side, Sample] = {"outputs": Sample(MOST), "targets": Sample(MOST)}
 
@@ -56,34 +47,6 @@ class CMMD(SetMetric):
                 name=self.name, label=self.label, value=value, count=count, higher_is_better=False, recipe=self.recipe
             )
         ]
-
-
-class _Encoder:
-    """CLIP's image encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32."""
-
-    def __init__(self, device: torch.device) -> None:
-        need_libraries(["transformers"], CMMD.label)
-        from transformers import CLIPVisionModelWithProjection
-
-        try:
-            with tensors_alone():
-                network: Any = CLIPVisionModelWithProjection.from_pretrained(ENCODER, local_files_only=True)
-        except (OSError, ValueError):
-            raise MissingWeightsError(
-                f"{CMMD.label}: {ENCODER} is not in the cache of Hugging Face", hint=f"hf download {ENCODER}"
-            ) from None
-        self._network = network.to(device)
-        self._device = device
-        self._size = network.config.image_size
-        self.width: int = network.config.projection_dim
-
-    def __call__(self, images: Tensor) -> Tensor:
-        shape = (1, 3, 1, 1)
-        mean, std = (torch.tensor(numbers, device=self._device).view(shape) for numbers in (MEAN, STD))
-        wide = F.interpolate(images.to(self._device).float() / 255, (self._size, self._size), mode="bicubic")
-        with torch.inference_mode():
-            embeddings: Tensor = self._network(pixel_values=(wide - mean) / std).image_embeds
-        return F.normalize(embeddings.float(), dim=-1).cpu()
 
 
 def discrepancy(outputs: Tensor, targets: Tensor) -> float:

@@ -5,7 +5,19 @@ from typing import Annotated
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.groups import FILES, SAMPLING, BatchSize, ModelOptions, Overwrite, Prepare, Recursive, Seed
+from ddbm_cli.options.groups import (
+    CONDITIONS,
+    FILES,
+    SAMPLING,
+    BatchSize,
+    ModelOptions,
+    Overwrite,
+    Prepare,
+    Prompt,
+    PromptsFile,
+    Recursive,
+    Seed,
+)
 
 DEFAULT_METHODS = ("default", "fast", "ddbm:40", "dbim:20", "dbim-3:20", "sdedit:0.2,0.4,0.6")
 """The model with its card's settings, its version of few evaluations if it has one, the papers' samplers, and SDEdit
@@ -45,6 +57,19 @@ class CompareRequest(ModelOptions):
             panel=SAMPLING,
         ),
     ] = DEFAULT_METHODS
+    prompt: Prompt = ""
+    prompts: PromptsFile = None
+    sweep: Annotated[
+        tuple[str, ...],
+        Field(
+            "Run each method that sets no such scale with several values of one: image-guidance-scale=1,1.5,2. Repeat "
+            "it for all combinations of two.",
+            metavar="NAME=X,X",
+            repeat=True,
+            unset="none",
+            panel=CONDITIONS,
+        ),
+    ] = ()
     nfe: Annotated[
         int | None,
         Field(

@@ -1,5 +1,6 @@
 """Options that several commands share, each declared once."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
@@ -242,11 +243,25 @@ class SamplingOptions:
     ] = "full"
 
 
+Prompt = Annotated[str, Field("Text prompt, for models that take a text.", metavar="TEXT", panel=CONDITIONS)]
+PromptsFile = Annotated[
+    Path | None,
+    Field(
+        "File with a prompt for each image: one per line in their order, NAME, a tab and the prompt, or a list. "
+        "Without it and --prompt, a text file next to each image, such as a.txt for a.png.",
+        metavar="FILE",
+        unset="none",
+        panel=CONDITIONS,
+        excludes=("prompt",),
+    ),
+]
+
+
 @settings
 class ConditionOptions:
     """What the network is conditioned on besides the source, and how strongly."""
 
-    prompt: Annotated[str, Field("Text prompt, for models that take a text.", metavar="TEXT", panel=CONDITIONS)] = ""
+    prompt: Prompt = ""
     class_name: Annotated[
         str | None,
         Field(

@@ -22,8 +22,11 @@ Axes = dict[str, tuple[Any, ...]]
 """Field -> its values; the first is down the sheet, the second across."""
 
 
-def read_axes(words: Sequence[str]) -> Axes:
+def read_axes(words: Sequence[str], fields: Sequence[str] = SWEPT) -> Axes:
     """Return what `--sweep` varies, each word NAME=VALUE,VALUE; one word may hold several, separated by spaces.
+
+    Args:
+        fields: that can be varied.
 
     Raises:
         UsageError: an unknown option, a value out of range, the same option twice, or too many.
@@ -32,9 +35,9 @@ def read_axes(words: Sequence[str]) -> Axes:
     for word in " ".join(words).split():
         name, equals, texts = word.partition("=")
         field = name.removeprefix("--").replace("-", "_")
-        if field not in SWEPT or not equals:
-            near = suggest(field, SWEPT)
-            raise UsageError(f"--sweep {word}: not one of {', '.join(map(spelled, SWEPT))}", hint=near or FORM)
+        if field not in fields or not equals:
+            near = suggest(field, fields)
+            raise UsageError(f"--sweep {word}: not one of {', '.join(map(spelled, fields))}", hint=near or FORM)
         if field in axes:
             raise UsageError(f"--sweep: {name} is given twice", hint="write all its values after one =")
         option = declared(TranslateRequest)[field]

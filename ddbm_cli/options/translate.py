@@ -8,7 +8,6 @@ from ddbm_cli.foundation.settings import settings
 from ddbm_cli.options.extras import ExtraOptions
 from ddbm_cli.options.folder import FolderOptions
 from ddbm_cli.options.groups import (
-    CONDITIONS,
     FILES,
     IMAGE,
     MODEL,
@@ -22,6 +21,7 @@ from ddbm_cli.options.groups import (
     NoiseName,
     Prepare,
     Preview,
+    PromptsFile,
     Recursive,
     SamplingOptions,
 )
@@ -116,17 +116,7 @@ class TranslateOptions(ExtraOptions, FolderOptions, ConditionOptions, SamplingOp
             panel=SAMPLING,
         ),
     ] = None
-    prompts: Annotated[
-        Path | None,
-        Field(
-            "File with a prompt for each image: one per line in their order, NAME, a tab and the prompt, or a list. "
-            "Without it and --prompt, a text file next to each image, such as a.txt for a.png.",
-            metavar="FILE",
-            unset="none",
-            panel=CONDITIONS,
-            excludes=("prompt",),
-        ),
-    ] = None
+    prompts: PromptsFile = None
     noise_name: NoiseName = None
     number: Annotated[
         int,

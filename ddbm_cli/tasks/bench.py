@@ -16,23 +16,24 @@ from typing import Any
 import torch
 
 from ddbm_cli import __version__
-from ddbm_cli.comparison import Input, Method, Outcome, Strip
+from ddbm_cli.comparison import Input, Method, Outcome
 from ddbm_cli.foundation import files
 from ddbm_cli.foundation.errors import DdbmError, ImageError
 from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.imaging.files import Job
 from ddbm_cli.imaging.io import encode_picture, open_picture, read_file
 from ddbm_cli.imaging.preprocess import Preprocess
-from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.imaging.prompts import Prompts
 from ddbm_cli.methods import method_of
-from ddbm_cli.methods.conditions import conditioned
 from ddbm_cli.models import TranslationModel, loading
 from ddbm_cli.models.card import FORWARD, describe_card
 from ddbm_cli.models.seen import TRAINING, UNKNOWN, split_of
 from ddbm_cli.registry.locate import Locating
-from ddbm_cli.samplers import NoiseSource, Plan
+from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.bench_sources import Sources, match_targets
+from ddbm_cli.tasks.bench_strips import strips
+from ddbm_cli.tasks.conditions import JobConditions
 from ddbm_cli.tasks.events import (
     BatchStarted,
     Evaluated,
@@ -45,10 +46,10 @@ from ddbm_cli.tasks.events import (
     Planned,
     Written,
 )
-from ddbm_cli.tasks.recorder import spaced
 from ddbm_cli.tasks.recreate import command
 from ddbm_cli.tasks.request import in_words
 from ddbm_cli.tasks.scores import score
+from ddbm_cli.tasks.show import prompt_of
 from ddbm_cli.tasks.workspace import Workspace, read_small_json
 
 TIMED_CALLS = 3
@@ -56,9 +57,6 @@ TIMED_CALLS = 3
 
 BATCH = 8
 """Default number of images that are sampled together."""
-
-COLUMNS = 12
-"""Largest number of evaluations of a trajectory that are kept."""
 
 LONGEST = 1e6
 """Seconds per image; a recorded time above it is not one of ours."""
@@ -92,11 +90,13 @@ class _Timing:
 class Bench:
     """Runs methods on one set of inputs. Models that several methods share are loaded once.
 
+    targets: those of the inputs. broken: why inputs cannot be read. texts: prompts of the inputs.
+
     Args:
         jobs: the inputs, with outputs below the workspace's folder.
         workspace: where unfinished work is kept.
         targets: the targets, a file or a folder with the inputs' names.
-        common: options of `translate` that all methods share: source, seed, device, dtype, batch_size, recursive.
+        common: options of `translate` that all methods share: source, prompts, seed, device, dtype ...
         seconds: budget per image of the methods that specify none.
         trajectories: number of inputs whose trajectory is kept, the first ones.
         prepare: how inputs are prepared.
@@ -122,6 +122,7 @@ class Bench:
         self.device = ""
         self.sources = Sources(prepare, common, lambda: workspace.claim("prepared"))
         self.broken: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
         self._jobs = jobs
         self._workspace = workspace
         self._common = common
@@ -158,7 +159,8 @@ class Bench:
                 del self.targets[job.name]
                 yield Failed(source=job.source, message=f"target {unreadable.message}", hint=unreadable.hint)
             split = UNKNOWN if error else self._split(job.source)
-            found.append(Input(name=job.name, image=image, target=target, split=split, error=error))
+            text = self.texts.get(job.name, "")
+            found.append(Input(name=job.name, image=image, target=target, split=split, prompt=text, error=error))
         return tuple(found)
 
     def _split(self, source: Path) -> str:
@@ -211,19 +213,25 @@ class Bench:
         least = replace(plan, steps=1).nfe
         own, batch = model.card.preprocess, min(self._common["batch_size"] or BATCH, len(self._jobs))
         blank = torch.ones(batch, 3, own.height, own.width)
-        calls = model.translate(blank, torch.zeros_like, plan.within(TIMED_CALLS + least))
+        asked_for = self._conditions(asked, model).applied(model, self._jobs[:batch])
+        calls = asked_for.translate(blank, torch.zeros_like, plan.within(TIMED_CALLS + least))
         next(calls)  # warms up
         began = time.perf_counter()
         made = sum(1 for _ in calls)
         each = (time.perf_counter() - began) / max(made, 1) / batch
         return replace(method, nfe=max(int(self._seconds / each), least))
 
+    def _conditions(self, asked: translate.TranslateRequest, model: TranslationModel) -> JobConditions:
+        """Return the class or the prompts of the inputs."""
+        prompts = Prompts(asked.prompt, asked.prompts)
+        prompts.assign(self._jobs, beside=model.takes_text)
+        return JobConditions(asked, model, prompts)
+
     def _measure(self, method: Method, model: TranslationModel) -> Generator[Event, None, Outcome]:
         folder = self._workspace.claim(
             _digest(method.options(), self._common, self.sources.options(method), model.digest)
         )
         asked = self._ask(method, output=folder)
-        one = method_of(asked).one_by_one
         plan = method_of(asked).plan(asked, model)
         failed = yield from self._translate(asked, folder, model, method.label)
         ready = [job for job in self._jobs if job.name not in failed]
@@ -231,7 +239,12 @@ class Bench:
         self._preprocess = model.card.preprocess
         sources = {job.name: job.source for job in self._jobs}
         received = {job.name: self.sources.file(job.source) for job in ready}
-        scores, figures, intervals = score(done, received, self.targets, seed=self._common["seed"])
+        texts = {name: text for name, file in done.items() if (text := prompt_of(file))}
+        self.texts |= texts
+        scores, figures, intervals = score(done, received, self.targets, texts=texts, seed=self._common["seed"])
+        model_of = partial(self._conditions(asked, model).applied, model.without_graph())
+        batch = 1 if method_of(asked).one_by_one else self._common["batch_size"] or BATCH
+        followed, opened = ready[: self._trajectories], self.sources.picture
         return Outcome(
             label=f"{method.label}, {plan.nfe} NFE",
             series=method.label,
@@ -240,13 +253,14 @@ class Bench:
             reference=method.reference or model.name,
             card={name: value for name, value in describe_card(model.card).items() if name != "seen"},
             sampling=in_words(plan),
+            conditions=dict(method.conditions),
             off_budget=_off_budget(plan, method.nfe),
             steps=plan.steps,
             nfe=plan.nfe,
             seconds=_Timing.at(folder).median,
             images={name: read_file(file) for name, file in done.items()},
             commands=dict(_commands(done, sources, method)),
-            strips=self._strips(conditioned(asked, model).without_graph(), plan, ready[: self._trajectories], one=one),
+            strips=strips(model_of, plan, followed, opened, seed=asked.seed, batch=batch),
             scores=scores,
             figures=figures,
             intervals=intervals,
@@ -304,33 +318,10 @@ class Bench:
                 yield event
         return stale
 
-    def _strips(self, model: TranslationModel, plan: Plan, jobs: Sequence[Job], *, one: bool) -> dict[str, Strip]:
-        """Return the trajectories of some inputs; equal noise gives the same images as before.
-
-        one: images differ in size, and are sampled one by one.
-        """
-        wanted = spaced(plan.nfe, COLUMNS)
-        batch = 1 if one else min(self._common["batch_size"] or BATCH, len(jobs))
-        strips = {}
-        for first in range(0, len(jobs), batch or 1):
-            part = jobs[first : first + batch]
-            pictures = [self.sources.picture(job.source) for job in part]
-            source = torch.stack([model.card.preprocess.forward(each)[0] for each in pictures])
-            noise = NoiseSource(self._common["seed"], [job.name for job in part])
-            kept = [call for call in model.translate(source, noise, plan) if call.nfe in wanted]
-            for index, job in enumerate(part):
-                frames = torch.stack([call.x[index] for call in kept] + [call.x0[index] for call in kept]).float().cpu()
-                strips[job.name] = Strip(
-                    image=encode_picture(contact_sheet([frames], columns=len(wanted), gap=0), "webp", quality=90),
-                    times=tuple(call.t for call in kept),
-                    calls=tuple(call.nfe for call in kept),
-                )
-        return strips
-
 
 def _digest(*deciding: object) -> str:
     """Return a name for everything that decides a method's images."""
-    return sha256(json.dumps([__version__, *deciding], sort_keys=True).encode())[:16]
+    return sha256(json.dumps([__version__, *deciding], sort_keys=True, default=str).encode())[:16]
 
 
 def _commands(done: Mapping[str, Path], sources: Mapping[str, Path], method: Method) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ stopped. A method that cannot run is reported and its column stays empty.
 import platform
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,9 @@ from ddbm_cli.comparison.tables import as_csv, as_json, as_markdown, rows
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.files import Jobs, plan_jobs
 from ddbm_cli.imaging.io import encode_picture, open_picture, write_atomically
+from ddbm_cli.imaging.prompts import Prompts
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet
+from ddbm_cli.metrics.instructions import TRADE_OFFS
 from ddbm_cli.models import builtin_path
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.compare import DEFAULT_METHODS, CompareRequest
@@ -93,15 +95,17 @@ def _run(
     existing = {output for output in request.outputs if output.exists()}
     plan = plan_jobs(source, workspace.folder, recursive=request.recursive, format="png", exclude=request.outputs)
     jobs = plan.jobs
+    Prompts(request.prompt, request.prompts).assign(jobs, beside=False)
     common = {
         name: getattr(request, name)
         for name in ("seed", "device", "dtype", "compile", "graph", "batch_size", "recursive")
     }
+    texts = {name: text for name in ("prompt", "prompts") if (text := getattr(request, name))}
     bench = Bench(
         jobs,
         workspace,
         targets=request.targets,
-        common={"source": source, **common},
+        common={"source": source, **texts, **common},
         seconds=request.seconds,
         trajectories=request.trajectories,
         prepare=request.prepare,
@@ -121,12 +125,14 @@ def _run(
     inputs = yield from bench.inputs()
     outcomes = distinguish(outcomes)
     budget: dict[str, Any] = {"nfe": request.nfe, "seconds": request.seconds}
+    measured = metrics(targets=bool(bench.targets), texts=bool(bench.texts))
     comparison = Comparison(
         inputs=inputs,
         outcomes=tuple(outcomes),
-        metrics={each.label: (each.recipe, each.higher_is_better) for each in metrics(targets=bool(bench.targets))},
-        facts=_run_facts(request, bench.device) | ({"prepare": fact} if fact else {}),
+        metrics={each.label: (each.recipe, each.higher_is_better) for each in measured},
+        facts=_run_facts(request, bench.device) | ({"prepare": fact} if fact else {}) | _texts(bench.texts),
         warnings=tuple(notes(methods, outcomes, inputs, targets=len(bench.targets), **budget)),
+        trade_offs=TRADE_OFFS,
     )
     written = []
     for wanted in request.outputs:
@@ -150,6 +156,13 @@ def _run(
         seconds=time.monotonic() - began,
         output=written[0],
     )
+
+
+def _texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts about the prompts of inputs."""
+    different = list(dict.fromkeys(texts.values()))
+    words = different[0] if len(different) == 1 else f"{len(different)} different ones, in the .csv and .json tables"
+    return {"prompt": words} if different else {}
 
 
 def _identity(request: CompareRequest) -> str:
@@ -196,6 +209,8 @@ def _command(request: CompareRequest) -> str:
     words = ["ddbm", "compare", *([request.source] if request.source else [])]
     for method in request.methods if request.methods != DEFAULT_METHODS else ():
         words += ["--with", method]
+    for axis in request.sweep:
+        words += ["--sweep", axis]
     for output in request.outputs:
         words += ["-o", str(output)]
     plain = {each.name: each.default for each in fields(CompareRequest)}
@@ -203,6 +218,8 @@ def _command(request: CompareRequest) -> str:
         "targets",
         "model",
         "direction",
+        "prompt",
+        "prompts",
         "nfe",
         "seconds",
         "seed",

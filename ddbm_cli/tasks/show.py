@@ -30,6 +30,14 @@ def show(file: Path) -> dict[str, Any]:
     return {"file": place.name if place else entry.file, "bytes": size, "sha256": entry.sha256 or None, **facts}
 
 
+def prompt_of(file: Path) -> str:
+    """Return the prompt in the record of an image, "" for none."""
+    try:
+        return str(image_record(file).get("prompt", ""))
+    except ImageError:
+        return ""
+
+
 def image_record(file: Path) -> dict[str, Any]:
     """Return the record in an image that this program made.
 

@@ -1,7 +1,6 @@
 """Translate with several values of one or two options, each combination into a folder of its own, and one sheet."""
 
 import itertools
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 from ddbm_cli.foundation.documents import read_text
 from ddbm_cli.foundation.errors import ImageError, UsageError
 from ddbm_cli.foundation.files import write_text
-from ddbm_cli.imaging.edit_measures import agreement, similarity
 from ddbm_cli.imaging.io import format_of, open_picture, reduced
 from ddbm_cli.imaging.sheet import Picture, labelled_sheet, within, words_sheet
 from ddbm_cli.methods import method_of
@@ -21,7 +19,8 @@ from ddbm_cli.tasks.events import Event, Kept, Written
 from ddbm_cli.tasks.making import is_pipe
 from ddbm_cli.tasks.overview import SHEET_SOURCES, write_sheet
 from ddbm_cli.tasks.request import TranslateRequest, check_budget, request
-from ddbm_cli.tasks.show import image_record
+from ddbm_cli.tasks.scores import of_edits
+from ddbm_cli.tasks.show import prompt_of
 from ddbm_cli.tasks.trajectory import check_replaceable
 from ddbm_cli.tasks.translate import load, run
 
@@ -35,7 +34,7 @@ TABLE = "sweep.csv"
 """The means of each combination, where images have prompts."""
 
 COLUMNS = ("images", "similarity", "understood", "agreement")
-"""Of the table, after those of the options."""
+"""Of the table, after those of the options; CLIP's follow where it is in the cache of Hugging Face."""
 
 
 def sweep(asked: TranslateRequest, strengths: Sequence[float]) -> Iterator[Event]:
@@ -72,7 +71,7 @@ def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
         for event in run(one, model=model, exclude=(asked.output,)):
             if isinstance(event, Written | Kept):
                 made[values].setdefault(event.source, event.output)
-                if prompt := _prompt(event.output):
+                if prompt := prompt_of(event.output):
                     texts[values][event.output] = prompt
             yield event
     if any(made.values()):
@@ -84,7 +83,7 @@ def grid(asked: TranslateRequest, axes: Axes) -> Iterator[Event]:
 def measured(axes: Axes, values: Values, outputs: Mapping[Path, Path], prompts: Mapping[Path, str]) -> dict[str, Any]:
     """Return the means over the outputs of one combination: similarity to the source, agreement with the instruction.
 
-    The agreement is `imaging.edit_measures`', of images whose instruction has the words of `data instruct`.
+    The figures are those of a comparison, `metrics.instructions`; an agreement is of those images that have one.
 
     Args:
         outputs: by source. prompts: of the outputs that have one.
@@ -92,22 +91,19 @@ def measured(axes: Axes, values: Values, outputs: Mapping[Path, Path], prompts: 
     Returns:
         {} where no output has a prompt.
     """
-    alike, agrees = [], []
-    for source, output in outputs.items():
-        if output not in prompts:
-            continue
-        try:
-            before, after = reduced(open_picture(source)), reduced(open_picture(output))
-        except ImageError:
-            continue
-        alike.append(similarity(before, after))
-        agrees.append(agreement(prompts[output], before, after))
-    known = [each for each in agrees if not math.isnan(each)]
-    if not alike:
+    names = {str(source): output for source, output in outputs.items() if output in prompts}
+    texts = {name: prompts[output] for name, output in names.items()}
+    scores = {
+        label.lower().replace(" ", "-"): list(found.values())
+        for label, found in of_edits(names, {str(source): source for source in outputs}, texts).items()
+    }
+    if not scores or not scores["similarity"]:
         return {}
+    alike, known = scores.pop("similarity"), scores.pop("agreement")
     return {
         **dict(zip(map(spelled, axes), values, strict=True)),
         **dict(zip(COLUMNS, (len(alike), _mean(alike), len(known), _mean(known)), strict=True)),
+        **{name: _mean(found) for name, found in scores.items()},
     }
 
 
@@ -145,14 +141,6 @@ def _check_own(table: Path, *, overwrite: bool) -> None:
     hint = "choose another output folder, or pass --overwrite"
     if table.exists() and not overwrite and COLUMNS[1] not in read_text(table, hint=hint).partition("\n")[0]:
         raise UsageError(f"{table}: exists and is not the table of a sweep", hint=hint)
-
-
-def _prompt(output: Path) -> str:
-    """Return the prompt in an output's record, "" for none."""
-    try:
-        return str(image_record(output).get("prompt", ""))
-    except ImageError:
-        return ""
 
 
 def _shown(file: Path | None) -> Picture | None:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 from ddbm_cli.comparison import Input
 from ddbm_cli.comparison.page import as_html, in_words
+from ddbm_cli.comparison.plots import plots
 from tests.comparison.made import comparison, paint
 
 VOID = {"meta", "link", "img", "input", "br", "circle", "rect", "path", "use", "line", "polyline"}
@@ -86,9 +87,9 @@ def test_means_have_their_interval():
 
 def test_series_have_their_own_colour_and_marker_everywhere():
     page = as_html(comparison()).decode()
-    plots = page[page.index('<section id="plots"') : page.index('<section id="models"')]
-    assert {'class="c0"', 'class="c1"'} <= set(re.findall(r'class="c\d"', plots))
-    assert plots.count('class="whisker"') == 4 and "#m-circle" in plots and "#m-square" in plots
+    drawn = page[page.index('<section id="plots"') : page.index('<section id="models"')]
+    assert {'class="c0"', 'class="c1"'} <= set(re.findall(r'class="c\d"', drawn))
+    assert drawn.count('class="whisker"') == 4 and "#m-circle" in drawn and "#m-square" in drawn
 
 
 def test_an_axis_starts_at_zero_or_is_marked():
@@ -167,3 +168,32 @@ def test_two_hundred_inputs_stay_small():
         outcome.images.update(dict.fromkeys(outcome.images, worst))
     made = comparison(inputs=made.inputs, outcomes=made.outcomes[:2] * 3)
     assert len(as_html(made)) < 40e6
+
+
+def test_two_metrics_are_plotted_against_each_other_with_a_thread_along_the_image_scale():
+    def edited(scale, text, kept, moved):
+        conditions = {"guidance_scale": text, "image_guidance_scale": scale}
+        label = f"text {text} image {scale}"
+        first = comparison().outcomes[0]
+        scores = {"Kept": {"0.png": kept, "1.png": kept}, "Moved": {"0.png": moved}}
+        return dataclasses.replace(
+            first, label=label, series=label, sampling="same", conditions=conditions, scores=scores, intervals={}
+        )
+
+    outcomes = (
+        edited(1.5, 3.0, 0.9, 0.5),
+        edited(1.0, 3.0, 0.8, 0.75),
+        edited(2.0, 3.0, 0.95, 0.25),
+        edited(1.0, 7.0, 0.7, 1.0),
+    )
+    metrics = {"Moved": ("progress", True), "Kept": ("similarity", True)}
+    made = comparison(outcomes=outcomes, metrics=metrics, trade_offs=(("Moved", "Kept"), ("none", "Kept")))
+    (plot,) = [each for each in plots(made) if each.title == "Kept"]
+    assert plot.x_title == "Moved" and plot.broken and not plot.x_broken
+    places = {line.series.name: (line.points[0].x, line.points[0].y) for line in plot.lines}
+    assert plot.threads == [[places[f"text 3.0 image {scale}"] for scale in (1.0, 1.5, 2.0)]]
+    assert places["text 7.0 image 1.0"][0] == max(x for x, _ in places.values())  # farthest right: moved most
+    assert places["text 3.0 image 2.0"][1] == min(y for _, y in places.values())  # highest: kept most
+    page = as_html(made).decode()
+    assert "<b>Kept against Moved</b> higher is better for both" in page and page.count('class="thread"') == 1
+    assert "Moved (log scale)" not in page

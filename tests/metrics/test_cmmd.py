@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ddbm_cli.metrics import METRICS, Batch, MissingWeightsError, cmmd
+from ddbm_cli.metrics import METRICS, Batch, MissingWeightsError, clip, cmmd
 from tests.metrics.test_pixels import CPU, pictures
 
 
@@ -43,7 +43,7 @@ def encoder(tmp_path, monkeypatch):
         torch.manual_seed(0)
         network = transformers.CLIPVisionModelWithProjection(config).eval()
     network.save_pretrained(tmp_path / "clip")
-    monkeypatch.setattr(cmmd, "ENCODER", str(tmp_path / "clip"))
+    monkeypatch.setattr(clip, "ENCODER", str(tmp_path / "clip"))
     monkeypatch.setenv("DDBM_HOME", str(tmp_path / "home"))
     return network
 
@@ -83,14 +83,16 @@ def test_targets_that_were_seen_are_not_encoded_again(encoder, monkeypatch):
     noisy, smooth = pictures(count=4, size=48)
     once = measure(noisy, smooth, 4).value
     asked = []
-    embed = cmmd._Encoder.__call__
-    monkeypatch.setattr(cmmd._Encoder, "__call__", lambda self, given: asked.append(len(given)) or embed(self, given))
+    embed = clip.ImageEncoder.__call__
+    monkeypatch.setattr(
+        clip.ImageEncoder, "__call__", lambda self, given: asked.append(len(given)) or embed(self, given)
+    )
     assert measure(noisy, smooth, 4).value == once and asked == [4]
 
 
 def test_without_its_encoder_it_is_not_given(monkeypatch, tmp_path):
     pytest.importorskip("transformers")
-    monkeypatch.setattr(cmmd, "ENCODER", str(tmp_path / "nothing"))
+    monkeypatch.setattr(clip, "ENCODER", str(tmp_path / "nothing"))
     with pytest.raises(MissingWeightsError, match="not in the cache") as caught:
         METRICS["cmmd"](CPU)
     assert "hf download" in caught.value.hint

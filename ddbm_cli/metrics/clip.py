@@ -1,0 +1,108 @@
+"""CLIP's embeddings of images and of texts (arXiv:2103.00020).
+
+The networks are not downloaded here: they are used if they are in the cache of Hugging Face.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddbm_cli.metrics.base import need_libraries
+from ddbm_cli.metrics.weights import MissingWeightsError, tensors_alone
+from ddbm_cli.registry.library import constants, try_to_load_from_cache
+
+ENCODER = "openai/clip-vit-large-patch14-336"
+CONFIG = "config.json"
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of CLIP's images, in 0..1."""
+
+RESIZED = "bicubic to its size without antialiasing"
+
+
+class ImageEncoder:
+    """CLIP's image encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32.
+
+    Raises:
+        MissingExtraError, MissingWeightsError: the library or the network is missing. what: the metric, for errors.
+    """
+
+    def __init__(self, device: torch.device, what: str) -> None:
+        network = _cached("CLIPVisionModelWithProjection", what)
+        self._network = network.to(device)
+        self._device = device
+        self._size = network.config.image_size
+        self.width: int = network.config.projection_dim
+
+    def __call__(self, images: Tensor) -> Tensor:
+        shape = (1, 3, 1, 1)
+        mean, std = (torch.tensor(numbers, device=self._device).view(shape) for numbers in (MEAN, STD))
+        wide = F.interpolate(images.to(self._device).float() / 255, (self._size, self._size), mode="bicubic")
+        with torch.inference_mode():
+            embeddings: Tensor = self._network(pixel_values=(wide - mean) / std).image_embeds
+        return F.normalize(embeddings.float(), dim=-1).cpu()
+
+
+class TextEncoder:
+    """CLIP's text encoder, on a device: N texts -> unit embeddings (N, D) on the CPU, float32; texts are truncated.
+
+    Raises:
+        MissingExtraError, MissingWeightsError: as of `ImageEncoder`.
+    """
+
+    def __init__(self, device: torch.device, what: str) -> None:
+        self._network = _cached("CLIPTextModelWithProjection", what).to(device)
+        self._words = _cached("CLIPTokenizer", what)
+        self._device = device
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        length = self._network.config.max_position_embeddings
+        given = self._words(list(texts), padding=True, max_length=length, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            embeddings: Tensor = self._network(**given.to(self._device)).text_embeds
+        return F.normalize(embeddings.float(), dim=-1).cpu()
+
+
+@lru_cache(maxsize=1)
+def encoders(device: torch.device, name: str) -> tuple[ImageEncoder, TextEncoder]:
+    """Return both encoders, the same ones for all who ask.
+
+    Args:
+        name: `ENCODER`.
+
+    Raises:
+        MissingExtraError, MissingWeightsError: as of `ImageEncoder`.
+    """
+    return ImageEncoder(device, "CLIP"), TextEncoder(device, "CLIP")
+
+
+def _cached(kind: str, what: str) -> Any:
+    """Return a part of CLIP, by the name of its class in transformers."""
+    missing = MissingWeightsError(
+        f"{what}: {ENCODER} is not in the cache of Hugging Face", hint=f"hf download {ENCODER}"
+    )
+    if not _may_be_cached():
+        raise missing  # before the library is imported, which takes seconds
+    need_libraries(["transformers"], what)
+    import transformers
+    from transformers.utils import logging
+
+    quiet: Any = logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
+    try:
+        with tensors_alone():
+            return getattr(transformers, kind).from_pretrained(ENCODER, local_files_only=True)
+    except (OSError, ValueError):
+        raise missing from None
+
+
+def _may_be_cached() -> bool:
+    if Path(ENCODER).is_absolute():
+        return Path(ENCODER).is_dir()
+    return isinstance(try_to_load_from_cache(ENCODER, CONFIG, cache_dir=constants.HF_HUB_CACHE), str)
