@@ -24,8 +24,7 @@ def check(request: CompareRequest) -> list[Method]:
     """
     direction = None if request.direction == CompareRequest.direction else request.direction
     sweep = read_axes(request.sweep, tuple(SCALES))
-    own = {"model": request.model, "nfe": request.nfe, "direction": direction}
-    methods = parse_methods(_specs(request), **own, sweep=sweep)
+    methods = parse_methods(_specs(request), model=request.model, nfe=request.nfe, direction=direction, sweep=sweep)
     for method in methods:
         method_of(TranslateRequest(source="", **method.options()))
         if method.sampler is not None:

@@ -10,8 +10,7 @@ There (2) has captions before and after the edit, which an instruction alone doe
 cache of Hugging Face, there are the measures of `imaging.edit_measures`, which need no network.
 """
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -49,12 +48,12 @@ class InstructionMetric(PictureMetric):
 class _Measure(InstructionMetric):
     """A metric by a measure of an instruction, the source, and the output."""
 
-    measure: ClassVar[Callable[[str, Picture, Picture], float]]
+    def measure(self, text: str, source: Picture, output: Picture) -> float:
+        raise NotImplementedError
 
     def __call__(self, batch: Batch) -> Tensor:
-        every = zip(self.texts(batch), sources(batch), batch.outputs, strict=True)
-        pictures = ((text, *(to_picture(signed(each)) for each in pair)) for text, *pair in every)
-        return torch.tensor([type(self).measure(*each) for each in pictures])
+        pictures = ([to_picture(each) for each in signed(side)] for side in (sources(batch), batch.outputs))
+        return torch.tensor([self.measure(*each) for each in zip(self.texts(batch), *pictures, strict=True)])
 
 
 class Similarity(_Measure):
@@ -63,7 +62,9 @@ class Similarity(_Measure):
     name = "similarity"
     label = "Similarity"
     recipe = f"1 minus the mean absolute difference from the source, values in 0..1; {CROPPED}"
-    measure = staticmethod(lambda text, source, output: edit_measures.similarity(source, output))
+
+    def measure(self, text: str, source: Picture, output: Picture) -> float:
+        return edit_measures.similarity(source, output)
 
 
 class Agreement(_Measure):
@@ -76,7 +77,9 @@ class Agreement(_Measure):
         "colour, lightness, symmetry ...; only for instructions in its words, and objects on white paper"
     )
     unmeasured = "whose instruction has other words than those of `ddbm data instruct`, or asks for what is there"
-    measure = staticmethod(edit_measures.agreement)
+
+    def measure(self, text: str, source: Picture, output: Picture) -> float:
+        return edit_measures.agreement(text, source, output)
 
 
 class _Embedded(InstructionMetric):
