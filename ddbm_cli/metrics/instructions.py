@@ -48,12 +48,12 @@ class InstructionMetric(PictureMetric):
 class _Measure(InstructionMetric):
     """A metric by a measure of an instruction, the source, and the output."""
 
-    def measure(self, text: str, source: Picture, output: Picture) -> float:
+    def _measure(self, text: str, source: Picture, output: Picture) -> float:
         raise NotImplementedError
 
     def __call__(self, batch: Batch) -> Tensor:
         pictures = ([to_picture(each) for each in signed(side)] for side in (sources(batch), batch.outputs))
-        return torch.tensor([self.measure(*each) for each in zip(self.texts(batch), *pictures, strict=True)])
+        return torch.tensor([self._measure(*each) for each in zip(self.texts(batch), *pictures, strict=True)])
 
 
 class Similarity(_Measure):
@@ -63,7 +63,7 @@ class Similarity(_Measure):
     label = "Similarity"
     recipe = f"1 minus the mean absolute difference from the source, values in 0..1; {CROPPED}"
 
-    def measure(self, text: str, source: Picture, output: Picture) -> float:
+    def _measure(self, text: str, source: Picture, output: Picture) -> float:
         return edit_measures.similarity(source, output)
 
 
@@ -78,7 +78,7 @@ class Agreement(_Measure):
     )
     unmeasured = "whose instruction has other words than those of `ddbm data instruct`, or asks for what is there"
 
-    def measure(self, text: str, source: Picture, output: Picture) -> float:
+    def _measure(self, text: str, source: Picture, output: Picture) -> float:
         return edit_measures.agreement(text, source, output)
 
 
