@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 SCHEDULER = {
     "_class_name": "PNDMScheduler",
@@ -98,6 +98,17 @@ def write_dit(folder: Path) -> Path:
     }
     linear = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02, "prediction_type": "epsilon"}
     return _write_rest(folder, {"_class_name": "DiTPipeline", **parts}, SCHEDULER | linear)
+
+
+def write_clip(folder: Path) -> Path:
+    """Write CLIP, with images of 28 pixels."""
+    torch.manual_seed(0)
+    sights = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sights |= {"image_size": 28, "patch_size": 14, "projection_dim": 8}
+    config = CLIPConfig(text_config=_text(projection_dim=8).to_dict(), vision_config=sights, projection_dim=8)
+    CLIPModel(config).save_pretrained(folder)
+    write_words(folder)
+    return folder
 
 
 def _text(*, layers: int = 1, **more) -> CLIPTextConfig:

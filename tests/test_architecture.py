@@ -250,6 +250,7 @@ def test_no_setting_is_left_out_of_its_registry(package):
         ["compare", "--help"],
         ["tune", "--help"],
         ["data", "edges", "--help"],
+        ["data", "instruct", "--help"],
         ["evaluate", "--help"],
         ["draw", "--help"],
         ["weights", "list"],

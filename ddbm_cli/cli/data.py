@@ -8,6 +8,7 @@ import typer
 from ddbm_cli.cli import console, early, signature
 from ddbm_cli.cli.help import Command, Group
 from ddbm_cli.options import groups
+from ddbm_cli.options.captions import CAPTIONS, FILTERS
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.data import EDITS, SKETCH, CheckRequest, EdgesRequest, InstructRequest, PreviewRequest
 
@@ -42,22 +43,26 @@ def edges(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
 
 @app.command(cls=Command)
-@signature.takes(InstructRequest, groups.Printed, panels=("", EDITS, *groups.PANELS))
+@signature.takes(InstructRequest, groups.Printed, panels=("", EDITS, CAPTIONS, FILTERS, *groups.PANELS))
 def instruct(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
-    """Edit images in random ways, with an instruction for each edit, to train a model that edits by instruction.
+    """Make pairs of images with the instruction of an edit, to train a model that edits by instruction.
 
     The images before and after the edit are written to OUT/before and OUT/after, and the list of them with their
-    instructions to OUT/pairs.jsonl. Edits that change too little are left out. Finished pairs are kept, so the same
-    command resumes an interrupted run.
+    instructions to OUT/pairs.jsonl. The images of a folder are edited in random ways, and edits that change too little
+    are left out. Of a list of captions, a text-to-image model makes the images, and CLIP chooses among them
+    (InstructPix2Pix). Finished pairs are kept, so the same command resumes an interrupted run.
 
     \b
     Examples:
       ddbm data instruct photos/ pairs/
       ddbm data instruct photos/ pairs/ --edits recolour,flip --per-image 2 -r
       ddbm data instruct emoji/ pairs/ --variants index.tsv --split-by index.tsv
+      ddbm data instruct captions.jsonl pairs/ -m diffusers:FOLDER
+      ddbm data instruct captions.txt pairs/ -m diffusers:FOLDER --endpoint URL --endpoint-model NAME
     """
     shown = groups.Printed(**printed)
     request = from_options(InstructRequest, given, command="data instruct")
+    early.instruct(request)
 
     from ddbm_cli.tasks.instruct import run
 

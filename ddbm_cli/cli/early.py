@@ -133,6 +133,17 @@ def compare(request: Any) -> None:
     model(request.model)
 
 
+def instruct(request: Any) -> None:
+    """Check images or captions, the options that go with them, model, output and device of pairs with instructions."""
+    from ddbm_cli.options.captions import check_instruct
+
+    exists(request.pictures, what="images, or captions")
+    check_instruct(request)
+    device(request.device)
+    model(request.model)
+    writable(request.output)
+
+
 def draw(options: Any) -> None:
     """Check the libraries of the server, its models and their device."""
     from ddbm_cli.serve.sockets import check_installed

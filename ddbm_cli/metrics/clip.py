@@ -1,6 +1,6 @@
 """CLIP's embeddings of images and of texts (arXiv:2103.00020).
 
-The networks are not downloaded here: they are used if they are in the cache of Hugging Face.
+The networks are not downloaded here: they are used if they are in the cache of Hugging Face, or in a folder.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.foundation.text import one_line
 from ddbm_cli.metrics.base import need_libraries
 from ddbm_cli.metrics.weights import MissingWeightsError, tensors_alone
 from ddbm_cli.registry.library import constants, try_to_load_from_cache
@@ -28,12 +30,16 @@ RESIZED = "bicubic to its size without antialiasing"
 class ImageEncoder:
     """CLIP's image encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32.
 
+    Args:
+        what: the metric, for errors. name: of CLIP on the hub, or its folder; "" for `ENCODER`.
+
     Raises:
-        MissingExtraError, MissingWeightsError: the library or the network is missing. what: the metric, for errors.
+        MissingExtraError, MissingWeightsError: the library or the network is missing.
+        ModelError: the network is damaged.
     """
 
-    def __init__(self, device: torch.device, what: str) -> None:
-        network = _cached("CLIPVisionModelWithProjection", what)
+    def __init__(self, device: torch.device, what: str, name: str = "") -> None:
+        network = _cached("CLIPVisionModelWithProjection", what, name or ENCODER)
         self._network = network.to(device)
         self._device = device
         self._size = network.config.image_size
@@ -51,13 +57,12 @@ class ImageEncoder:
 class TextEncoder:
     """CLIP's text encoder, on a device: N texts -> unit embeddings (N, D) on the CPU, float32; texts are truncated.
 
-    Raises:
-        MissingExtraError, MissingWeightsError: as of `ImageEncoder`.
+    Arguments and errors are those of `ImageEncoder`.
     """
 
-    def __init__(self, device: torch.device, what: str) -> None:
-        self._network = _cached("CLIPTextModelWithProjection", what).to(device)
-        self._words = _cached("CLIPTokenizer", what)
+    def __init__(self, device: torch.device, what: str, name: str = "") -> None:
+        self._network = _cached("CLIPTextModelWithProjection", what, name or ENCODER).to(device)
+        self._words = _cached("CLIPTokenizer", what, name or ENCODER)
         self._device = device
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -81,12 +86,11 @@ def encoders(device: torch.device, name: str) -> tuple[ImageEncoder, TextEncoder
     return ImageEncoder(device, "CLIP"), TextEncoder(device, "CLIP")
 
 
-def _cached(kind: str, what: str) -> Any:
+def _cached(kind: str, what: str, name: str) -> Any:
     """Return a part of CLIP, by the name of its class in transformers."""
-    missing = MissingWeightsError(
-        f"{what}: {ENCODER} is not in the cache of Hugging Face", hint=f"hf download {ENCODER}"
-    )
-    if not _may_be_cached():
+    shown = one_line(name)
+    missing = MissingWeightsError(f"{what}: {shown} is not in the cache of Hugging Face", hint=f"hf download {shown}")
+    if not _may_be_cached(name):
         raise missing  # before the library is imported, which takes seconds
     need_libraries(["transformers"], what)
     import transformers
@@ -97,12 +101,17 @@ def _cached(kind: str, what: str) -> Any:
     quiet.disable_progress_bar()
     try:
         with tensors_alone():
-            return getattr(transformers, kind).from_pretrained(ENCODER, local_files_only=True)
+            return getattr(transformers, kind).from_pretrained(name, local_files_only=True)
     except (OSError, ValueError):
         raise missing from None
+    except Exception as error:  # what the library raises that reads a damaged file
+        raise ModelError(f"{what}: {shown} cannot be loaded ({one_line(error)[:120]})", hint=missing.hint) from None
 
 
-def _may_be_cached() -> bool:
-    if Path(ENCODER).is_absolute():
-        return Path(ENCODER).is_dir()
-    return isinstance(try_to_load_from_cache(ENCODER, CONFIG, cache_dir=constants.HF_HUB_CACHE), str)
+def _may_be_cached(name: str) -> bool:
+    if Path(name).is_absolute() or Path(name).is_dir():
+        return Path(name).is_dir()
+    try:
+        return isinstance(try_to_load_from_cache(name, CONFIG, cache_dir=constants.HF_HUB_CACHE), str)
+    except ValueError:  # not the name of a repository
+        return False

@@ -68,6 +68,16 @@ class PipelineTexts:
         self._network.add_texts(*embed(self._folder, new))
         self._labels |= {text: label for label, text in enumerate(new, start=len(self) + NO_LABEL)}
 
+    def replace(self, texts: Sequence[str]) -> None:
+        """Embed several texts in the place of all others, so that many, one after another, need no more memory.
+
+        Raises:
+            UsageError, ModelError: as `label`.
+        """
+        self._network.keep_texts(1)
+        self._labels = {text: label for text, label in self._labels.items() if label == NO_LABEL}
+        self.add(texts)
+
 
 def tokens_of(folder: Path) -> int:
     """Return the number of tokens of each text, 0 for a pipeline without text encoder.

@@ -250,6 +250,12 @@ class DiffusersNetwork(nn.Module):
         if pooled is not None and self.config.pooled:
             self.pooled = torch.cat([self.pooled, pooled.to(self.pooled)])
 
+    def keep_texts(self, count: int) -> None:
+        """Remove the embeddings of all texts but the first ones."""
+        self.context = self.context[:count]
+        if self.config.pooled:
+            self.pooled = self.pooled[:count]
+
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """Return F (B, out_channels, h, w).
 

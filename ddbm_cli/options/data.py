@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.options.captions import CaptionOptions
 from ddbm_cli.options.groups import (
     DATA,
     FILES,
@@ -88,20 +89,35 @@ class EdgesRequest:
 
 
 @settings
-class InstructRequest:
-    """Which images to edit, and the folder to write to.
+class InstructRequest(CaptionOptions):
+    """Which images to edit, or which captions to make images of, and the folder to write to.
 
-    seed: an image gets the same edits for the same seed, independent of the other images.
+    seed: an image gets the same edits for the same seed, independent of the other images; a caption the same images.
     """
 
-    pictures: Pictures
+    pictures: Annotated[
+        Path,
+        Field(
+            "Folder of images; or list of captions before and after an edit, with its instruction.",
+            argument=True,
+            metavar="IMAGES",
+        ),
+    ]
     output: PairsFolder
-    size: Annotated[int, replace(PAIR_SIZE, panel=EDITS)] = 64
+    size: Annotated[
+        int | None,
+        replace(PAIR_SIZE, unset="64; for captions, what the model makes", panel=EDITS),
+    ] = None
     edits: Annotated[
         tuple[EditName, ...],
         Field("Kinds of edits, separated by commas.", metavar="NAME[,NAME]", min_length=1, panel=EDITS),
     ] = get_args(EditName)
-    per_image: Annotated[int, Field("Number of edits per image, of different kinds.", ge=1, le=64, panel=EDITS)] = 4
+    per_image: Annotated[
+        int,
+        Field(
+            "Number of edits per image, of different kinds; of pairs per caption, at most.", ge=1, le=64, panel=EDITS
+        ),
+    ] = 4
     seed: Annotated[int, replace(PAIR_SEED, panel=EDITS)] = 0
     recursive: Recursive = False
     split_by: SplitBy = None

@@ -38,25 +38,12 @@ def batch():
 def network(tmp_path, monkeypatch):
     """A small CLIP in the place of the published one."""
     transformers = pytest.importorskip("transformers")
-    from tests.pipelines import WORDS, write_words
+    from tests.pipelines import write_clip
 
-    shared = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 1,
-        "projection_dim": 8,
-    }
-    texts = shared | {"vocab_size": len(WORDS), "max_position_embeddings": 20, "bos_token_id": 0, "eos_token_id": 1}
-    images = shared | {"image_size": 28, "patch_size": 14}
-    config = transformers.CLIPConfig(text_config=texts, vision_config=images, projection_dim=8)
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = transformers.CLIPModel(config).eval()
-    made.save_pretrained(tmp_path / "clip")
-    write_words(tmp_path / "clip")
-    monkeypatch.setattr(clip, "ENCODER", str(tmp_path / "clip"))
-    return made
+        folder = write_clip(tmp_path / "clip")
+    monkeypatch.setattr(clip, "ENCODER", str(folder))
+    return transformers.CLIPModel.from_pretrained(folder).eval()
 
 
 def test_clips_figures_are_cosines_of_its_embeddings(network, batch, tmp_path):

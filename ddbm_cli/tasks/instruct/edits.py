@@ -1,27 +1,20 @@
-"""Create triplets for training edits by instruction: OUT/before, OUT/after, and their instructions in OUT/pairs.jsonl.
+"""Triplets from edits of images: ten kinds of edits, and images of one object in several skin tones."""
 
-The list has the columns source, target, caption, edit and split; `ddbm train OUT/pairs.jsonl` reads it. The edits of an
-image depend on its name and the seed alone, so that the same command resumes an interrupted run.
-"""
-
-import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddbm_cli.foundation.documents import read_text
 from ddbm_cli.foundation.errors import ImageError, UsageError
-from ddbm_cli.foundation.files import write_text
 from ddbm_cli.imaging.edits import EDITS, LEAST_CHANGE, SKIN, Drawing, Edited
 from ddbm_cli.imaging.io import opened, reduced
-from ddbm_cli.imaging.writing import save_in_folder
 from ddbm_cli.options.data import InstructRequest
-from ddbm_cli.tasks.events import Event, Failed, Finished, Noticed, Planned, Written
+from ddbm_cli.tasks.events import Event, Noticed, Planned
 from ddbm_cli.tasks.images_in import images_in, random_of, splits_of, table_by_file
+from ddbm_cli.tasks.instruct.triplets import Triplets
 
-LIST = "pairs.jsonl"
+SIZE = 64
+"""Pixels along each side, where none are given."""
 
 TONE = re.compile(r"[A-Za-z]+([ -][A-Za-z]+)*", re.ASCII)
 """A skin tone of one person, which becomes part of file names; two persons have two, such as light/dark."""
@@ -39,63 +32,42 @@ class _Triplet:
     value: str = ""
 
 
-def run(request: InstructRequest) -> Iterator[Event]:
+def edited(request: InstructRequest, triplets: Triplets) -> Iterator[Event]:
     """Edit all images of a folder; yields what happens. A bad image is skipped and reported.
 
     Raises:
         UsageError: there is nothing to edit, or the folders or tables cannot be used.
     """
-    began = time.monotonic()
     listing = images_in(request.pictures, request.output, recursive=request.recursive)
     images = {image.relative_to(request.pictures).as_posix(): image for image in listing.stems().values()}
     splits = splits_of(request.split_by) if request.split_by else dict.fromkeys(images, "")
-    _check_own(request.output / LIST)
-    failures = [Failed(source=each.path, message=each.message, hint=each.hint) for each in listing.problems]
+    failures = [triplets.fail(each.path, ImageError(each.message, hint=each.hint)) for each in listing.problems]
     for name in sorted(set(images) - set(splits)):
-        message = f"{images[name]}: not in {request.split_by}"
-        failures.append(Failed(source=images[name], message=message, hint="add a line for it, with its split"))
+        error = ImageError(f"{images[name]}: not in {request.split_by}", hint="add a line for it, with its split")
+        failures.append(triplets.fail(images[name], error))
     images = {name: image for name, image in images.items() if name in splits}
-    triplets = [
+    groups = [
         *(_edits_of(request, name, image, splits[name]) for name, image in images.items()),
         _variants_of(request.variants, images, splits) if request.variants else [],
     ]
-    every = [triplet for group in triplets for triplet in group]
+    every = [triplet for group in groups for triplet in group]
     yield Planned(total=len(every) + len(failures), facts=_facts(request, len(images), every))
     yield from failures
-    lines: list[str] = []
-    written = kept = unchanged = 0
-    failed = len(failures)
+    unchanged = 0
     for triplet in [] if request.dry_run else every:
-        files = [request.output / side / f"{triplet.name}.png" for side in ("before", "after")]
         try:
             pair = _made(request, triplet)
             if pair is None:
                 unchanged += 1
                 continue
-            if not request.overwrite and all(file.exists() for file in files):
-                kept += 1
-            else:
-                for image, file in zip(pair.pictures(), files, strict=True):
-                    save_in_folder(image, file)
-                written += 1
-                yield Written(source=triplet.picture, output=files[1], record={"source": str(files[0])})
+            yield from triplets.keep(triplet.name, triplet.picture, pair.pictures)
         except ImageError as error:
-            failed += 1
-            yield Failed(source=triplet.picture, message=error.message, hint=error.hint)
+            yield triplets.fail(triplet.picture, error)
             continue
-        lines.append(json.dumps(_line(request, triplet, pair.value), ensure_ascii=False))
-    if lines:
-        write_text(request.output / LIST, "\n".join(lines) + "\n")
+        edit = f"{triplet.edit}:{pair.value}" if pair.value else triplet.edit
+        triplets.list(triplet.name, caption=_instruction(request, triplet, pair.value), edit=edit, split=triplet.split)
     if unchanged:
         yield Noticed(message=f"{unchanged} edits left out: they change less than {LEAST_CHANGE:.0%} of the image")
-    seconds = time.monotonic() - began
-    yield Finished(written=written, kept=kept, failed=failed, seconds=seconds, output=request.output)
-
-
-def _check_own(file: Path) -> None:
-    """Raise a UsageError if the list is a file that this task did not write."""
-    if file.exists() and '"edit": ' not in read_text(file, hint="choose another folder for the pairs").split("\n")[0]:
-        raise UsageError(f"{file}: exists and is not a list of edits", hint="choose another folder for the pairs")
 
 
 def _edits_of(request: InstructRequest, name: str, image: Path, split: str) -> list[_Triplet]:
@@ -133,34 +105,29 @@ def _made(request: InstructRequest, triplet: _Triplet) -> Edited | None:
     Raises:
         ImageError: an image cannot be read.
     """
+    size = request.size or SIZE
     with opened(triplet.picture) as found:
-        drawing = Drawing.of(reduced(found), request.size)
+        drawing = Drawing.of(reduced(found), size)
     if triplet.target is None:
         edited = EDITS[triplet.edit].apply(drawing, random_of(request.seed, triplet.name, "edit"))
     else:
         with opened(triplet.target) as found:
-            target = Drawing.of(reduced(found), request.size).colours
+            target = Drawing.of(reduced(found), size).colours
         edited = Edited(drawing.colours, target, triplet.value)
     if edited.change(drawing) < LEAST_CHANGE:
         return None
     return edited
 
 
-def _line(request: InstructRequest, triplet: _Triplet, value: str) -> dict[str, str]:
+def _instruction(request: InstructRequest, triplet: _Triplet, value: str) -> str:
     sentences = EDITS[triplet.edit].instructions if triplet.target is None else SKIN
-    line = {
-        "source": f"before/{triplet.name}.png",
-        "target": f"after/{triplet.name}.png",
-        "caption": str(random_of(request.seed, triplet.name, "words").choice(sentences)).format(value=value),
-        "edit": f"{triplet.edit}:{value}" if value else triplet.edit,
-    }
-    return line | ({"split": triplet.split} if triplet.split else {})
+    return str(random_of(request.seed, triplet.name, "words").choice(sentences)).format(value=value)
 
 
 def _facts(request: InstructRequest, count: int, triplets: list[_Triplet]) -> dict[str, str]:
-    kinds = sorted({triplet.edit for triplet in triplets})
+    kinds, size = sorted({triplet.edit for triplet in triplets}), request.size or SIZE
     return {
         "Images": f"{count} of {request.pictures}",
-        "Pairs": f"{len(triplets)} at most, {request.output}, {request.size}x{request.size}",
+        "Pairs": f"{len(triplets)} at most, {request.output}, {size}x{size}",
         "Edits": f"{', '.join(kinds)}; seed {request.seed}",
     }
