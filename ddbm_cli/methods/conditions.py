@@ -72,12 +72,18 @@ def check_texts(model: TranslationModel, texts: Iterable[tuple[str, str]]) -> No
 
 
 def doubts_of(texts: Iterable[str], model: TranslationModel) -> list[str]:
-    """Return what a model hardly knows of texts, in words."""
+    """Return what a model hardly knows of texts, in words, or that there are none."""
+    texts = list(texts)
+    if model.takes_text and not any(text.strip() for text in texts):
+        return [f"model '{model.name}' takes a text, and none is given; add --prompt \"TEXT\""]
     vocabulary = model.card.vocabulary
     every = (word for text in texts for word in vocabulary.unknown_words(text)) if vocabulary else ()
     words = list(dict.fromkeys(every))
     named = ", ".join(f"'{one_line(word)}'" for word in words[:MOST_WORDS])
-    return [f"the training texts of model '{model.name}' did not have: {named}"] if words else []
+    if vocabulary is None or not words:
+        return []
+    had = f"; its most frequent words: {', '.join(vocabulary.words)}" if vocabulary.words else ""
+    return [f"the training texts of model '{model.name}' did not have: {named}{had}"]
 
 
 def conditioned(request: ConditionOptions, model: TranslationModel) -> TranslationModel:

@@ -5,6 +5,8 @@ library gets them. Letters are lowercase; words and punctuation are separate.
 """
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,18 +29,28 @@ UNKNOWN = "[UNK]"
 MOST_TOKENS = 2**13
 """Tokens that are learned, at most."""
 
+MOST_WORDS = 100
+"""Words that are stored for people, at most."""
+
 MOST_CHARACTERS = 10_000
 """Of a text; longer ones are refused before they are tokenised."""
+
+WORD = re.compile(r"[^\W\d_]{1,64}")
+"""Letters in a row."""
 
 Token = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 @settings
 class Vocabulary:
-    """The tokens of texts, in the order of their numbers, and which pairs of them are joined, in this order."""
+    """The tokens of texts, in the order of their numbers, and which pairs of them are joined, in this order.
+
+    words: the most frequent words of the texts, in alphabetical order, for people; empty if they are not stored.
+    """
 
     tokens: Annotated[tuple[Token, ...], Field(min_length=1, max_length=2**16)]
     merges: Annotated[tuple[tuple[Token, Token], ...], Field(max_length=2**16)] = ()
+    words: Annotated[tuple[Token, ...], Field(max_length=MOST_WORDS)] = ()
 
     @property
     def fault(self) -> str:
@@ -105,13 +117,20 @@ def learn(texts: Iterable[str], most: int = MOST_TOKENS) -> Vocabulary:
     Raises:
         UsageError: the library is not installed.
     """
-    library = _library()
+    library, texts = _library(), sorted(texts)
     tokenizer = _tokenizer(library.models.BPE(unk_token=UNKNOWN))
     trainer = library.trainers.BpeTrainer(vocab_size=most, special_tokens=[UNKNOWN], show_progress=False)
-    tokenizer.train_from_iterator(sorted(texts), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     numbers = tokenizer.get_vocab()
     ordered = sorted(numbers, key=numbers.__getitem__)
-    return Vocabulary(tokens=tuple(ordered), merges=_merges_of(tokenizer))
+    return Vocabulary(tokens=tuple(ordered), merges=_merges_of(tokenizer), words=words_of(texts))
+
+
+def words_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the most frequent words of texts, at most MOST_WORDS, in alphabetical order."""
+    counts = Counter(word for text in texts for word in WORD.findall(text.lower()))
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
+    return tuple(sorted(frequent))
 
 
 def _merges_of(tokenizer: "Tokenizer") -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,15 @@ NO_TOKEN = -1
 """Fills the places after the end of a text."""
 
 
+def normal_embedding(count: int, width: int) -> nn.Embedding:
+    """Return an embedding with normal weights.
+
+    On the meta device they are not drawn, because that imports a compiler.
+    """
+    weight = torch.empty(count, width)
+    return nn.Embedding(count, width, _weight=weight if weight.is_meta else weight.normal_())
+
+
 class TextEncoder(nn.Module):
     """Tokens (B, L) -> features (B, 1 + L, width), and which of them belong to the text, bool (B, 1 + L).
 
@@ -24,7 +33,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, vocabulary: int, length: int, width: int, layers: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
+        self.tokens = normal_embedding(vocabulary, width)
         self.first = nn.Parameter(torch.randn(width))
         self.positions = nn.Parameter(torch.randn(length, width) * 0.1)
         self.layers = nn.ModuleList(

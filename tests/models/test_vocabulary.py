@@ -6,12 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.methods.conditions import doubts_of
 from ddbm_cli.models import assemble, vocabulary
 from ddbm_cli.models.card import describe_card, parse_card
 from ddbm_cli.models.labels import text_label
-from ddbm_cli.models.vocabulary import MOST_CHARACTERS, UNKNOWN, Vocabulary, learn
+from ddbm_cli.models.vocabulary import MOST_CHARACTERS, UNKNOWN, Vocabulary, learn, words_of
+from ddbm_cli.networks.text import normal_embedding
 from tests.tiny import NETWORK, tiny_card
 
 pytest.importorskip("tokenizers", reason='needs pip install "ddbm-cli[text]"')
@@ -54,6 +57,19 @@ def test_the_tokenizer_of_a_model_is_built_once(monkeypatch):
     first = text_label(model, "make it blue")
     assert torch.equal(first, text_label(model, "make it blue")) and len(first) == 8
     assert not torch.equal(first, text_label(model, "make it red")) and len(built) == 1
+
+
+def test_the_most_frequent_words_are_stored_and_named_next_to_unknown_ones(monkeypatch):
+    known = learn(TEXTS)
+    assert "red" in known.words and list(known.words) == sorted(known.words)
+    monkeypatch.setattr(vocabulary, "MOST_WORDS", 2)
+    assert words_of(["b c, d", "D: c3 c", "a"]) == ("c", "d")
+    model = SimpleNamespace(card=text_card(vocabulary=known), texts=None, name="m", takes_text=True)
+    (note,) = doubts_of(["make it look like van Gogh"], model)
+    assert "'look', 'like', 'van', 'Gogh'" in note and f"its most frequent words: {', '.join(known.words)}" in note
+    assert doubts_of(["make it red"], model) == []
+    (note,) = doubts_of(["", " "], model)
+    assert "none is given" in note and "--prompt" in note
 
 
 def test_the_library_is_named_where_it_is_missing(monkeypatch):
@@ -113,3 +129,14 @@ def test_a_text_changes_the_estimate_and_no_text_is_that_of_an_empty_one():
     assert torch.allclose(mixed[:1], one[:1], rtol=1e-4, atol=1e-3) and torch.allclose(
         mixed[1:], empty[1:], rtol=1e-4, atol=1e-3
     )
+
+
+def test_embeddings_are_torchs_and_empty_where_no_values_are_needed(monkeypatch):
+    made = []
+    for kind in (normal_embedding, nn.Embedding):
+        torch.manual_seed(0)
+        made.append((kind(5, 3).weight, torch.rand(1)))
+    assert torch.equal(made[0][0], made[1][0]) and made[0][1] == made[1][1] and made[0][0].requires_grad
+    monkeypatch.setattr(torch.Tensor, "normal_", None)  # on this device it imports a compiler, which takes seconds
+    with torch.device("meta"):
+        assert normal_embedding(5, 3).weight.is_meta

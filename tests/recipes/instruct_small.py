@@ -1,20 +1,18 @@
 """Make the built-in small model that edits by instruction, and measure what it does on held-out images.
 
-    python -m tests.recipes.instruct_small IMAGES RUN [--noise] [any option of `ddbm train`]
+    python -m tests.recipes.instruct_small IMAGES RUN [--noise] [--ship] [--cases N] [any option of `ddbm train`]
 
 IMAGES is a folder with an `index.tsv` that gives each file's split, object and skin tones. The triplets are written to
 `edits` next to RUN. With --noise it is a diffusion model from noise with the source as a condition, as in the paper,
-for the comparison. The same command resumes an interrupted run. `--hours 2` limits the time.
+for the comparison. The same command resumes an interrupted run, and `--hours 2` limits the time; then --ship packages
+the averaged weights that there are. `ship_instruct` packages a run without training it further.
 """
 
 import argparse
 from pathlib import Path
 
-from tests.recipes import measure_instruct
+from tests.recipes import measure_instruct, ship_instruct
 from tests.recipes.sketch_to_3d import HERE, ddbm, train
-
-LARGEST = 16 * 2**20
-"""Bytes of the model in float16, at most."""
 
 NOISE = ["--path", "vp"]
 
@@ -32,6 +30,7 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--noise", action="store_true")
+    parser.add_argument("--ship", action="store_true", help="write the file into the package, and its entry")
     parser.add_argument("--cases", type=int, default=None, help="held-out triplets to measure, by default all")
     given, options = parser.parse_known_args()
     begun = (given.run / "config.json").exists()
@@ -40,9 +39,10 @@ def main() -> None:
         [pairs], HERE / "instruct-small-64.toml", given.run, [*(NOISE if given.noise and not begun else []), *options]
     )
     model = given.run / "model.safetensors"
-    if model.stat().st_size > LARGEST:
-        print(f"{model}: {model.stat().st_size / 2**20:.1f} MiB, more than {LARGEST // 2**20}")
-    measure_instruct.measure(model, pairs, given.run / "edits", cases=given.cases)
+    if given.ship:
+        ship_instruct.ship(model, pairs, cases=given.cases)
+    else:
+        measure_instruct.measure({given.run.name: model}, pairs, given.run / "edits", cases=given.cases)
 
 
 if __name__ == "__main__":

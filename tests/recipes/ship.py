@@ -26,6 +26,7 @@ STYLES = ("ink", "pencil")
 SETTINGS = {"nfe_2": {"nfe": 2}, "nfe_8": {}, "nfe_10": {"nfe": 10}}
 ASSETS = builtin_path().parent
 ROOT = Path(__file__).parent.parent.parent
+REGISTRY = ROOT / "weights.toml"
 SHOWN = {
     "ink": {"1f98a": "fox", "1f6d6": "hut", "1f37a": "beer-mug", "1f36a": "cookie", "1f55d": "clock",
             "1f611": "face", "1f482": "guardsman"},
@@ -90,9 +91,8 @@ def ship(file: Path, pairs: Path) -> None:
     sys.stdout.write(f"{builtin_path()}\n{scores}\n")
 
 
-def register(file: Path) -> None:
-    """Write size, digest and fingerprint of the file into its entry of weights.toml."""
-    registry = ROOT / "weights.toml"
+def register(file: Path, registry: Path = REGISTRY) -> None:
+    """Write size, digest and fingerprint of the file into its entry of a registry."""
     before, heading, table = registry.read_text().partition(f"[{file.stem}]\n")
     facts = {
         "size": file.stat().st_size,

@@ -1,0 +1,136 @@
+"""Package a small model that edits by instruction: as float16, with its figures on held-out triplets in its card.
+
+    python -m tests.recipes.ship_instruct RUN EDITS/pairs.jsonl [--cases N] [--scales 1:1,1:2] [--nfe N]
+
+RUN may be a training that is not finished: its averaged weights of the last save are taken. The figures are of the
+packaged file itself, see `measure_instruct`. The file and its entry in weights.toml are written last.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddbm_cli.foundation.files import write_text
+from ddbm_cli.imaging.edits import EDITS, SKIN
+from ddbm_cli.models import ModelCard, write_model
+from ddbm_cli.models.checkpoint import read_model
+from ddbm_cli.models.vocabulary import words_of
+from tests.recipes.measure_instruct import Line, Row, held_out, measure, named, read_scales
+from tests.recipes.ship import ASSETS, REGISTRY, register
+
+NAME = "instruct-small"
+
+LARGEST = 16_000_000
+"""Bytes of the packaged file, at most."""
+
+SCALES = ((1.0, 1.0), (1.0, 2.0))
+
+ENTRY = f"""[{NAME}]
+task = "image, instruction -> image"
+builtin = true
+file = "ddbm_cli/assets/{NAME}.safetensors"
+size = 0
+sha256 = ""
+fingerprint = []
+licence = "MIT"
+licence_source = "trained on Fluent Emoji (Microsoft, MIT), edited by `ddbm data instruct`"
+
+"""
+
+BEFORE = "[edges2handbags-vp-64]\n"
+"""The first model in the registry that is not part of the package."""
+
+
+def instructions(lines: Sequence[Line]) -> str:
+    """Return the instructions of the training in words: the first sentence of each kind with its values."""
+    values: dict[str, set[str]] = {}
+    for line in lines:
+        kind, _, value = line["edit"].partition(":")
+        values.setdefault(kind, set()).add(value)
+    sentences = {kind: edit.instructions[0] for kind, edit in EDITS.items()} | {"skin": SKIN[0]}
+    return "; ".join(sentences[kind].format(value="/".join(sorted(values[kind]))) for kind in sorted(values))
+
+
+def figures(rows: Sequence[Row], images: int) -> dict[str, Any]:
+    """Return the figures of a card: the number of images, and by scales (image:text) those of each kind of edit."""
+    tables = {
+        row.scales: {kind: {name: round(value, 4) for name, value in each.items()} for kind, each in row.table.items()}
+        for row in rows
+    }
+    return {"held_out_images": images, "nfe": rows[0].nfe, **tables}
+
+
+def described(card: ModelCard, lines: Sequence[Line]) -> ModelCard:
+    """Return the card with the vocabulary of its training, as instructions and as words."""
+    texts = [line["caption"] for line in lines]
+    assert card.vocabulary is not None
+    words = dataclasses.replace(card.vocabulary, words=words_of(texts))
+    limits = f"{card.limits}; instructions such as: {instructions(lines)}"
+    return dataclasses.replace(card, name=NAME, vocabulary=words, limits=limits)
+
+
+def packed(file: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> Path:
+    """Write a model as float16; exit if it is too large."""
+    write_model(file, card, weights, dtype=torch.float16)
+    if file.stat().st_size > LARGEST:
+        sys.exit(f"{file}: {file.stat().st_size:,} bytes, more than {LARGEST:,}")
+    return file
+
+
+def ship(
+    file: Path,
+    pairs: Path,
+    *,
+    scales: Sequence[tuple[float, float]] = SCALES,
+    assets: Path = ASSETS,
+    registry: Path = REGISTRY,
+    **options: Any,
+) -> Path:
+    """Measure the model of a run, and write it and its entry; return the file.
+
+    Args:
+        pairs: the list of triplets. options: of `measure`.
+    """
+    card, weights = read_model(file)
+    work = file.parent / "ship"
+    lines = [json.loads(line) for line in pairs.read_text().splitlines()]
+    card = described(card, [line for line in lines if line.get("split", "train") == "train"])
+    staged = packed(work / f"{NAME}.safetensors", card, weights)
+    rows = measure({NAME: staged}, pairs, work, scales=scales, **options)
+    images = len(held_out(pairs, options.get("cases")))
+    packed(staged, dataclasses.replace(card, scores=figures(rows, images)), weights)
+    target = assets / staged.name
+    assets.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(staged, target)
+    if f"[{NAME}]\n" not in (body := registry.read_text()):
+        write_text(registry, body.replace(BEFORE, ENTRY + BEFORE, 1))
+    register(target, registry)
+    counts = Counter(line.get("split", "train") for line in lines)
+    sys.stdout.write(f"{target}: {target.stat().st_size:,} bytes; triplets: {dict(counts)}\n{card.limits}\n")
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=named)
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("--scales", type=read_scales, default=SCALES)
+    for name in ("--cases", "--nfe", "--batch-size"):
+        parser.add_argument(name, type=int)
+    for name, place in (("--assets", ASSETS), ("--registry", REGISTRY)):
+        parser.add_argument(name, type=Path, default=place)
+    given = vars(parser.parse_args())
+    ship(given.pop("run")[1], given.pop("pairs"), **given)
+
+
+if __name__ == "__main__":
+    main()

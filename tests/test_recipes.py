@@ -1,0 +1,103 @@
+"""The recipe of the small model that edits by instruction: its measures, and what is packaged."""
+
+import json
+import math
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddbm_cli.models import load_model, write_model
+from ddbm_cli.models.checkpoint import read_model
+from ddbm_cli.models.vocabulary import learn
+from tests.models.test_vocabulary import text_card
+from tests.recipes import measure_instruct, ship, ship_instruct
+from tests.tasks.test_instruct import instruct, lines, pictures
+from tests.tiny import tiny_weights
+
+__all__ = ["pictures"]
+
+pytest.importorskip("tokenizers", reason='needs pip install "ddbm-cli[text]"')
+
+
+@pytest.fixture
+def edits(pictures, tmp_path):
+    """Triplets of three objects, one of which is held out, and two runs."""
+    table = tmp_path / "index.tsv"
+    table.write_text("file\tobject\tsplit\napple.png\tx\ttrain\npear.png\ty\ttrain\nplum.png\tz\tval\n")
+    instruct(pictures, output="edits", edits=("darker", "recolour", "flip"), split_by=table)
+    known = learn(line["caption"] for line in lines(tmp_path / "edits"))
+    for seed, run in enumerate(("bridge", "noise")):
+        card = text_card(
+            vocabulary=known, condition_dropout=0.05, limits="small images", training={"steps": 7, "seconds": 3600}
+        )
+        (tmp_path / run).mkdir()
+        write_model(tmp_path / run / "model.safetensors", card, tiny_weights(card, seed=seed))
+    return tmp_path / "edits" / "pairs.jsonl"
+
+
+def test_two_models_are_measured_in_one_table_at_equal_evaluations(edits, tmp_path):
+    models = dict(map(measure_instruct.named, (str(tmp_path / "bridge"), f"other={tmp_path / 'noise'}")))
+    rows = measure_instruct.measure(models, edits, tmp_path / "out", scales=((1.0, 1.0), (1.5, 3.0)), nfe=2)
+    assert [(row.model, row.scales, row.nfe) for row in rows] == [
+        ("bridge", "1:1", 2), ("bridge", "1.5:3", 2), ("other", "1:1", 2), ("other", "1.5:3", 2),
+    ]  # fmt: skip
+    held_out = measure_instruct.held_out(edits)
+    assert rows[0].table["all"]["cases"] == len(held_out) > 0
+    assert rows[0].table != rows[2].table
+    folder = tmp_path / "out" / f"{len(held_out)}-cases"
+    table = (folder / "table.md").read_text().splitlines()
+    assert len(table) == 2 + 4 * len(rows[0].table) and table[2].startswith("| bridge | 1:1 | 2 | ")
+    assert len(json.loads((folder / "table.json").read_text())) == 4
+
+
+def test_results_of_another_model_are_replaced(edits, tmp_path):
+    def measured(run):
+        return measure_instruct.measure(
+            {"m": tmp_path / run / "model.safetensors"}, edits, tmp_path / "out", scales=((1.0, 1.0),), nfe=2
+        )
+
+    first = measured("bridge")
+    assert measured("bridge") == first and measured("noise") != first
+
+
+def test_what_is_kept_is_what_the_true_answer_leaves_as_it_is(edits, tmp_path):
+    line = next(line for line in measure_instruct.held_out(edits) if line["edit"] == "darker")
+    before, after = (measure_instruct.pixels(edits.parent / line[side]) for side in ("source", "target"))
+    true = measure_instruct.scored(edits, line, edits.parent / line["target"])
+    assert true.progress == pytest.approx(1) and true.iou == 1 and true.kept == 1
+    paper = np.abs(after - before).max(axis=2) < 0.02
+    spoilt = np.where(paper[..., None], before - 0.2, after)
+    Image.fromarray(np.rint(255 * spoilt).astype(np.uint8)).save(tmp_path / "spoilt.png")
+    case = measure_instruct.scored(edits, line, tmp_path / "spoilt.png")
+    assert case.kept == pytest.approx(0.8, abs=0.01) and case.progress > 0.9
+    table = measure_instruct.table_of([case, case._replace(progress=0.1, kept=math.nan)])
+    assert table["all"] == table["darker"] and table["all"]["moved"] == 0.5
+    assert table["all"]["kept"] == pytest.approx(case.kept)
+
+
+def test_a_run_is_packaged_with_its_figures_and_its_vocabulary(edits, tmp_path):
+    registry = tmp_path / "weights.toml"
+    registry.write_text(ship.REGISTRY.read_text().partition("[edges2handbags-vp-64]\n")[0] + ship_instruct.BEFORE)
+    file = ship_instruct.ship(
+        tmp_path / "bridge" / "model.safetensors", edits, assets=tmp_path / "assets", registry=registry, nfe=2
+    )
+    card, weights = read_model(file)
+    assert {str(each.dtype) for each in weights.values()} == {"torch.float16"} and card.name == "instruct-small"
+    images = len(measure_instruct.held_out(edits))
+    assert card.scores["held_out_images"] == images == card.scores["1:1"]["all"]["cases"]
+    assert card.training["steps"] == 7 and card.licence == "MIT" and "make it darker" in card.limits
+    known = [line for line in lines(edits.parent) if line["split"] == "train"]
+    assert all(line["edit"].partition(":")[2] in card.limits for line in known)
+    assert set(card.vocabulary.words) == set(" ".join(line["caption"] for line in known).split())
+    entry = tomllib.loads(registry.read_text())["instruct-small"]
+    assert entry["size"] == file.stat().st_size and entry["builtin"] and len(entry["fingerprint"]) == 18
+    assert load_model(str(file), device="cpu").takes_text
+
+
+def test_a_file_that_is_too_large_is_not_packaged(edits, tmp_path, monkeypatch):
+    monkeypatch.setattr(ship_instruct, "LARGEST", 1000)
+    with pytest.raises(SystemExit, match="more than 1,000"):
+        ship_instruct.ship(tmp_path / "bridge" / "model.safetensors", edits, assets=tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()
