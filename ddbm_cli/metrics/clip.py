@@ -88,10 +88,7 @@ def encoders(device: torch.device, name: str) -> tuple[ImageEncoder, TextEncoder
 
 def _cached(kind: str, what: str, name: str) -> Any:
     """Return a part of CLIP, by the name of its class in transformers."""
-    shown = one_line(name)
-    missing = MissingWeightsError(f"{what}: {shown} is not in the cache of Hugging Face", hint=f"hf download {shown}")
-    if not _may_be_cached(name):
-        raise missing  # before the library is imported, which takes seconds
+    check_cached(name, what)  # before the library is imported, which takes seconds
     need_libraries(["transformers"], what)
     import transformers
     from transformers.utils import logging
@@ -103,9 +100,25 @@ def _cached(kind: str, what: str, name: str) -> Any:
         with tensors_alone():
             return getattr(transformers, kind).from_pretrained(name, local_files_only=True)
     except (OSError, ValueError):
-        raise missing from None
+        raise _missing(name, what) from None
     except Exception as error:  # what the library raises that reads a damaged file
-        raise ModelError(f"{what}: {shown} cannot be loaded ({one_line(error)[:120]})", hint=missing.hint) from None
+        message = f"{what}: {one_line(name)} cannot be loaded ({one_line(error)[:120]})"
+        raise ModelError(message, hint="download it again") from None
+
+
+def check_cached(name: str, what: str) -> None:
+    """Check that CLIP is downloaded, without loading it; arguments as of `ImageEncoder`.
+
+    Raises:
+        MissingWeightsError: it is not.
+    """
+    if not _may_be_cached(name):
+        raise _missing(name, what)
+
+
+def _missing(name: str, what: str) -> MissingWeightsError:
+    shown = one_line(name)
+    return MissingWeightsError(f"{what}: {shown} is not in the cache of Hugging Face", hint=f"hf download {shown}")
 
 
 def _may_be_cached(name: str) -> bool:

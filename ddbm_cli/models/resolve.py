@@ -36,7 +36,7 @@ def locate(reference: str | Path | None) -> Path:
         ModelError: the model is not available.
         UsageError: a registry file is not readable.
     """
-    return registry.finish(_place(reference, fetch=True))
+    return registry.finish(placing(reference, fetch=True))
 
 
 def locating(reference: str | Path | None, *, fetch: bool = True) -> Locating[Path]:
@@ -92,7 +92,7 @@ def loading(
     """
     if graph:
         check_graph(device)
-    place = yield from _place(reference, fetch=fetch)
+    place = yield from placing(reference, fetch=fetch)
     if is_pipeline_folder(place):
         check_direction(card_of_pipeline(place), direction)
         model = load_pipeline(place, device=device, dtype=dtype, texts=texts)
@@ -113,7 +113,7 @@ def card_of_reference(reference: str | Path | None) -> tuple[ModelCard, Path]:
     Raises:
         ModelError: the model is not downloaded, is damaged, or its weights and card disagree.
     """
-    place = registry.finish(_place(reference, fetch=False))
+    place = registry.finish(placing(reference, fetch=False))
     if is_pipeline_folder(place):
         return card_of_pipeline(place), place
     return checked_card(place), place
@@ -146,7 +146,8 @@ def described(reference: str) -> Entry:
     )
 
 
-def _place(reference: str | Path | None, *, fetch: bool) -> Locating[Path]:
+def placing(reference: str | Path | None, *, fetch: bool = True) -> Locating[Path]:
+    """Return the file or folder of a model or a pipeline; arguments, events and errors are those of `loading`."""
     if is_pipeline(reference):
         return (yield from locating_pipeline(str(reference), fetch=fetch))
     return (yield from locating(reference, fetch=fetch))

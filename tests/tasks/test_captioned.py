@@ -17,14 +17,16 @@ from PIL import Image
 
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.imaging.pairs import find_pairs
+from ddbm_cli.metrics.clip import MissingWeightsError
 from ddbm_cli.models import resolve
+from ddbm_cli.models.texts import embed
 from ddbm_cli.networks.shared_attention import shared_self_attention
 from ddbm_cli.registry.locate import finish
 from ddbm_cli.tasks.events import Failed, Finished, Made, Noticed, Planned, Written
 from ddbm_cli.tasks.instruct import InstructRequest, candidates, run
 from ddbm_cli.tasks.instruct.candidates import Draw, Studio
 from ddbm_cli.tasks.instruct.captions import HELD_OUT, Caption, read_captions
-from tests.pipelines import write_clip, write_pipeline
+from tests.pipelines import write_clip, write_instruct, write_pipeline
 from tests.tasks.chat import Chat
 from tests.tasks.test_edges import files
 
@@ -86,7 +88,7 @@ def test_from_captions_to_a_training(parts, tmp_path, ddbm, monkeypatch):
     monkeypatch.setattr(candidates, "loading", resolve.loading)
     code, printed, err = ddbm("data", "instruct", captions, out, "-m", parts["model"], *options)
     assert code == 0 and len(printed.splitlines()) == 4, err
-    assert "of 4 candidates of 2 captions passed: 4 image similarity -1, 4 caption similarity -1" in err
+    assert "of 4 candidates of 2 captions, 4 have image similarity -1, 4 have caption similarity -1" in err
     found = lines(out)
     assert {(each["caption_before"], each["caption"], each["caption_after"]) for each in found} == set(ROWS)
     for each in found:
@@ -187,10 +189,12 @@ def test_filters_choose_by_thresholds_and_then_by_direction(parts, tmp_path):
         again = make(parts, tmp_path, candidates=3, rows=ROWS[:1], **{option: limit})
         assert lines(tmp_path / "out") == [each for each in found if each[name] >= limit]
         assert again[Finished][0].written + again[Finished][0].kept == 2
-        words = {"clip_image": "2 image similarity", "clip_direction": "2 direction similarity"}[name]
-        assert words in again[Noticed][0].message and "2 all three, 2 are kept" in again[Noticed][0].message
+        words = {"clip_image": "2 have image similarity", "clip_direction": "2 have direction similarity"}[name]
+        assert (
+            words in again[Noticed][0].message and "2 pass all three filters, 2 are kept" in again[Noticed][0].message
+        )
     none = make(parts, tmp_path, candidates=3, rows=ROWS[:1], clip_threshold=0.99)
-    assert "0 caption similarity 0.99" in none[Noticed][0].message and "--candidates" in none[Noticed][0].hint
+    assert "0 have caption similarity 0.99" in none[Noticed][0].message and "--candidates" in none[Noticed][0].hint
     assert [name.split("/")[0] for name in files(tmp_path / "out")] == ["candidates"]
     make(parts, tmp_path, candidates=3, rows=ROWS[:1])
     assert files(tmp_path / "out") == whole, "what was removed is made again"
@@ -287,9 +291,25 @@ def test_options_of_captions_are_refused_for_images(tmp_path):
         list(run(InstructRequest(pictures=tmp_path, output=tmp_path / "out", candidates=3)))
 
 
-def test_a_model_that_makes_no_images_of_texts(parts, tmp_path):
-    with pytest.raises(UsageError, match="makes no images of texts"):
-        make(parts, tmp_path, model="sketch-to-3d-64")
+def test_models_are_checked_before_the_endpoint_is_asked(parts, tmp_path):
+    other = str(write_instruct(tmp_path / "instruct"))
+    with Chat() as chat:
+        given = {"endpoint": chat.url, "endpoint_model": "tiny", "rows": [("a cat",)]}
+        for model in ("sketch-to-3d-64", other):
+            with pytest.raises(UsageError, match="makes no images of texts"):
+                make(parts, tmp_path, model=model, **given)
+        with pytest.raises(MissingWeightsError, match="is not in the cache"):
+            make(parts, tmp_path, clip="nobody/nothing", **given)
+        assert not chat.asked and not (tmp_path / "out").exists()
+
+
+def test_texts_of_earlier_captions_take_no_memory(parts):
+    model = finish(candidates.loading(parts["model"], device="cpu", dtype="fp32"))
+    for texts in (["a", "b"], ["b", "c"], ["d"]):
+        model.texts.replace(texts)
+        assert len(model.denoiser.network.context) == 1 + len(texts) == len(model.texts)
+        fresh = embed(Path(parts["model"].removeprefix("diffusers:")), texts)[0]
+        assert torch.equal(model.denoiser.network.context[1 + model.texts.label(texts[-1])], fresh[-1])
 
 
 def test_the_key_is_sent_and_written_nowhere(parts, tmp_path, monkeypatch):

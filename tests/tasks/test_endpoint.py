@@ -86,8 +86,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_answers_end_in_two_lines(chat, name, tmp_path, ddbm):
+def test_hostile_answers_end_in_two_lines(chat, name, tmp_path, ddbm, monkeypatch):
     answer, reason = HOSTILE[name]
+    monkeypatch.setattr("ddbm_cli.tasks.instruct.candidates.Studio.checking", lambda request: iter(()))
     chat.answers += [answer] * 4
     (tmp_path / "captions.txt").write_text("a cat\n")
     where = ("data", "instruct", tmp_path / "captions.txt", tmp_path / "out", "-m", f"diffusers:{tmp_path}")

@@ -17,12 +17,15 @@ from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.preprocess import to_picture, to_pixels
-from ddbm_cli.metrics.pair_similarity import PairSimilarity, Similarities
+from ddbm_cli.metrics.clip import check_cached
+from ddbm_cli.metrics.pair_similarity import CLIP, PairSimilarity, Similarities
 from ddbm_cli.models.labels import text_label
 from ddbm_cli.models.model import TranslationModel
-from ddbm_cli.models.resolve import loading
+from ddbm_cli.models.pipeline import card_of_pipeline
+from ddbm_cli.models.resolve import loading, placing
 from ddbm_cli.networks.shared_attention import shared_self_attention
 from ddbm_cli.options.data import InstructRequest
+from ddbm_cli.registry.pipelines import is_pipeline_folder
 from ddbm_cli.samplers import NoiseSource
 from ddbm_cli.tasks.events import Evaluated, Loading
 from ddbm_cli.tasks.images_in import random_of
@@ -61,20 +64,31 @@ class Studio:
         self._plan = model.plan(SAMPLER, GRID, request.steps)
         self._embedded: tuple[str, ...] = ()
 
-    @classmethod
-    def opening(cls, request: InstructRequest) -> Generator[Loading, None, "Studio"]:
-        """Load the models; yield the events of downloads.
+    @staticmethod
+    def checking(request: InstructRequest) -> Generator[Loading, None, None]:
+        """Check that the models can be used, without loading them; yield the events of downloads.
 
         Raises:
             ModelError: one is not available. UsageError: it makes no images of texts.
         """
-        clip = PairSimilarity(request.clip, choose_device(request.device))
-        model = yield from loading(request.model, device=request.device, dtype=request.dtype)
-        if not model.is_prior or model.texts is None:
+        check_cached(request.clip, CLIP)
+        place = yield from placing(request.model)
+        card = card_of_pipeline(place) if is_pipeline_folder(place) else None
+        if card is None or card.kind != "prior" or not card.text_conditional:
             raise UsageError(
-                f"model '{model.name}' makes no images of texts",
+                f"model '{card.name if card else place.name}' makes no images of texts",
                 hint="pass a text-to-image pipeline: -m diffusers:FOLDER",
             )
+
+    @classmethod
+    def opening(cls, request: InstructRequest) -> Generator[Loading, None, "Studio"]:
+        """Load the models, after `checking`; yield the events of downloads.
+
+        Raises:
+            ModelError: one is damaged.
+        """
+        clip = PairSimilarity(request.clip, choose_device(request.device))
+        model = yield from loading(request.model, device=request.device, dtype=request.dtype)
         return cls(request, model, clip)
 
     def sampled(self, caption: Caption, name: str) -> Generator[Evaluated, None, list[Any]]:

@@ -52,6 +52,7 @@ def captioned(request: InstructRequest, triplets: Triplets) -> Iterator[Event]:
         yield triplets.fail(request.pictures, problem)
     if request.dry_run:
         return
+    yield from Studio.checking(request)
     for name in (ANSWERS, CANDIDATES, *SIDES) if asked else (CANDIDATES, *SIDES):
         (triplets.folder / name).mkdir(parents=True, exist_ok=True)
         remove_leftovers(triplets.folder / name, exclusive=False)

@@ -53,8 +53,8 @@ class Counts:
         """Return the counts as a sentence."""
         given = self._request
         limits = (given.clip_img_threshold, given.clip_threshold, given.clip_dir_threshold)
-        each = [f"{self._passed[name]} {name} {limit:g}" for name, limit in zip(FILTERS, limits, strict=True)]
+        each = [f"{self._passed[name]} have {name} {limit:g}" for name, limit in zip(FILTERS, limits, strict=True)]
         return (
-            f"of {self._candidates} candidates of {self._captions} captions passed: {', '.join(each)}; "
-            f"{self._all} all three, {self.kept} are kept"
+            f"of {self._candidates} candidates of {self._captions} captions, {', '.join(each)} or more; "
+            f"{self._all} pass all three filters, {self.kept} are kept"
         )
