@@ -39,9 +39,9 @@ def notes(
     ran = [(method, outcome) for method, outcome in zip(methods, outcomes, strict=True) if not outcome.error]
     yield from _training(inputs)
     yield from _work(ran, nfe, seconds)
-    guided = ", ".join(outcome.label for method, outcome in ran if method.is_guided)
+    guided = [outcome.label for method, outcome in ran if method.is_guided]
     if guided:
-        yield f"Guided: {guided}. One evaluation computes up to three estimates, and takes that much longer."
+        yield f"Guided: {_named(guided)}. One evaluation computes up to three estimates, and takes that much longer."
     yield from _instructed(inputs, [outcome for _, outcome in ran])
     yield from _equal([outcome for _, outcome in ran])
     unreadable = [each.name for each in inputs if each.error]

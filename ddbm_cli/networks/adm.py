@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Attention, Conv, CrossAttention, ResBlock, Stage, norm, silu, time_features, zero
-from ddbm_cli.networks.text import NO_TOKEN, TextEncoder, normal_embedding, pooled
+from ddbm_cli.networks.text import NO_TOKEN, TextEncoder, normal, pooled
 
 # Larger than every known network. A file with larger numbers is damaged or hostile.
 Width = Annotated[int, Field(ge=1, le=2**14)]
@@ -70,7 +70,7 @@ class ADM(nn.Module):
         width, embedding = config.channels, 4 * config.channels
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         if config.classes is not None:
-            self.label_emb = normal_embedding(config.classes, embedding)
+            self.label_emb = nn.Embedding(config.classes, embedding, _weight=normal(config.classes, embedding))
         if config.vocabulary is not None:
             sizes = config.text_length, config.text_width, config.text_layers
             self.text_encoder = TextEncoder(config.vocabulary, *sizes)

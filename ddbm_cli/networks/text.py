@@ -12,13 +12,10 @@ NO_TOKEN = -1
 """Fills the places after the end of a text."""
 
 
-def normal_embedding(count: int, width: int) -> nn.Embedding:
-    """Return an embedding with normal weights.
-
-    On the meta device they are not drawn, because that imports a compiler.
-    """
-    weight = torch.empty(count, width)
-    return nn.Embedding(count, width, _weight=weight if weight.is_meta else weight.normal_())
+def normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Return normal numbers; on the meta device none are drawn, because arithmetic on it imports a compiler."""
+    numbers = torch.empty(shape)
+    return numbers if numbers.is_meta else numbers.normal_() * std
 
 
 class TextEncoder(nn.Module):
@@ -33,9 +30,9 @@ class TextEncoder(nn.Module):
 
     def __init__(self, vocabulary: int, length: int, width: int, layers: int) -> None:
         super().__init__()
-        self.tokens = normal_embedding(vocabulary, width)
-        self.first = nn.Parameter(torch.randn(width))
-        self.positions = nn.Parameter(torch.randn(length, width) * 0.1)
+        self.tokens = nn.Embedding(vocabulary, width, _weight=normal(vocabulary, width))
+        self.first = nn.Parameter(normal(width))
+        self.positions = nn.Parameter(normal(length, width, std=0.1))
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, width // 32, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True

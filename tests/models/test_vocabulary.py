@@ -11,10 +11,11 @@ from torch import nn
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.methods.conditions import doubts_of
 from ddbm_cli.models import assemble, vocabulary
+from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import describe_card, parse_card
 from ddbm_cli.models.labels import text_label
 from ddbm_cli.models.vocabulary import MOST_CHARACTERS, UNKNOWN, Vocabulary, learn, words_of
-from ddbm_cli.networks.text import normal_embedding
+from ddbm_cli.networks.text import normal
 from tests.tiny import NETWORK, tiny_card
 
 pytest.importorskip("tokenizers", reason='needs pip install "ddbm-cli[text]"')
@@ -131,12 +132,12 @@ def test_a_text_changes_the_estimate_and_no_text_is_that_of_an_empty_one():
     )
 
 
-def test_embeddings_are_torchs_and_empty_where_no_values_are_needed(monkeypatch):
+def test_first_weights_are_torchs_and_are_not_drawn_where_no_values_are_needed(monkeypatch):
     made = []
-    for kind in (normal_embedding, nn.Embedding):
+    for weights in (lambda: normal(50, 3), lambda: nn.Embedding(50, 3).weight, lambda: torch.randn(50, 3)):
         torch.manual_seed(0)
-        made.append((kind(5, 3).weight, torch.rand(1)))
-    assert torch.equal(made[0][0], made[1][0]) and made[0][1] == made[1][1] and made[0][0].requires_grad
-    monkeypatch.setattr(torch.Tensor, "normal_", None)  # on this device it imports a compiler, which takes seconds
-    with torch.device("meta"):
-        assert normal_embedding(5, 3).weight.is_meta
+        made.append((weights(), torch.rand(1)))
+    assert all(torch.equal(weights, made[0][0]) and after == made[0][1] for weights, after in made)
+    for name in ("normal_", "randn"):  # on this device they import a compiler, which takes seconds
+        monkeypatch.setattr(torch.Tensor if name == "normal_" else torch, name, None)
+    assert outline(text_card()).network.text_encoder.tokens.weight.is_meta
