@@ -112,7 +112,7 @@ class Method:
         words = f"{words} grid {self.grid}" if self.grid is not None else words
         words = f"{words} {self.colour_space}" if self.colour_space is not None else words
         words = f"{words} {self.direction}" if self.direction is not None else words
-        return " ".join([words, *(f"{name.replace('_', ' ')} {_short(value)}" for name, value in self.conditions)])
+        return " ".join([words, *(f"{name.replace('_', ' ')} {value}" for name, value in self.conditions)])
 
     @property
     def needs_prior(self) -> bool:
@@ -200,10 +200,6 @@ def _swept(method: Method, sweep: Mapping[str, Sequence[float]]) -> Iterator[Met
     for values in itertools.product(*varied.values()):
         every = own | dict(zip(varied, values, strict=True))
         yield replace(method, conditions=tuple((name, every[name]) for name in CONDITIONS if name in every))
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _read(spec: str) -> Iterator[Method]:

@@ -88,8 +88,8 @@ def test_a_sweep_makes_a_column_for_each_pair_of_scales_that_a_method_leaves_ope
     sweep = {"image_guidance_scale": (1.0, 1.5), "guidance_scale": (3.0, 7.5)}
     methods = parse_methods(["default", "dbim:5,guidance_scale=2"], sweep=sweep)
     assert [method.label for method in methods[:2]] == [
-        "default guidance scale 3 image guidance scale 1",
-        "default guidance scale 7.5 image guidance scale 1",
+        "default guidance scale 3.0 image guidance scale 1.0",
+        "default guidance scale 7.5 image guidance scale 1.0",
     ]
     assert [dict(method.conditions) for method in methods[4:]] == [
         {"guidance_scale": 2.0, "image_guidance_scale": scale} for scale in (1.0, 1.5)

@@ -43,7 +43,7 @@ def test_columns_are_scales_with_the_figures_of_a_sweep(folder, tmp_path):
         folder, tmp_path, prompt="make it red", sweep=("image-guidance-scale=1,1.5", "guidance-scale=1,3")
     )
     labels = [row["method"] for row in body["methods"]]
-    assert labels[1] == "default guidance scale 3 image guidance scale 1, 2 NFE" and len(set(labels)) == 4
+    assert labels[1] == "default guidance scale 3.0 image guidance scale 1.0, 2 NFE" and len(set(labels)) == 4
     source, model = str(folder / "in"), str(folder / "m.safetensors")
     asked = translate.request(
         source=source, output=tmp_path / "grid", model=model, prompt="make it red", nfe=2, device="cpu"
