@@ -18,7 +18,6 @@ from ddbm_cli.training.first_couplings import (
     OptimalTransport,
     entropic_plan,
 )
-from ddbm_cli.training.mean_matching import estimate_of
 from ddbm_cli.training.sides import TwoSides, directions
 from tests.points import Points, plan_on, trained
 
@@ -127,22 +126,6 @@ def test_rows_are_simulated_by_the_other_direction():
     assert torch.equal(batch.target, independent.target) and not torch.equal(batch.source, independent.source)
     own = Draws(generator(0, "simulation", 1, 2, 0), 4, slice(0, 4))
     assert torch.allclose(batch.source[0::2], made._simulation(batch.target[0::2], 1, own))
-
-
-@pytest.mark.parametrize(
-    "path", [PATH, VPBridge(), VEBridge(sigma_max=1.0, sigma_min=0.01)], ids=lambda path: path.name
-)
-def test_a_target_of_mean_matching_is_what_its_step_needs(path):
-    """Euler's step with the estimate has the mean, and the batch's state is the one that was given."""
-    random = torch.Generator().manual_seed(0)
-    x, mean = torch.randn(2, 4, 3, 1, 1, generator=random, dtype=torch.float64)
-    t = torch.tensor([0.1, 0.5, 0.9, 1.0], dtype=torch.float64) * path.t_last
-    s = t - 0.05 * path.t_max
-    x0, eps = estimate_of(path, x, mean, t, s)
-    assert torch.allclose(path.training_state(x0, x, eps, t), x, atol=1e-6)
-    wide = t.view(-1, 1, 1, 1)
-    step = x + path.reverse_drift(x, x0, x, wide) * (s - t).view(-1, 1, 1, 1)
-    assert torch.allclose(step, mean, atol=1e-6)
 
 
 @pytest.mark.parametrize(
