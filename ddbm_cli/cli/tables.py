@@ -79,6 +79,8 @@ def _words(entry: "Entry") -> dict[str, str]:
     may_lack_class = bool(card.get("condition_dropout"))
     if names:
         words["Classes"] = ", ".join(names) + ("; --class may be left out" if may_lack_class else "")
+    if card.get("directions"):
+        words["Directions"] = ", ".join(card["directions"])
     if size:
         words["Images"] = f"{size}x{size} pixels; inputs are resized, --keep-size restores their size"
     for name in ("network", "path", "prediction"):
@@ -106,8 +108,11 @@ def _words(entry: "Entry") -> dict[str, str]:
         words["Registry"] = str(entry.origin)
     is_prior = card.get("kind") == "prior"
     file = entry.path or (entry.name if entry.repo or entry.builtin else "THE.safetensors")
-    needs_class = card.get("network", {}).get("classes") and not (is_prior or may_lack_class)
+    directions = card.get("directions", ())
+    needs_class = card.get("network", {}).get("classes") and not (is_prior or may_lack_class or directions)
     asked = f" --class {names[0] if names else 0}" if needs_class else ""
+    asked += f" --direction {directions[0]}" if directions else ""
+    asked += ' --prompt "TEXT"' if card.get("text_conditional") else ""
     asked += " --mask MASK" if card.get("inpainting") else ""
     words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
     return words

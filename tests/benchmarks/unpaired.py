@@ -1,6 +1,7 @@
 """Translation without pairs, against the true answers: emoji from light to dark skin tones.
 
-    python -m tests.benchmarks.unpaired IMAGES WORK [--priors LIGHT DARK] [--model NAME=MODEL ...] [--nfe N]
+    python -m tests.benchmarks.unpaired IMAGES WORK [--priors LIGHT DARK] [--model NAME=MODEL ...]
+        [--nfe N] [--ddib-nfe N]
 
 IMAGES is a folder of Fluent emoji. `tests.recipes.skin_tones` divides it: nobody who is held out is in the training,
 and the training gets no pairs. All methods get the held-out light images at 64 pixels, and are measured against the
@@ -70,13 +71,12 @@ def methods(given: argparse.Namespace, images: Path) -> dict[str, list[object]]:
     for name, space in COLOURS.items():
         folders = ["--to", images / "trainB", "--colours-from", images / "trainA"]
         every[name] = ["--method", "colour-transfer", *folders, "--colour-space", space]
-    nfe: list[object] = ["--nfe", given.nfe] if given.nfe else []
     if given.priors:
         light, dark = given.priors
-        every["ddib"] = ["--method", "ddib", "--source-model", light, "-m", dark, *nfe]
+        every["ddib"] = ["--method", "ddib", "--source-model", light, "-m", dark, "--nfe", given.ddib_nfe]
     for each in given.model:
         name, _, model = each.partition("=")
-        every[name] = ["-m", model, *nfe]
+        every[name] = ["-m", model, "--nfe", given.nfe]
     return every
 
 
@@ -119,7 +119,8 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--priors", nargs=2, metavar=("LIGHT", "DARK"))
     parser.add_argument("--model", action="append", default=[], metavar="NAME=MODEL")
-    parser.add_argument("--nfe", type=int)
+    parser.add_argument("--nfe", type=int, default=10)
+    parser.add_argument("--ddib-nfe", type=int, default=80)
     given = parser.parse_args()
     sides, images = make_sides(given.images, given.work / "tones"), given.work / "images"
     for side in ("trainA", "trainB", "valA", "valB"):

@@ -10,6 +10,7 @@ from ddbm_cli.models import load_model
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.layout import CARD, write_folder
 from ddbm_cli.models.resolve import described
+from ddbm_cli.models.vocabulary import learn
 from ddbm_cli.tasks.show import show
 from tests.tiny import NETWORK, tiny_card, tiny_weights, write_tiny
 
@@ -56,6 +57,17 @@ def test_info_names_the_classes(ddbm, tmp_path, dropout):
     out = ddbm("weights", "info", tmp_path / "classed.safetensors")[1].decode()
     assert "dress, shoes" in out
     assert ("may be left out" in out) == (dropout > 0) and ("--class dress" in out) == (dropout == 0)
+
+
+def test_info_names_what_a_model_needs_or_offers(ddbm, tmp_path):
+    """Directions, whose label is no class, and a text."""
+    write_tiny(tmp_path / "both.safetensors", network=NETWORK | {"classes": 2}, directions=("AtoB", "BtoA"))
+    out = ddbm("weights", "info", tmp_path / "both.safetensors")[1].decode()
+    assert "AtoB, BtoA" in out and "--direction AtoB" in out and "--class" not in out
+    known = learn(["make it red"])
+    network = NETWORK | {"vocabulary": len(known.tokens), "text_length": 8, "text_width": 32}
+    write_tiny(tmp_path / "text.safetensors", network=network, vocabulary=known, text_conditional=True)
+    assert '--prompt "TEXT"' in ddbm("weights", "info", tmp_path / "text.safetensors")[1].decode()
 
 
 def test_a_diffusers_folder_without_a_card_is_explained(ddbm, references):

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.recipes import measure_instruct, ship_instruct
 from tests.recipes.sketch_to_3d import HERE, ddbm, train
 
-NOISE = ["--path", "vp"]
+NOISE = ["--path", "vp", "--prediction", "preconditioned:c_noise=log-snr"]
 
 
 def make_edits(images: Path, edits: Path, size: int = 64) -> Path:
