@@ -74,3 +74,17 @@ def test_the_recipe_of_the_fast_version_is_what_its_card_says():
     for name in ("steps", "batch_size", "precision"):
         assert recipe["recipe"][name] == training[name], name
     assert (recipe["method"], recipe["teacher"]) == (training["method"], training["teacher"])
+
+
+def test_the_small_model_that_edits_is_small_and_its_card_has_its_figures_and_its_words():
+    table = tomllib.loads((ROOT / "weights.toml").read_text())["instruct-small"]
+    body = (ROOT / table["file"]).read_bytes()
+    assert len(body) <= 16e6
+    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    card = load_model("instruct-small", device="cpu").card
+    assert card.licence == "MIT" and "Fluent Emoji" in card.data and "make it " in card.limits
+    assert card.training["steps"] > 0 and card.training["seconds"] > 0
+    assert {"make", "it", "red", "upside", "down"} <= set(card.vocabulary.words)
+    assert card.scores["held_out_images"] >= 100
+    kinds = card.scores["1:1"]
+    assert {"recolour", "darker", "flip", "remove-background", "skin", "all"} <= kinds.keys()
