@@ -28,7 +28,7 @@ def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm compare sketches/ -t images/ --with dbim:5,10 -o cmp.html -o cmp.png
       ddbm compare sketches/ --with dbim --with dbim:model=runs/mine --nfe 10
       ddbm compare sketches/ --seconds 0.5
-      ddbm compare photos/ -m edits --prompt "make it red" --sweep guidance-scale=1,3
+      ddbm compare a.png -m edits --prompt "turn red" --sweep guidance-scale=1,3
 
     \b
     Exit codes: 0 all done, 1 nothing done, 2 wrong usage, 3 some images

@@ -86,7 +86,7 @@ def deep(count):
     return '{"format": 2, "network": ' + "[" * count + "]" * count + "}"
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_mutated_cards(tmp_path, count):
     prior = {"kind": "prior", "concat_source": False, "path": {"name": "ddpm", "schedule": "linear"}}
     prior["network"] = tiny_card().network | {"in_channels": 3, "classes": 4}

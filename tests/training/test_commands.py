@@ -28,7 +28,7 @@ def root(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("path", ["ve-bridge", "rectified"])
+@pytest.mark.parametrize("path", ["ve-bridge", pytest.param("rectified", marks=pytest.mark.slow)])
 def test_an_unconditional_bridge_is_trained_and_sampled(root, path):
     trained = ddbm(root, "train", "pairs/", "--task", "prior", "--path", path, "-o", "runs/noise", *TINY)
     assert trained.returncode == 0, trained.stderr

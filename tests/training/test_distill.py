@@ -80,6 +80,7 @@ def test_a_kill_changes_nothing(root):
     assert same(weights(root / "whole"), weights(root / "killed"))
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_student(root):
     options = ["pairs", "--task", "distill", "--teacher", "teacher.safetensors", "--method", "ibmd:updates=1"]
     sizes = ["-b", "4", "--validate-every", "4", "--val-share", "0.3", "--lr-decay-fraction", "0"]

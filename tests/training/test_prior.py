@@ -74,12 +74,14 @@ def test_a_path_that_needs_a_source_is_refused(root):
     assert "ve, vp, cosine" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_prior_learns(root):
     events = run(prior_request(root, steps=200, validate_every=200, learning_rate=5e-3))
     losses = [event.loss for event in events if isinstance(event, Stepped)]
     assert sum(losses[-40:]) < 0.7 * sum(losses[:40])
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_bit_identically(root):
     list(run(prior_request(root, "whole", steps=30, validate_every=10)))
     (root / "killed").mkdir()

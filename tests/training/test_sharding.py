@@ -72,18 +72,27 @@ def test_its_files_are_those_of_a_single_process(alone, divided):
             assert torch.allclose(tensor, second[name], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_follow_the_whole(root, alone):
     parts = events(together(root, *SETTINGS, "--accumulate", 2, "-o", "parts", **FSDP))
     assert losses(parts) == pytest.approx(losses(alone[1]), rel=1e-4) and follows(alone[0], root / "parts")
 
 
+@pytest.mark.slow
 def test_recomputed_activations_are_bit_equal(root):
     trained(root, "dropout", *BRIDGE, steps=4, **FSDP)
     trained(root, "recomputed", *BRIDGE, "--checkpoint-activations", steps=4, **FSDP)
     assert same(weights(root / "dropout"), weights(root / "recomputed"))
 
 
-@pytest.mark.parametrize(("before", "after"), [((2, FSDP), (1, {})), ((1, {}), (2, FSDP)), ((2, {}), (2, FSDP))])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((2, FSDP), (1, {})),
+        pytest.param((1, {}), (2, FSDP), marks=pytest.mark.slow),
+        pytest.param((2, {}), (2, FSDP), marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_is_resumed_divided_or_not(root, alone, before, after):
     output = f"resumed-{before[0]}-{len(before[1])}-{after[0]}"
     events(

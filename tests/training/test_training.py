@@ -99,6 +99,7 @@ def test_stopping_and_resuming_changes_nothing(root):
         assert same(weights(root / "whole"), weights(root / folder))
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_but_time(root):
     """SIGKILL at any moment, --resume, again and again: the same bits, by the real command."""
     list(run(tiny_request(root, "whole", steps=40, validate_every=20)))
