@@ -58,7 +58,7 @@ def instruct(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
       ddbm data instruct photos/ pairs/ --edits recolour,flip --per-image 2 -r
       ddbm data instruct emoji/ pairs/ --variants index.tsv --split-by index.tsv
       ddbm data instruct captions.jsonl pairs/ -m diffusers:FOLDER
-      ddbm data instruct captions.txt pairs/ -m diffusers:FOLDER --endpoint URL --endpoint-model NAME
+      ddbm data instruct a.txt out/ -m MODEL --endpoint URL --endpoint-model NAME
     """
     shown = groups.Printed(**printed)
     request = from_options(InstructRequest, given, command="data instruct")
