@@ -20,6 +20,9 @@ from ddbm_cli.registry.library import constants, try_to_load_from_cache
 
 ENCODER = "openai/clip-vit-large-patch14-336"
 CONFIG = "config.json"
+CLIP = "CLIP"
+"""What errors call both encoders together."""
+
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's images, in 0..1."""
@@ -31,15 +34,15 @@ class ImageEncoder:
     """CLIP's image encoder, on a device: uint8 (N, 3, H, W) -> unit embeddings (N, D) on the CPU, float32.
 
     Args:
-        what: the metric, for errors. name: of CLIP on the hub, or its folder; "" for `ENCODER`.
+        what: the metric, for errors. name: of CLIP on the hub, or its folder.
 
     Raises:
         MissingExtraError, MissingWeightsError: the library or the network is missing.
         ModelError: the network is damaged.
     """
 
-    def __init__(self, device: torch.device, what: str, name: str = "") -> None:
-        network = _cached("CLIPVisionModelWithProjection", what, name or ENCODER)
+    def __init__(self, device: torch.device, what: str, name: str) -> None:
+        network = _cached("CLIPVisionModelWithProjection", what, name)
         self._network = network.to(device)
         self._device = device
         self._size = network.config.image_size
@@ -60,9 +63,9 @@ class TextEncoder:
     Arguments and errors are those of `ImageEncoder`.
     """
 
-    def __init__(self, device: torch.device, what: str, name: str = "") -> None:
-        self._network = _cached("CLIPTextModelWithProjection", what, name or ENCODER).to(device)
-        self._words = _cached("CLIPTokenizer", what, name or ENCODER)
+    def __init__(self, device: torch.device, what: str, name: str) -> None:
+        self._network = _cached("CLIPTextModelWithProjection", what, name).to(device)
+        self._words = _cached("CLIPTokenizer", what, name)
         self._device = device
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -78,12 +81,12 @@ def encoders(device: torch.device, name: str) -> tuple[ImageEncoder, TextEncoder
     """Return both encoders, the same ones for all who ask.
 
     Args:
-        name: `ENCODER`.
+        name: of CLIP on the hub, or its folder.
 
     Raises:
-        MissingExtraError, MissingWeightsError: as of `ImageEncoder`.
+        MissingExtraError, MissingWeightsError, ModelError: as of `ImageEncoder`.
     """
-    return ImageEncoder(device, "CLIP"), TextEncoder(device, "CLIP")
+    return ImageEncoder(device, CLIP, name), TextEncoder(device, CLIP, name)
 
 
 def _cached(kind: str, what: str, name: str) -> Any:

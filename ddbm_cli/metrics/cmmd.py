@@ -30,7 +30,7 @@ class CMMD(SetMetric):
 
     def __init__(self, device: torch.device, *, seed: int = 0) -> None:
         super().__init__(device, seed=seed)
-        self._embed = clip.ImageEncoder(device, self.label)
+        self._embed = clip.ImageEncoder(device, self.label, clip.ENCODER)
         file = cache_folder() / "features" / f"{clip.ENCODER.rpartition('/')[2]}-{device.type}.sqlite"
         self._of_targets = FeatureCache(self._embed, file, width=self._embed.width)
         self._embeddings: dict[Side, Sample] = {"outputs": Sample(MOST), "targets": Sample(MOST)}

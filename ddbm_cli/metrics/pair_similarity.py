@@ -14,10 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddbm_cli.metrics.clip import ImageEncoder, TextEncoder
-
-CLIP = "CLIP"
-"""What errors call it."""
+from ddbm_cli.metrics.clip import encoders
 
 DIGITS = 6
 """Of a similarity, as it is stored."""
@@ -43,7 +40,7 @@ class PairSimilarity:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self._images, self._texts = ImageEncoder(device, CLIP, name), TextEncoder(device, CLIP, name)
+        self._images, self._texts = encoders(device, name)
 
     def __call__(self, images: Tensor, texts: Sequence[str]) -> Similarities:
         """Return (1).

@@ -12,8 +12,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.networks.blocks import Attention, Conv, CrossAttention, ResBlock, Stage, norm, silu, time_features, zero
-from ddbm_cli.networks.text import NO_TOKEN, TextEncoder, normal, pooled
+from ddbm_cli.networks.blocks import (
+    Attention,
+    Conv,
+    CrossAttention,
+    ResBlock,
+    Stage,
+    norm,
+    normal,
+    silu,
+    time_features,
+    zero,
+)
+from ddbm_cli.networks.text import NO_TOKEN, TextEncoder, pooled
 
 # Larger than every known network. A file with larger numbers is damaged or hostile.
 Width = Annotated[int, Field(ge=1, le=2**14)]

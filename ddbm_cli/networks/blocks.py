@@ -61,6 +61,12 @@ class GroupNorm(nn.GroupNorm):
         return torch.addcmul(shift.view(batch, channels, 1, 1), x, scale)
 
 
+def normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Return normal numbers; on the meta device none are drawn, because arithmetic on it imports a compiler."""
+    numbers = torch.empty(shape)
+    return numbers if numbers.is_meta else numbers.normal_() * std
+
+
 def zero(layer: nn.Conv2d) -> nn.Conv2d:
     """Set a layer's weights to 0, so that a new block changes nothing."""
     nn.init.zeros_(layer.weight)

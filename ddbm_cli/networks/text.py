@@ -8,14 +8,10 @@ text, as condition dropout gives, is this vector alone.
 import torch
 from torch import Tensor, nn
 
+from ddbm_cli.networks.blocks import normal
+
 NO_TOKEN = -1
 """Fills the places after the end of a text."""
-
-
-def normal(*shape: int, std: float = 1.0) -> Tensor:
-    """Return normal numbers; on the meta device none are drawn, because arithmetic on it imports a compiler."""
-    numbers = torch.empty(shape)
-    return numbers if numbers.is_meta else numbers.normal_() * std
 
 
 class TextEncoder(nn.Module):

@@ -10,7 +10,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import Field, declared
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.foundation.text import one_line
-from ddbm_cli.options.groups import MODEL, Device, Dtype
+from ddbm_cli.options.groups import MODEL, STEPS, Device, Dtype
 
 CAPTIONS, FILTERS = "Captions", "Filters"
 
@@ -49,16 +49,7 @@ class CaptionOptions:
         int,
         Field("Candidates per caption, of which --per-image are kept at most.", ge=1, le=10_000, panel=CAPTIONS),
     ] = 8
-    steps: Annotated[
-        int,
-        Field(
-            "Number of sampling steps per candidate.",
-            aliases=("--num-inference-steps",),
-            ge=1,
-            le=10_000,
-            panel=CAPTIONS,
-        ),
-    ] = 100
+    steps: Annotated[int, replace(STEPS, description="Number of sampling steps per candidate.", panel=CAPTIONS)] = 100
     min_p: Annotated[
         float, replace(SHARED, description="Smallest fraction of the steps in which both images share self-attention.")
     ] = 0.1

@@ -1,5 +1,6 @@
 """Options that several commands share, each declared once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -130,15 +131,13 @@ NFE = Annotated[
         panel=SAMPLING,
     ),
 ]
+STEPS = Field("Number of sampling steps.", aliases=("--num-inference-steps",), ge=1, le=10_000, panel=SAMPLING)
 Steps = Annotated[
     int | None,
-    Field(
-        "Number of sampling steps. One step may take several network evaluations.",
-        aliases=("--num-inference-steps",),
-        ge=1,
-        le=10_000,
+    replace(
+        STEPS,
+        description="Number of sampling steps. One step may take several network evaluations.",
         unset=FROM_CARD,
-        panel=SAMPLING,
     ),
 ]
 Seed = Annotated[

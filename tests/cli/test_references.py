@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ddbm_cli.models import load_model
+from ddbm_cli.models import load_model, write_model
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.layout import CARD, write_folder
 from ddbm_cli.models.resolve import described
-from ddbm_cli.models.vocabulary import learn
 from ddbm_cli.tasks.show import show
 from tests.tiny import NETWORK, tiny_card, tiny_weights, write_tiny
 
@@ -64,9 +63,10 @@ def test_info_names_what_a_model_needs_or_offers(ddbm, tmp_path):
     write_tiny(tmp_path / "both.safetensors", network=NETWORK | {"classes": 2}, directions=("AtoB", "BtoA"))
     out = ddbm("weights", "info", tmp_path / "both.safetensors")[1].decode()
     assert "AtoB, BtoA" in out and "--direction AtoB" in out and "--class" not in out
-    known = learn(["make it red"])
-    network = NETWORK | {"vocabulary": len(known.tokens), "text_length": 8, "text_width": 32}
-    write_tiny(tmp_path / "text.safetensors", network=network, vocabulary=known, text_conditional=True)
+    from tests.models.test_vocabulary import text_card
+
+    card = text_card()
+    write_model(tmp_path / "text.safetensors", card, tiny_weights(card))
     assert '--prompt "TEXT"' in ddbm("weights", "info", tmp_path / "text.safetensors")[1].decode()
 
 

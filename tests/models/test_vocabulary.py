@@ -15,7 +15,7 @@ from ddbm_cli.models.assemble import outline
 from ddbm_cli.models.card import describe_card, parse_card
 from ddbm_cli.models.labels import text_label
 from ddbm_cli.models.vocabulary import MOST_CHARACTERS, UNKNOWN, Vocabulary, learn, words_of
-from ddbm_cli.networks.text import normal
+from ddbm_cli.networks.blocks import normal
 from tests.tiny import NETWORK, tiny_card
 
 pytest.importorskip("tokenizers", reason='needs pip install "ddbm-cli[text]"')

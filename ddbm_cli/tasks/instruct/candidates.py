@@ -17,8 +17,8 @@ from ddbm_cli.foundation.devices import choose_device, is_finite
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.preprocess import to_picture, to_pixels
-from ddbm_cli.metrics.clip import check_cached
-from ddbm_cli.metrics.pair_similarity import CLIP, PairSimilarity, Similarities
+from ddbm_cli.metrics.clip import CLIP, check_cached
+from ddbm_cli.metrics.pair_similarity import PairSimilarity, Similarities
 from ddbm_cli.models.labels import text_label
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.models.pipeline import card_of_pipeline
