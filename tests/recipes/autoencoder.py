@@ -2,8 +2,9 @@
 
     python -m tests.recipes.autoencoder PHOTOS EMOJI RUN [--ship] [any option of `ddbm train`]
 
-PHOTOS has folders train/ and val/; EMOJI an `index.tsv` that gives each file's split. The same command resumes an
-interrupted run. On a GPU: `--device cuda --batch-size 64 --learning-rate 2e-3 --hours 4`.
+PHOTOS has folders train/ and val/; EMOJI an `index.tsv` that gives each file's split. The sketches lie beside RUN, and
+the bridge of latents is trained on the same. The same command resumes an interrupted run. On a GPU: `--device cuda
+--batch-size 64 --learning-rate 2e-3 --hours 4`.
 """
 
 import argparse
@@ -24,24 +25,31 @@ from tests.recipes import ship
 from tests.recipes.sketch_to_3d import HERE, ddbm, train
 
 SIDE = 256
-KINDS = {"photographs": "photos/val/B", "sketches of them": "photos/val/A", "emoji": "emoji/val/B"}
-"""What is measured, and where in the folder of line art it lies."""
+STYLES = ("ink", "pencil")
+KINDS = {
+    "photographs": ("pairs/ink/val/B",),
+    "sketches of them": ("pairs/ink/val/A", "pairs/pencil/val/A"),
+    "emoji": ("emoji/val/B",),
+}
+"""What is measured, and where beside the run it lies."""
 
 
-def draw_lines(photos: Path, emoji: Path, lines: Path) -> Path:
-    """Draw line art of both, in ink and in pencil, by several hands; return its folder."""
-    how = ("--size", str(SIDE), "--style", "mixed", "--hand", "varied", "-q")
-    for split in ("train", "val"):
-        ddbm("data", "edges", str(photos / split), str(lines / "photos" / split), "-r", *how)
-    ddbm("data", "edges", str(emoji), str(lines / "emoji"), "--split-by", str(emoji / "index.tsv"), *how)
-    return lines
+def draw_pairs(photos: Path, pairs: Path) -> list[Path]:
+    """Draw each photograph in ink and in coloured pencil, by several hands; return the folders, split and by class."""
+    for style in STYLES:
+        for split in ("train", "val"):
+            how = ("--size", str(SIDE), "--style", style, "--hand", "varied", "-q")
+            ddbm("data", "edges", str(photos / split), str(pairs / style / split), "-r", *how)
+    return [pairs / style for style in STYLES]
 
 
 def make(photos: Path, emoji: Path, run: Path, options: list[str]) -> Path:
-    """Train, or resume; return the model's file."""
-    lines = draw_lines(photos, emoji, run.parent / "lines")
-    every = [photos / "train", lines / "photos/train/A", lines / "emoji/train/A", lines / "emoji/train/B"]
-    train(every, HERE / "autoencoder-256.toml", run, options)
+    """Train on photographs, emoji and sketches of both, or resume; return the model's file."""
+    pairs, drawn = draw_pairs(photos, run.parent / "pairs"), run.parent / "emoji"
+    how = ("--size", str(SIDE), "--style", "mixed", "--hand", "varied", "-q")
+    ddbm("data", "edges", str(emoji), str(drawn), "--split-by", str(emoji / "index.tsv"), *how)
+    sides = [folder / "train" / side for folder in (*pairs, drawn) for side in "AB"]
+    train(sides, HERE / "autoencoder-256.toml", run, options)
     return run / "model.safetensors"
 
 
@@ -60,12 +68,12 @@ def measure(codec: Codec, files: Sequence[Path]) -> dict[str, float]:
     return {"images": len(files), **dict(zip(("psnr", "perceptual"), (round(x, 4) for x in means), strict=True))}
 
 
-def score(file: Path, lines: Path) -> dict[str, dict[str, float]]:
+def score(file: Path, beside: Path) -> dict[str, dict[str, float]]:
     """Return and print the figures of all held-out images."""
     _, codec = load_codec(str(file))
     scores = {}
-    for kind, folder in KINDS.items():
-        scores[kind] = measure(codec, sorted((lines / folder).rglob("*.png")))
+    for kind, folders in KINDS.items():
+        scores[kind] = measure(codec, sorted(image for folder in folders for image in (beside / folder).rglob("*.png")))
         sys.stdout.write(f"{kind}: {scores[kind]}\n")
     return scores
 
@@ -77,7 +85,7 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help="write the file into the package, and its entry")
     given, options = parser.parse_known_args()
     file = make(given.photos, given.emoji, given.run, options)
-    scores = score(file, given.run.parent / "lines")
+    scores = score(file, given.run.parent)
     if given.ship:
         card, weights = read_model(file)
         target = ship.ASSETS / f"{card.name}.safetensors"

@@ -12,21 +12,10 @@ import argparse
 from pathlib import Path
 
 from tests.recipes import autoencoder, compare_clothing
-from tests.recipes.sketch_to_3d import HERE, ddbm, train
+from tests.recipes.sketch_to_3d import HERE, train
 
-SIDE = 256
-STYLES = ("ink", "pencil")
 MODELS = ("sketch-to-clothing-256", "pixels-128", "pix2pix-256")
 """The recipes, which are also the folders of their runs; the first is the model, the others are compared with it."""
-
-
-def draw_pairs(photos: Path, pairs: Path) -> list[Path]:
-    """Draw each photograph in ink and in coloured pencil, by several hands; return the folders, split and by class."""
-    for style in STYLES:
-        for split in ("train", "val"):
-            how = ("--size", str(SIDE), "--style", style, "--hand", "varied", "-q")
-            ddbm("data", "edges", str(photos / split), str(pairs / style / split), "-r", *how)
-    return [pairs / style for style in STYLES]
 
 
 def main() -> None:
@@ -35,7 +24,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     given, options = parser.parse_known_args()
     codec = autoencoder.make(given.photos, given.emoji, given.runs / "autoencoder", options)
-    pairs = draw_pairs(given.photos, given.runs / "pairs")
+    pairs = [given.runs / "pairs" / style for style in autoencoder.STYLES]
     for name in MODELS:
         latent = ["--codec", str(codec)] if name == MODELS[0] and not (given.runs / name).exists() else []
         train(pairs, HERE / f"{name}.toml", given.runs / name, [*latent, *options])
