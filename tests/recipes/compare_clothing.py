@@ -28,6 +28,9 @@ from tests.recipes.sketch_to_3d import ddbm
 SIDE, SHOWN, COLUMNS = 256, 24, 3
 BATCH = 16
 
+Scores = dict[str, dict[str, float]]
+"""Figures of a model by style of sketches."""
+
 
 def evenly(files: Sequence[Path], count: int) -> list[Path]:
     """Return so many files at even distances, so that nobody picks them."""
@@ -84,11 +87,16 @@ def figures(results: Sequence[Path], targets: Sequence[Path]) -> dict[str, float
     return dict(zip(("mse", "perceptual", "ground"), (sums / len(targets)).tolist(), strict=True))
 
 
-def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> None:
-    """Translate all held-out sketches with all models, and write the table and the grids."""
+def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> dict[str, Scores]:
+    """Translate all held-out sketches with all models, and write the table and the grids.
+
+    Returns:
+        The figures of each model at its own settings, by style of sketches.
+    """
     models = {name: load_model(file, device="cpu") for name, file in files.items()}
     lines = ["| model | setting | style | images | s / image | mse | perceptual | ground |", f"|{'---|' * 8}"]
     shown: dict[str, list[Path]] = {}
+    found: dict[str, Scores] = {name: {} for name in files}
     sketches, truths = (
         [file for folder in pairs for file in sorted((folder / "val" / side).rglob("*.png"))] for side in "AB"
     )
@@ -107,12 +115,15 @@ def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> None
                 lines.append(f"| {' | '.join([*row, *(f'{value:.4f}' for value in scores.values())])} |")
                 sys.stdout.write(lines[-1] + "\n")
                 made += results
+                if setting == "own":
+                    found[name][folder.name] = {"images": len(wanted)} | {key: round(x, 4) for key, x in scores.items()}
             if setting == "own":
                 shown[name] = made
     write_bytes(out / "table.md", ("\n".join(lines) + "\n").encode())
     sides = [evenly(each, SHOWN) for each in (sketches, *shown.values(), truths)]
     for sheet, columns in (("sketches.png", sides[:-1]), ("truth.png", sides)):
         save_picture(contact_sheet([read(each) for each in columns], columns=COLUMNS), out / sheet)
+    return found
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import dataclasses
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
-from ddbm_cli.models import TranslationModel, builtin_path, load_model, write_model
+from ddbm_cli.models import ModelCard, TranslationModel, builtin_path, load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.selfcheck import check_file
 from ddbm_cli.samplers import NoiseSource, finish
@@ -27,6 +28,9 @@ SETTINGS = {"nfe_2": {"nfe": 2}, "nfe_8": {}, "nfe_10": {"nfe": 10}}
 ASSETS = builtin_path().parent
 ROOT = Path(__file__).parent.parent.parent
 REGISTRY = ROOT / "weights.toml"
+BEFORE = "[edges2handbags-vp-64]\n"
+"""The first model in the registry that is not part of the package."""
+
 SHOWN = {
     "ink": {"1f98a": "fox", "1f6d6": "hut", "1f37a": "beer-mug", "1f36a": "cookie", "1f55d": "clock",
             "1f611": "face", "1f482": "guardsman"},
@@ -91,9 +95,24 @@ def ship(file: Path, pairs: Path) -> None:
     sys.stdout.write(f"{builtin_path()}\n{scores}\n")
 
 
-def register(file: Path, registry: Path = REGISTRY) -> None:
-    """Write size, digest and fingerprint of the file into its entry of a registry."""
-    before, heading, table = registry.read_text().partition(f"[{file.stem}]\n")
+def packed(file: Path, card: ModelCard, weights: Mapping[str, Tensor], largest: int) -> Path:
+    """Write a model as float16 and return its file; exit if it has more than `largest` bytes."""
+    write_model(file, card, weights, dtype=torch.float16)
+    if file.stat().st_size > largest:
+        sys.exit(f"{file}: {file.stat().st_size:,} bytes, more than {largest:,}")
+    return file
+
+
+def register(file: Path, registry: Path = REGISTRY, entry: str = "") -> None:
+    """Write size, digest and fingerprint of the file into its entry of a registry.
+
+    entry: what a new entry has besides, as lines of TOML; it comes before the models that are not built in.
+    """
+    body = registry.read_text()
+    if f"[{file.stem}]\n" not in body:
+        fresh = f'builtin = true\nfile = "ddbm_cli/assets/{file.name}"\nsize = 0\nsha256 = ""\nfingerprint = []\n'
+        body = body.replace(BEFORE, f"[{file.stem}]\n{entry}{fresh}\n{BEFORE}", 1)
+    before, heading, table = body.partition(f"[{file.stem}]\n")
     facts = {
         "size": file.stat().st_size,
         "sha256": f'"{sha256_of_file(file)}"',

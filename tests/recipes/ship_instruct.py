@@ -12,20 +12,16 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ddbm_cli.foundation.files import write_text
 from ddbm_cli.imaging.edits import EDITS, SKIN
-from ddbm_cli.models import ModelCard, write_model
+from ddbm_cli.models import ModelCard
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.vocabulary import words_of
 from tests.recipes.measure_instruct import Line, Row, held_out, measure, named, read_scales
-from tests.recipes.ship import ASSETS, REGISTRY, register
+from tests.recipes.ship import ASSETS, REGISTRY, packed, register
 
 NAME = "instruct-small"
 
@@ -34,20 +30,10 @@ LARGEST = 16_000_000
 
 SCALES = ((1.0, 1.0), (1.0, 2.0))
 
-ENTRY = f"""[{NAME}]
-task = "image, instruction -> image"
-builtin = true
-file = "ddbm_cli/assets/{NAME}.safetensors"
-size = 0
-sha256 = ""
-fingerprint = []
+ENTRY = """task = "image, instruction -> image"
 licence = "MIT"
 licence_source = "trained on Fluent Emoji (Microsoft, MIT), edited by `ddbm data instruct`"
-
 """
-
-BEFORE = "[edges2handbags-vp-64]\n"
-"""The first model in the registry that is not part of the package."""
 
 
 def instructions(lines: Sequence[Line]) -> str:
@@ -78,14 +64,6 @@ def described(card: ModelCard, lines: Sequence[Line]) -> ModelCard:
     return dataclasses.replace(card, name=NAME, vocabulary=words, limits=limits)
 
 
-def packed(file: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> Path:
-    """Write a model as float16; exit if it is too large."""
-    write_model(file, card, weights, dtype=torch.float16)
-    if file.stat().st_size > LARGEST:
-        sys.exit(f"{file}: {file.stat().st_size:,} bytes, more than {LARGEST:,}")
-    return file
-
-
 def ship(
     file: Path,
     pairs: Path,
@@ -104,16 +82,14 @@ def ship(
     work = file.parent / "ship"
     lines = [json.loads(line) for line in pairs.read_text().splitlines()]
     card = described(card, [line for line in lines if line.get("split", "train") == "train"])
-    staged = packed(work / f"{NAME}.safetensors", card, weights)
+    staged = packed(work / f"{NAME}.safetensors", card, weights, LARGEST)
     rows = measure({NAME: staged}, pairs, work, scales=scales, **options)
     images = len(held_out(pairs, options.get("cases")))
-    packed(staged, dataclasses.replace(card, scores=figures(rows, images)), weights)
+    packed(staged, dataclasses.replace(card, scores=figures(rows, images)), weights, LARGEST)
     target = assets / staged.name
     assets.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(staged, target)
-    if f"[{NAME}]\n" not in (body := registry.read_text()):
-        write_text(registry, body.replace(BEFORE, ENTRY + BEFORE, 1))
-    register(target, registry)
+    register(target, registry, ENTRY)
     counts = Counter(line.get("split", "train") for line in lines)
     sys.stdout.write(f"{target}: {target.stat().st_size:,} bytes; triplets: {dict(counts)}\n{card.limits}\n")
     return target
