@@ -81,12 +81,12 @@ def test_a_run_is_packaged_with_its_figures_and_its_vocabulary(edits, tmp_path):
     registry = tmp_path / "weights.toml"
     registry.write_text(ship.BEFORE)
     file = ship_instruct.ship(
-        tmp_path / "bridge" / "model.safetensors", edits, assets=tmp_path / "assets", registry=registry, nfe=2
+        tmp_path / "bridge" / "model.safetensors", [edits], assets=tmp_path / "assets", registry=registry, nfe=2
     )
     card, weights = read_model(file)
     assert {str(each.dtype) for each in weights.values()} == {"torch.float16"} and card.name == "instruct-small"
     images = len(measure_instruct.held_out(edits))
-    assert card.scores["held_out_images"] == images == card.scores["1:1"]["all"]["cases"]
+    assert card.scores["edits"]["held_out_images"] == images == card.scores["edits"]["1:1"]["all"]["cases"]
     assert card.training["steps"] == 7 and card.licence == "MIT" and "make it darker" in card.limits
     known = [line for line in lines(edits.parent) if line["split"] == "train"]
     assert all(line["edit"].partition(":")[2] in card.limits for line in known)
@@ -99,5 +99,5 @@ def test_a_run_is_packaged_with_its_figures_and_its_vocabulary(edits, tmp_path):
 def test_a_file_that_is_too_large_is_not_packaged(edits, tmp_path, monkeypatch):
     monkeypatch.setattr(ship_instruct, "LARGEST", 1000)
     with pytest.raises(SystemExit, match="more than 1,000"):
-        ship_instruct.ship(tmp_path / "bridge" / "model.safetensors", edits, assets=tmp_path / "assets")
+        ship_instruct.ship(tmp_path / "bridge" / "model.safetensors", [edits], assets=tmp_path / "assets")
     assert not (tmp_path / "assets").exists()

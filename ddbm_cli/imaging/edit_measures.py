@@ -15,10 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ddbm_cli.imaging.alpha import cut_out
-from ddbm_cli.imaging.edits import COLOURS, EDITS, LUMA, SKIN, Drawing, Floats
-
-BANDS = range(7, 11)
-"""Numbers of stripes that `data instruct` draws."""
+from ddbm_cli.imaging.edits import COLOURS, EDITS, LUMA, SKIN, STRIPES, Drawing, Floats
 
 INSIDE = 0.5
 """Opacity from which a pixel belongs to an object."""
@@ -149,11 +146,11 @@ def _ring(image: Floats, truth: Truth) -> float:
 
 
 def _stripes(image: Floats, truth: Truth) -> float:
-    """Strength of horizontal stripes inside the silhouette, at the numbers that are drawn."""
+    """Strength of horizontal stripes inside the silhouette, of the width that is drawn."""
     weight = truth.silhouette.sum(axis=1)
     rows = (truth.silhouette * (image @ LUMA)).sum(axis=1) / np.maximum(weight, 1.0)
     rows = np.where(weight > 0, rows - rows[weight > 0].mean(), 0.0) if (weight > 0).any() else rows
-    return float(np.abs(np.fft.rfft(rows)[list(BANDS)]).max() / len(rows))
+    return float(np.abs(np.fft.rfft(rows)[STRIPES]) / len(rows))
 
 
 def _paper(image: Floats, truth: Truth) -> float:

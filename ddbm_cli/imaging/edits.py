@@ -34,6 +34,9 @@ COLOURS = {
 }
 """Named colours, 8 bits per channel."""
 
+STRIPES = 8
+"""Number of stripes over the height of an image; fixed, because no instruction says it."""
+
 LEAST_CHANGE = 0.02
 """Mean absolute difference of the colours, relative to the silhouette's area, below which a pair shows no edit."""
 
@@ -138,7 +141,7 @@ def _outline(drawing: Drawing, random: Random) -> Edited:
 
 def _stripes(drawing: Drawing, random: Random) -> Edited:
     place = np.linspace(0, 1, len(drawing.silhouette), endpoint=False)
-    band = (place * random.integers(7, 11) % 1 < 0.5)[:, None, None]
+    band = (place * STRIPES % 1 < 0.5)[:, None, None]
     light = (drawing.colours @ LUMA)[drawing.silhouette > 0.5]
     paint = 0.35 if light.size and light.mean() < 0.5 else -0.35
     return Edited(drawing.colours, _inside(drawing, (drawing.colours + paint * band).clip(0, 1)))

@@ -1,6 +1,6 @@
 """Package a small model that edits by instruction: as float16, with its figures on held-out triplets in its card.
 
-    python -m tests.recipes.ship_instruct RUN EDITS/pairs.jsonl [--cases N] [--scales 1:1,1:2] [--nfe N]
+    python -m tests.recipes.ship_instruct RUN EDITS/pairs.jsonl ... [--cases N] [--scales 1:1,1:2] [--nfe N]
 
 RUN may be a training that is not finished: its averaged weights of the last save are taken. The figures are of the
 packaged file itself, see `measure_instruct`. The file and its entry in weights.toml are written last.
@@ -32,7 +32,7 @@ SCALES = ((1.0, 1.0), (1.0, 2.0))
 
 ENTRY = """task = "image, instruction -> image"
 licence = "MIT"
-licence_source = "trained on Fluent Emoji (Microsoft, MIT), edited by `ddbm data instruct`"
+licence_source = "trained on Fluent Emoji (Microsoft, MIT) and Clothing dataset (CC0), edited by `ddbm data instruct`"
 """
 
 
@@ -66,7 +66,7 @@ def described(card: ModelCard, lines: Sequence[Line]) -> ModelCard:
 
 def ship(
     file: Path,
-    pairs: Path,
+    lists: Sequence[Path],
     *,
     scales: Sequence[tuple[float, float]] = SCALES,
     assets: Path = ASSETS,
@@ -76,16 +76,18 @@ def ship(
     """Measure the model of a run, and write it and its entry; return the file.
 
     Args:
-        pairs: the list of triplets. options: of `measure`.
+        lists: of triplets; the name of its folder is that of its figures. options: of `measure`.
     """
     card, weights = read_model(file)
     work = file.parent / "ship"
-    lines = [json.loads(line) for line in pairs.read_text().splitlines()]
+    lines = [json.loads(line) for pairs in lists for line in pairs.read_text().splitlines()]
     card = described(card, [line for line in lines if line.get("split", "train") == "train"])
     staged = packed(work / f"{NAME}.safetensors", card, weights, LARGEST)
-    rows = measure({NAME: staged}, pairs, work, scales=scales, **options)
-    images = len(held_out(pairs, options.get("cases")))
-    packed(staged, dataclasses.replace(card, scores=figures(rows, images)), weights, LARGEST)
+    scores = {}
+    for pairs in lists:
+        rows = measure({NAME: staged}, pairs, work / pairs.parent.name, scales=scales, **options)
+        scores[pairs.parent.name] = figures(rows, len(held_out(pairs, options.get("cases"))))
+    packed(staged, dataclasses.replace(card, scores=scores), weights, LARGEST)
     target = assets / staged.name
     assets.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(staged, target)
@@ -98,14 +100,14 @@ def ship(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=named)
-    parser.add_argument("pairs", type=Path)
+    parser.add_argument("lists", type=Path, nargs="+")
     parser.add_argument("--scales", type=read_scales, default=SCALES)
     for name in ("--cases", "--nfe", "--batch-size"):
         parser.add_argument(name, type=int)
     for name, place in (("--assets", ASSETS), ("--registry", REGISTRY)):
         parser.add_argument(name, type=Path, default=place)
     given = vars(parser.parse_args())
-    ship(given.pop("run")[1], given.pop("pairs"), **given)
+    ship(given.pop("run")[1], given.pop("lists"), **given)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,11 @@ PIX2PIX = {
 }
 """Defaults of pix2pix where they differ from those of `TrainRequest`: the paper's settings."""
 
-INSTRUCT = {"text": "captions", "translates": "image, instruction -> image", "augment": ["shift"]}
-"""Defaults of edits by instruction where they differ from `TrainRequest`; flips would exchange left and right."""
+INSTRUCT = {"text": "captions", "translates": "image, instruction -> image", "augment": []}
+"""Defaults of edits by instruction where they differ from `TrainRequest`.
+
+Flips would exchange left and right, and shifts move the axis of mirroring, which no instruction names.
+"""
 
 AUTOENCODER = {
     "network": "autoencoder",
