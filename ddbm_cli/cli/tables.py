@@ -32,7 +32,8 @@ def model(entry: "Entry", *, json: bool) -> None:
         terminal.emit(as_record(Listed(facts=_record(entry) | {"card": entry.facts()})))
         return
     for name, text in _words(entry).items():
-        terminal.pair(name, text, width=10)
+        for number, line in enumerate([text] if isinstance(text, str) else text):
+            terminal.pair("" if number else name, line, width=10)
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:
@@ -69,9 +70,10 @@ def _record(entry: "Entry") -> dict[str, Any]:
     }
 
 
-def _words(entry: "Entry") -> dict[str, str]:
+def _words(entry: "Entry") -> dict[str, str | list[str]]:
+    """Return the facts of a model, each in words, or in several lines of words."""
     card = entry.facts()
-    words = {"Name": entry.name, "Task": entry.task}
+    words: dict[str, str | list[str]] = {"Name": entry.name, "Task": entry.task}
     words["Data"] = card.get("data", "not stated")
     words["Limits"] = card.get("limits", "not stated")
     size = card.get("preprocess", {}).get("size")
@@ -95,7 +97,7 @@ def _words(entry: "Entry") -> dict[str, str]:
     if card.get("training"):
         words["Training"] = _plain(card["training"])
     if card.get("scores"):
-        words["Scores"] = _plain(card["scores"])
+        words["Scores"] = _grouped(card["scores"])
     words["Licence"] = entry.licence + (f" ({entry.licence_source})" if entry.licence_source else "")
     words["Source"] = (
         f"{entry.repo}, revision {entry.revision}, {entry.file}" if entry.repo else entry.url or entry.source
@@ -141,6 +143,18 @@ def _spelled(setting: dict[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _grouped(facts: Any, name: str = "") -> list[str]:
+    """Return nested facts with a line for each group, which begins with the names that lead to it."""
+    if not isinstance(facts, dict):
+        return [_plain(facts)]
+    single = {key: value for key, value in facts.items() if not isinstance(value, dict)}
+    lines = [f"{name}: {_plain(single)}" if name else _plain(single)] if single else []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            lines += _grouped(value, f"{name} {key.replace('_', ' ')}".strip())
+    return lines
 
 
 def _plain(facts: Any) -> str:

@@ -98,6 +98,7 @@ def test_info_of_the_built_in_model_reads_its_file(ddbm):
     text = ddbm("weights", "info", "sketch-to-3d-64")[1].decode()
     score = load_model(device="cpu").card.scores["ink"]["nfe_2"]
     assert str(builtin_path()) in text and "Fluent Emoji" in text and f"nfe 2 {score}" in text
+    assert "Scores      ink: blank page " in text and "\n            pencil: blank page " in text  # a line for each
 
 
 def test_unknown_names_are_explained(ddbm):
