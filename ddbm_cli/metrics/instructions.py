@@ -11,6 +11,7 @@ cache of Hugging Face, there are the measures of `imaging.edit_measures`, which 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +92,13 @@ class _Embedded(InstructionMetric):
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the unit embeddings (N, D) of the sources and of the outputs."""
-        return self.images(sources(batch)), self.images(batch.outputs)
+        return _embedded(self.images, batch)
+
+
+@lru_cache(maxsize=1)
+def _embedded(images: clip.ImageEncoder, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the embeddings of sources and outputs, of the last batch without computing them again."""
+    return images(sources(batch)), images(batch.outputs)
 
 
 class ClipSimilarity(_Embedded):

@@ -68,6 +68,18 @@ def test_clips_figures_are_cosines_of_its_embeddings(network, batch, tmp_path):
     assert torch.allclose(ClipDirection(CPU, texts=TEXTS)(batch), direction, atol=1e-3)
 
 
+def test_both_metrics_of_clip_embed_a_batch_once(network, batch, monkeypatch):
+    embedded = []
+    encode = clip.ImageEncoder.__call__
+    monkeypatch.setattr(clip.ImageEncoder, "__call__", lambda own, x: embedded.append(len(x)) or encode(own, x))
+    metrics = [metric(CPU, texts=TEXTS) for metric in (ClipSimilarity, ClipDirection)]
+    for _ in range(2):
+        again = Batch(index=batch.index, outputs=batch.outputs.clone(), sketches=batch.sketches)
+        for metric in metrics:
+            metric(again)
+    assert embedded == [2, 2, 2, 2]  # sources and outputs of two batches
+
+
 def test_an_unchanged_image_has_no_direction(network, batch):
     same = Batch(index=batch.index, outputs=batch.sketches, sketches=batch.sketches)
     assert ClipDirection(CPU, texts=TEXTS)(same).isnan().all()
