@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import (
+    PLACE_CHANNELS,
     Attention,
     Conv,
     CrossAttention,
@@ -20,6 +21,7 @@ from ddbm_cli.networks.blocks import (
     Stage,
     norm,
     normal,
+    place_features,
     silu,
     time_features,
     zero,
@@ -38,6 +40,8 @@ class ADMConfig:
     in_channels: of x_t and x_T together. channels: of the first level; `multipliers` times that at each level.
     blocks: residual blocks of a level. attention: downsampling factors, after `patch`, that get attention.
     head_channels: channels of an attention head. patch: side of the squares folded into channels.
+    places: give the first layer the place of each position, which convolutions and attention alone hardly know, and
+        which edits such as mirroring need.
     classes: number of labels; None for a network without classes.
     vocabulary: number of tokens of texts; None for a network without texts. Each attention layer is then followed by
         one to the features of the text; see `networks.text`.
@@ -57,6 +61,7 @@ class ADMConfig:
     head_channels: Width = 64
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patch: Factor = 1
+    places: bool = False
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
     vocabulary: Annotated[int, Field(ge=1, le=2**16)] | None = None
     text_length: Annotated[int, Field(ge=1, le=512)] = 32
@@ -102,7 +107,8 @@ class ADM(nn.Module):
 
         folded = config.patch**2
         channels = width * config.multipliers[0]
-        self.input_blocks = nn.ModuleList([Stage(Conv(config.in_channels * folded, channels))])
+        inputs = config.in_channels * folded + (PLACE_CHANNELS if config.places else 0)
+        self.input_blocks = nn.ModuleList([Stage(Conv(inputs, channels))])
         skips = [channels]
         for level, multiplier in enumerate(config.multipliers):
             for _ in range(config.blocks):
@@ -172,7 +178,9 @@ class ADM(nn.Module):
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
-        x = F.pixel_unshuffle(x.to(dtype), self.config.patch).contiguous(memory_format=self.memory_format)
+        x = F.pixel_unshuffle(x.to(dtype), self.config.patch)
+        x = torch.cat([x, place_features(x)], dim=1) if self.config.places else x
+        x = x.contiguous(memory_format=self.memory_format)
         skips = []
         for down in self.input_blocks:
             x = down(x, embedding, text)

@@ -87,6 +87,22 @@ def time_features(time: Tensor, channels: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+PLACE_CHANNELS = 16
+"""Channels of `place_features`."""
+
+
+def place_features(like: Tensor) -> Tensor:
+    """Return where each position is: sines and cosines of y and x in -1..1, for `like` (B, C, H, W): (B, 16, H, W)."""
+    axes = []
+    for length in like.shape[-2:]:
+        middle = (torch.arange(length, dtype=torch.float32, device=like.device) + 0.5) * (2 / length) - 1
+        angles = math.pi / 2 * middle * torch.tensor([[1.0], [2.0], [4.0], [8.0]], device=like.device)
+        axes.append(torch.cat([angles.sin(), angles.cos()]))
+    (rows, columns), (height, width) = axes, like.shape[-2:]
+    places = torch.cat([rows[:, :, None].expand(-1, -1, width), columns[:, None, :].expand(-1, height, -1)])
+    return places.to(like.dtype).expand(len(like), -1, -1, -1)
+
+
 class Conv(nn.Conv2d):
     """A convolution that keeps the size: 3x3, or 1x1 as a product over channels.
 

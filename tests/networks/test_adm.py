@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.networks import ADM, NETWORKS, ADMConfig, pack, packed
-from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, time_features
+from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, place_features, time_features
 from tests.golden_networks import CONFIGS, golden_network
 
 RELEASED = {
@@ -72,6 +72,28 @@ def test_time_features_are_cosines_then_sines_of_the_time_as_fed():
     angles = time[:, None] * 10_000.0 ** (-torch.arange(4, dtype=torch.float64) / 4)
     assert features.dtype == torch.float32
     assert torch.allclose(features.double(), torch.cat([angles.cos(), angles.sin()], dim=1), atol=1e-4)
+
+
+def test_places_are_symmetric_about_the_middle_and_belong_to_no_image():
+    places = place_features(torch.zeros(2, 3, 4, 6))
+    assert places.shape == (2, 16, 4, 6) and torch.equal(places[0], places[1])
+    rows, columns = places[0, :8], places[0, 8:]
+    assert torch.equal(rows[:, :, 0], rows[:, :, 5]) and torch.equal(columns[:, 0], columns[:, 3])
+    for axis, side in ((1, rows), (2, columns)):  # the sines change their sign, the cosines stay
+        assert torch.allclose(side[:4], -side[:4].flip(axis), atol=1e-6)
+        assert torch.allclose(side[4:], side[4:].flip(axis), atol=1e-6)
+    middle = (torch.arange(6) + 0.5) / 3 - 1
+    assert torch.allclose(columns[0, 0], torch.sin(torch.pi / 2 * middle))
+
+
+@pytest.mark.parametrize("places", [False, True])
+def test_places_alone_tell_equal_positions_apart(places):
+    made, seen = network(places=places, patch=2), []
+    made.input_blocks[0].register_forward_hook(lambda _layer, _given, output: seen.append(output.detach()))
+    made(torch.ones(1, 6, 32, 32), torch.zeros(1))
+    inside = seen[0][0, :, 1:-1, 1:-1]
+    assert bool((inside == inside[:, :1, :1]).all()) != places
+    assert made.state_dict()["input_blocks.0.0.weight"].shape[1] == (40 if places else 24)
 
 
 def test_attention_is_the_textbook_one_on_thirds_of_the_channels():
