@@ -1,6 +1,7 @@
 """The built-in model: complete, described, offline, and doing its work."""
 
 import hashlib
+import math
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import torch
 
 import ddbm_cli
 from ddbm_cli.imaging.io import open_picture
+from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import builtin_path, load_model
+from ddbm_cli.models.codecs import load_codec
 from ddbm_cli.samplers import NoiseSource, finish
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +77,22 @@ def test_the_recipe_of_the_fast_version_is_what_its_card_says():
     for name in ("steps", "batch_size", "precision"):
         assert recipe["recipe"][name] == training[name], name
     assert (recipe["method"], recipe["teacher"]) == (training["method"], training["teacher"])
+
+
+def test_the_autoencoder_is_small_and_restores_sketches():
+    table = tomllib.loads((ROOT / "weights.toml").read_text())["autoencoder-8x"]
+    body = (ROOT / table["file"]).read_bytes()
+    assert len(body) <= 8e6
+    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    _, codec = load_codec("autoencoder-8x")
+    assert (codec.factor, codec.channels) == (8, 16)
+    sides = [sum(part.numel() for part in side.parameters()) for side in (codec.encoder, codec.decoder)]
+    assert max(sides) <= 3e6
+    preprocess = Preprocess(size=256)
+    images = torch.stack([preprocess.forward(open_picture(file))[0] for file in sorted(SKETCHES.glob("*.png"))[:4]])
+    with torch.no_grad():
+        error = (codec.decode(codec.encode(images)).clamp(-1, 1) - images).square().mean()
+    assert 10 * math.log10(4 / float(error)) > 20  # the mean of the card over held-out sketches is higher
 
 
 def test_the_small_model_that_edits_is_small_and_its_card_has_its_figures_and_its_words():

@@ -86,6 +86,14 @@ def score(file: Path, beside: Path) -> dict[str, dict[str, float]]:
     return scores
 
 
+def package(file: Path, beside: Path) -> None:
+    """Write the model as float16, with its figures as such, into the package."""
+    card, weights = read_model(file)
+    target = ship.packed(ship.ASSETS / f"{card.name}.safetensors", card, weights, LARGEST)
+    ship.packed(target, dataclasses.replace(card, scores=score(target, beside)), weights, LARGEST)
+    ship.register(target, entry=ENTRY)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("photos", "emoji", "run"):
@@ -93,11 +101,10 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help="write the file into the package, and its entry")
     given, options = parser.parse_known_args()
     file = make(given.photos, given.emoji, given.run, options)
-    scores = score(file, given.run.parent)
     if given.ship:
-        card, weights = read_model(file)
-        target = ship.ASSETS / f"{card.name}.safetensors"
-        ship.register(ship.packed(target, dataclasses.replace(card, scores=scores), weights, LARGEST), entry=ENTRY)
+        package(file, given.run.parent)
+    else:
+        score(file, given.run.parent)
 
 
 if __name__ == "__main__":
