@@ -4,6 +4,7 @@ import dataclasses
 import typing
 from typing import Any, ClassVar
 
+import pytest
 import torch
 
 from ddbm_cli.denoisers import Prediction
@@ -60,6 +61,15 @@ def changed(kind: type) -> list[tuple[str, Any]]:
 def variants(registry: dict[str, type]) -> list[Any]:
     """Return every setting of a registry with its defaults and with each field changed."""
     return [each for kind in registry.values() for each in (kind(), *(setting for _, setting in changed(kind)))]
+
+
+def crossed(paths: list[Any], samplers: list[Any]) -> list[Any]:
+    """Return parameters of a test: all pairs. Samplers with a changed field are slow on all paths but the first."""
+    return [
+        pytest.param(path, sampler, marks=() if path == paths[0] or sampler == type(sampler)() else pytest.mark.slow)
+        for path in paths
+        for sampler in samplers
+    ]
 
 
 def smooth_paths(*, noise: bool = True) -> list[ProbabilityPath]:

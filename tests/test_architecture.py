@@ -6,7 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
 
@@ -59,10 +59,16 @@ ONLY_IN = {
 }
 
 
+@cache
+def tree(file: Path) -> ast.Module:
+    """A file, parsed once for all tests."""
+    return ast.parse(file.read_text())
+
+
 def imports(file: Path) -> set[str]:
     """Every module that a file names in an import, also inside functions."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -90,22 +96,18 @@ ONE_PLACE = {
 }
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_files_digests_and_devices_have_one_module_each(file):
-    own = file.relative_to(ROOT).as_posix()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Call):
-            assert own in ONE_PLACE.get(ast.unparse(node.func), {own}), f"{ast.unparse(node.func)}, line {node.lineno}"
+def test_files_digests_and_devices_have_one_module_each():
+    for file in FILES:
+        own = file.relative_to(ROOT).as_posix()
+        for node in ast.walk(tree(file)):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert own in ONE_PLACE.get(name, {own}), f"{name} in {own}, line {node.lineno}"
 
 
-@pytest.mark.parametrize(
-    "file",
-    [*FILES, *sorted((ROOT.parent / "tests").rglob("*.py"))],
-    ids=lambda file: file.relative_to(ROOT.parent).as_posix(),
-)
-def test_no_file_is_longer_than_its_limit(file):
-    limit = LONGEST if file.is_relative_to(ROOT) else LONGEST_TESTS
-    assert len(file.read_text().splitlines()) <= limit
+def test_no_file_is_longer_than_its_limit():
+    for files, limit in ((FILES, LONGEST), ((ROOT.parent / "tests").rglob("*.py"), LONGEST_TESTS)):
+        assert [str(file) for file in files if len(file.read_text().splitlines()) > limit] == []
 
 
 def test_the_manual_names_the_layers():
@@ -119,17 +121,17 @@ def package_of(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_layers(file):
-    own = package_of(file)
-    if own in ("__init__", "__main__"):
-        return
-    for name in imports(file):
-        parts = name.split(".")
-        if parts[0] == "ddbm_cli" and len(parts) > 1 and parts[1] in RANK and parts[1] != own:
-            assert RANK[parts[1]] > RANK[own], f"{own} may not import {name}"
-        if parts[0] in ONLY_IN:
-            assert own in ONLY_IN[parts[0]], f"{parts[0]} belongs to {ONLY_IN[parts[0]]}"
+def test_layers():
+    for file in FILES:
+        own = package_of(file)
+        if own in ("__init__", "__main__"):
+            continue
+        for name in imports(file):
+            parts = name.split(".")
+            if parts[0] == "ddbm_cli" and len(parts) > 1 and parts[1] in RANK and parts[1] != own:
+                assert RANK[parts[1]] > RANK[own], f"{file}: {own} may not import {name}"
+            if parts[0] in ONLY_IN:
+                assert own in ONLY_IN[parts[0]], f"{file}: {parts[0]} belongs to {ONLY_IN[parts[0]]}"
 
 
 def module_of(file: Path) -> str:
@@ -143,15 +145,14 @@ MODULES = {module_of(file): file for file in FILES}
 
 def imported(file: Path) -> set[str]:
     """The modules of this package that a file imports, also inside functions; not those for type checkers alone."""
-    tree = ast.parse(file.read_text())
     only_types = {
         inner
-        for node in ast.walk(tree)
+        for node in ast.walk(tree(file))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(tree(file)):
         if node in only_types:
             continue
         if isinstance(node, ast.Import):
@@ -195,9 +196,8 @@ def test_no_modules_import_each_other():
     assert circles() == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_every_file_has_a_docstring(file):
-    assert ast.get_docstring(ast.parse(file.read_text()))
+def test_every_file_has_a_docstring():
+    assert [str(file) for file in FILES if not ast.get_docstring(tree(file))] == []
 
 
 def undocumented(module: object) -> list[str]:
@@ -217,9 +217,9 @@ def undocumented(module: object) -> list[str]:
     return missing
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
-def test_every_public_name_is_documented(name):
-    assert undocumented(importlib.import_module(name)) == []
+def test_every_public_name_is_documented():
+    modules = [importlib.import_module(name) for name in MODULES if not name.endswith("__main__")]
+    assert [(module.__name__, name) for module in modules for name in undocumented(module)] == []
 
 
 @pytest.mark.parametrize("package", ["paths", "samplers", "denoisers", "objectives"])
@@ -239,33 +239,21 @@ def test_no_setting_is_left_out_of_its_registry(package):
                 assert value in registered, f"{value.__name__} is in no registry"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["--help"],
-        ["--version"],
-        ["translate", "--help"],
-        ["sample", "--help"],
-        ["train", "--help"],
-        ["compare", "--help"],
-        ["tune", "--help"],
-        ["data", "edges", "--help"],
-        ["data", "instruct", "--help"],
-        ["evaluate", "--help"],
-        ["draw", "--help"],
-        ["weights", "list"],
-        ["weights", "info", "edges2handbags-vp-64"],
-    ],
-)
-def test_help_imports_nothing_heavy(command):
+HELP = ("", "translate", "sample", "train", "compare", "tune", "data edges", "data instruct", "evaluate", "draw")
+LIGHT = [*(f"{name} --help" for name in HELP), "--version", "weights list", "weights info edges2handbags-vp-64"]
+
+
+def test_help_imports_nothing_heavy():
+    """All in one process, where what a command has imported stays."""
     script = (
         "import sys\n"
-        f"sys.argv = ['ddbm', *{command!r}]\n"
         "from ddbm_cli.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'pydantic', 'secrets'}\n"
-        "heavy &= set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        f"for command in {LIGHT}:\n"
+        "    sys.argv = ['ddbm', *command.split()]\n"
+        "    try:\n        main()\n    except SystemExit as stop:\n        assert not stop.code, stop.code\n"
+        "    heavy = {'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'pydantic', 'secrets'}\n"
+        "    heavy &= set(sys.modules)\n"
+        "    assert not heavy, (command, heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -33,20 +33,21 @@ def test_times_are_found_by_their_log_snr(path):
     laws.time_is_inverse_of_log_snr(path)
 
 
-@pytest.mark.parametrize("path", laws.smooth_paths(), ids=spell)
-@pytest.mark.parametrize("sampler", [each for each in DETERMINISTIC if is_plain(each)], ids=spell)
+@pytest.mark.parametrize(
+    ("path", "sampler"), laws.crossed(laws.smooth_paths(), list(filter(is_plain, DETERMINISTIC))), ids=spell
+)
 def test_deterministic_samplers_converge_at_their_order(path, sampler):
     laws.sampler_converges(sampler, path)
 
 
-@pytest.mark.parametrize("path", laws.smooth_paths(), ids=spell)
-@pytest.mark.parametrize("sampler", [each for each in STOCHASTIC if is_plain(each)], ids=spell)
+@pytest.mark.parametrize(
+    ("path", "sampler"), laws.crossed(laws.smooth_paths(), list(filter(is_plain, STOCHASTIC))), ids=spell
+)
 def test_stochastic_samplers_have_the_exact_moments(path, sampler):
     laws.sampler_has_exact_moments(sampler, path)
 
 
-@pytest.mark.parametrize("path", laws.variants(PATHS), ids=spell)
-@pytest.mark.parametrize("sampler", SAMPLER_VARIANTS, ids=spell)
+@pytest.mark.parametrize(("path", "sampler"), laws.crossed(laws.variants(PATHS), SAMPLER_VARIANTS), ids=spell)
 def test_members_of_samplers_are_true(path, sampler):
     if path.noise_free and sampler.needs_noise:
         pytest.skip("refused by plans")

@@ -11,11 +11,10 @@ from PIL import Image
 from ddbm_cli.cli import manual
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.names import aliases, fields, names
-from tests.tiny import picture, write_pairs, write_tiny
+from tests.tiny import SMALLEST, picture, write_pairs, write_tiny
 
 PAGES = manual.pages()
 BLOCK = re.compile(r"^```console( network)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
 TOPICS = (
     *(
@@ -113,7 +112,7 @@ def shortened(words):
     if "--max_train_steps" not in words:
         more += ["--steps", "2", "--batch-size", "2"]
     if not {"--from", "--objective"} & set(words):
-        more += ["--network", NETWORK]
+        more += ["--network", SMALLEST]
     if not {"--from", "--size", "--resolution"} & set(words):
         more += ["--size", "16"]
     return [*words, *more]

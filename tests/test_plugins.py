@@ -10,9 +10,7 @@ from PIL import Image
 from ddbm_cli.cli.manual import pages
 from ddbm_cli.foundation import plugins
 from ddbm_cli.foundation.errors import UsageError
-from tests.tiny import picture, write_pairs, write_tiny
-
-NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+from tests.tiny import SMALLEST, picture, write_pairs, write_tiny
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def test_a_sampler_of_another_package_translates(ddbm, installed, tmp_path, mode
 def test_a_path_of_another_package_trains_and_translates(ddbm, installed, tmp_path):
     write_pairs(tmp_path / "pairs", 4)
     code, _, err = ddbm(
-        *("train", tmp_path / "pairs", "-o", tmp_path / "run", "--path", "quarter-turn", "--network", NETWORK),
+        *("train", tmp_path / "pairs", "-o", tmp_path / "run", "--path", "quarter-turn", "--network", SMALLEST),
         *("--size", 16, "--steps", 1, "-b", 2, "--validate-every", 1, "--device", "cpu"),
     )
     assert code == 0, err

@@ -11,13 +11,15 @@ from ddbm_cli.models.assemble import assemble_codec, weights_of
 
 NETWORK = {
     "name": "adm",
-    "channels": 16,
-    "multipliers": [1, 2],
+    "channels": 8,
+    "multipliers": [1],
     "blocks": 1,
     "attention": [2],
-    "head_channels": 16,
-    "patch": 2,
+    "head_channels": 8,
+    "patch": 4,
 }
+SMALLEST = "adm:channels=8,multipliers=1,blocks=1,attention=2,head_channels=8,patch=4"
+"""The same network, as the option --network spells it."""
 
 
 def tiny_card(**changes) -> ModelCard:

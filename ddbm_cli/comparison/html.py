@@ -1,11 +1,13 @@
 """How pages of one file are made of templates: everything that is not markup is escaped, and images are inside."""
 
 import base64
+from functools import cache
 
 import jinja2
 from markupsafe import Markup
 
 
+@cache  # with its compiled templates: a run writes its report many times
 def environment(package: str) -> jinja2.Environment:
     """Return the environment of the templates in a package's folder `templates`; `uri` is a filter of images."""
     made = jinja2.Environment(

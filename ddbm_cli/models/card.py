@@ -15,7 +15,7 @@ from typing_extensions import TypedDict  # of typing, but pydantic requires this
 
 from ddbm_cli.foundation.documents import parse_json
 from ddbm_cli.foundation.errors import ModelError
-from ddbm_cli.foundation.settings import settings
+from ddbm_cli.foundation.settings import adapter, settings
 from ddbm_cli.foundation.text import one_line
 from ddbm_cli.imaging.preparing import Expects
 from ddbm_cli.imaging.preprocess import Preprocess
@@ -158,7 +158,7 @@ class ModelCard:
 
 def describe_card(card: ModelCard) -> dict[str, Any]:
     """Return the card's JSON form."""
-    return dict(pydantic.TypeAdapter(ModelCard).dump_python(card, mode="json"))
+    return dict(adapter(ModelCard).dump_python(card, mode="json"))
 
 
 def read_card(header: Mapping[str, str], *, file: str) -> ModelCard:
@@ -201,7 +201,7 @@ def parse_card(body: Mapping[str, Any], *, where: str, hint: str) -> ModelCard:
             hint="upgrade with: pip install --upgrade ddbm-cli" if later else hint,
         ) from None
     try:
-        card = pydantic.TypeAdapter(ModelCard).validate_python(upgraded)
+        card = adapter(ModelCard).validate_python(upgraded)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = one_line(".".join(str(part)[:80] for part in first["loc"]))

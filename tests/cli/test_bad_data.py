@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ddbm_cli.imaging.walk import list_images
-from tests.tiny import picture, write_pairs
+from tests.tiny import SMALLEST, picture, write_pairs
 
 
 def shapes(root):
@@ -82,8 +82,7 @@ def test_unusable_and_exchanged_pairs_are_named_with_what_to_do(ddbm, tmp_path, 
     file = tmp_path / "data/B/004.png"
     file.write_bytes(file.read_bytes()[:45])
     Image.new("L", (40, 16)).save(tmp_path / "data/B/005.png")
-    network = "adm:channels=8,multipliers=1,blocks=1,attention=2,head_channels=8,patch=4"
-    options = ("--size", "16", "--steps", "1", "-b", "2", "--val-share", "0.2", "--network", network, "-d", "cpu")
+    options = ("--size", "16", "--steps", "1", "-b", "2", "--val-share", "0.2", "--network", SMALLEST, "-d", "cpu")
     code, _, err = ddbm("train", "data", "-o", "run", "--tracker", "none", *options)
     lines = dict(line.split(maxsplit=1) for line in err.splitlines() if line.strip())
     assert code == 0 and "2 unusable" in lines["Data"]
@@ -130,8 +129,7 @@ def test_mixed_formats_sizes_and_depths_train_and_translate(ddbm, tmp_path, monk
     (tmp_path / "own/target/03.bmp").write_bytes(b"BM broken")
     image.save(tmp_path / "own/source/alone.png")
     assert ddbm("data", "check", "own", "--fix", "good.csv")[0] == 3
-    network = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
-    options = ("--size", "16", "--steps", "2", "-b", "4", "--network", network, "-d", "cpu")
+    options = ("--size", "16", "--steps", "2", "-b", "4", "--network", SMALLEST, "-d", "cpu")
     code, _, err = ddbm("train", "good.csv", "-o", "run", *options)
     assert code == 0 and "unusable" not in err, err
     assert ddbm("translate", "own/source", "out", "-m", "run")[0] == 0

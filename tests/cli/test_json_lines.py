@@ -9,9 +9,8 @@ from ddbm_cli.cli import main as main_module
 from ddbm_cli.cli import schema
 from ddbm_cli.foundation.event_lines import EVENTS, TICKS
 from tests.cli.test_main import commands
-from tests.tiny import picture, write_pairs, write_tiny
+from tests.tiny import SMALLEST, picture, write_pairs, write_tiny
 
-SMALL = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 
 
@@ -69,7 +68,7 @@ RUNS = [
     (["compare", "in/0.png", "-m", "m.safetensors", "--with", "dbim:2", "-o", "c.html"], {"written", "finished"}),
     (["evaluate", "in", "in", "--metrics", "mse"], {"planned", "failed", "reported"}),
     (
-        ["train", "pairs", "--size", "16", "--steps", "2", "-b", "2", "-o", "run", "--network", SMALL],
+        ["train", "pairs", "--size", "16", "--steps", "2", "-b", "2", "-o", "run", "--network", SMALLEST],
         {"planned", "stepped", "saved", "trained"},
     ),
     (["data", "edges", "in", "made", "--size", "16"], {"planned", "written", "failed", "finished"}),

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from ddbm_cli import __version__
 from ddbm_cli.cli import main as main_module
 from ddbm_cli.models.card import HEADER_KEY
-from tests.tiny import picture, tiny_card, write_pairs, write_tiny
+from tests.tiny import SMALLEST, picture, tiny_card, write_pairs, write_tiny
 
 
 def shell(*arguments, **options):
@@ -307,10 +307,9 @@ def test_train_then_translate(ddbm, tmp_path):
     """The whole way by the shell: pairs, a run, a stop, a resumption, pictures."""
     write_pairs(tmp_path / "pairs", 8)
     run = tmp_path / "run"
-    small = ["--network", "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"]
     code, out, err = ddbm(
-        "train", tmp_path / "pairs", "-o", run, "--steps", 4, "-b", 4, "--size", 16, *small, "--val-share", 0.3,
-        "--name", "mine", "--device", "cpu",
+        "train", tmp_path / "pairs", "-o", run, "--steps", 4, "-b", 4, "--size", 16, "--val-share", 0.3,
+        "--network", SMALLEST, "--name", "mine", "--device", "cpu",
     )  # fmt: skip
     assert code == 0 and out.decode().strip() == str(run / "model.safetensors") and "held out" in err
     code, out, _ = ddbm("train", "--resume", run, "--steps", 6, "--json")

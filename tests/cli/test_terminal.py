@@ -9,9 +9,9 @@ from ddbm_cli.cli import columns
 from ddbm_cli.foundation.text import one_line, printable
 from ddbm_cli.registry import read_registry
 from tests.cli.shells import on_a_terminal
-from tests.tiny import picture, write_tiny
+from tests.tiny import SMALLEST, picture, write_tiny
 
-SMALL = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+SMALL = ("--network", SMALLEST, "--size", "16", "--steps", "1")
 
 NAME = "a\x1b]0;owned\x07\x1b[31mred\x9b2J\r\n\u202egnp\u2028[bold]{x}%s\x7f.png"
 """A file name with escape sequences of 7 and 8 bits, a bidi override, line breaks, rich markup, formats."""
@@ -81,7 +81,7 @@ COMMANDS = {
     "compare": ["compare", "in", "-m", MODEL, "--with", "dbim:2", "-o", "c\x1b[31m.html"],
     "evaluate": ["evaluate", "in", "in", "--metrics", "mse"],
     "evaluate, CSV": ["evaluate", "in", "in", "--metrics", "mse", "--csv"],
-    "train": ["train", "in", "--task", "prior", "--size", "16", "--steps", "1", "-o", "r[/]x", "--network", SMALL],
+    "train": ["train", "in", "--task", "prior", "-o", "r[/]x", *SMALL],
     "show": ["show", MODEL],
     "show, JSON": ["show", MODEL, "--json"],
     "show an image": ["show", f"in/{NAME}"],
@@ -190,7 +190,7 @@ def test_markup_in_a_path_is_printed_as_it_is(tmp_path):
     (tmp_path / "d").mkdir()
     for index in range(4):
         picture(index, 32).save(tmp_path / "d" / f"{index}.png")
-    arguments = ["train", "d", "--task", "prior", "-o", "exp[new]", "--network", SMALL, "--size", "16", "--steps", "1"]
+    arguments = ["train", "d", "--task", "prior", "-o", "exp[new]", *SMALL]
     code, _, screen = on_a_terminal(arguments, folder=tmp_path)
     assert code == 0 and re.search(rb"Run +(\x1b\[0m)? *\S*exp\[new\]", screen), screen
     assert b"exp[new]/model.safetensors" in screen and (tmp_path / "exp[new]" / "model.safetensors").exists()

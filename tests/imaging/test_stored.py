@@ -15,6 +15,7 @@ from ddbm_cli.imaging.pairs import find_pairs
 from ddbm_cli.imaging.prepare import prepared
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.tasks.train import request, run
+from tests.tiny import SMALLEST
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -235,9 +236,7 @@ def test_training_reads_them_and_skips_what_is_broken(tmp_path, form):
     else:
         sides = zip(*([{"bytes": body, "path": None} for body in both] for both in bodies), strict=True)
         root = table(tmp_path / "x.parquet", dict(zip(("source", "target"), map(list, sides), strict=True)))
-    network = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
-    recipe = {"steps": 2, "batch_size": 4}
-    body = {"data": [root], "output": tmp_path / "run", "network": network, "size": 16, "device": "cpu", "val_share": 0}
-    events = list(run(request({**body, "recipe": recipe})))
+    body = {"data": [root], "output": tmp_path / "run", "network": SMALLEST, "size": 16, "device": "cpu"}
+    events = list(run(request({**body, "val_share": 0, "recipe": {"steps": 2, "batch_size": 4}})))
     assert events[-1].step == 2 and "1 unusable" in events[0].facts["Data"]
     assert shards.MOST_READ < 2**24

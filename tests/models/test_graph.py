@@ -172,7 +172,7 @@ def plans(model):
             continue
         start = Prior() if model.is_prior else default_start(path, sampler)
         grid = default_grid(path, sampler)
-        yield Plan(path=path, sampler=sampler, grid=grid, start=start, steps=4)
+        yield Plan(path=path, sampler=sampler, grid=grid, start=start, steps=3)
 
 
 def run_twice(model: TranslationModel, plan: Plan, mask=None) -> int:

@@ -112,11 +112,11 @@ def test_the_weights_of_loaded_models_are_packed_where_there_is_room(tmp_path, h
 def test_the_change_of_images_is_small(least, monkeypatch):
     """Of the built-in model at its default budget, in levels of 255."""
     monkeypatch.setattr(packed, "LEAST_CHANNELS", least)
-    source = torch.ones(2, 3, 64, 64)
+    source = torch.ones(1, 3, 64, 64)
     source[:, :, 20:44, 20] = source[:, :, 20:44, 43] = source[:, :, 20, 20:44] = source[:, :, 43, 20:44] = -1
     made = {}
     for dtype in ("fp32", "bf16"):
         model = load_model(builtin_path(), device="cpu", dtype=dtype)
-        made[dtype] = finish(model.translate(source, NoiseSource(0, list("ab")), model.plan())).clamp(-1, 1)
+        made[dtype] = finish(model.translate(source, NoiseSource(0, ["a"]), model.plan())).clamp(-1, 1)
     levels = 127.5 * (made["bf16"] - made["fp32"]).abs()
     assert 0 < float(levels.mean()) < 1 and float(levels.max()) < 8

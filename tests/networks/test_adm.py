@@ -261,13 +261,13 @@ def test_bits_depend_neither_on_the_batch_nor_on_threads(side):
     with torch.no_grad():
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-    x, time, threads = torch.randn(6, 6, side, side), torch.tensor([0.3]), torch.get_num_threads()
+    x, time, threads = torch.randn(4, 6, side, side), torch.tensor([0.3]), torch.get_num_threads()
     results = []
     try:
         with torch.inference_mode():
-            for number in (1, 2, 4):
+            for number, sizes in ((1, (1, 3, 4)), (2, (1, 4)), (4, (4,))):
                 torch.set_num_threads(number)
-                results += [torch.cat([network(part, time) for part in x.split(size)]) for size in (1, 2, 4, 6)]
+                results += [torch.cat([network(part, time) for part in x.split(size)]) for size in sizes]
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(result, results[0]) for result in results)

@@ -126,9 +126,9 @@ def test_declarations_import_neither_torch_nor_pydantic():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_errors_about_arguments_come_before_torch():
+    """All in one process, where what a command has imported stays."""
+    wrong = [
         ["translate", "in.png", "--sampler", "hoin"],
         ["translate", "in.png", "--nfe", "3", "--num_inference_steps", "3"],
         ["sample", "-o", "out", "--grid", "nonsense"],
@@ -138,17 +138,18 @@ def test_declarations_import_neither_torch_nor_pydantic():
         ["compare", "--nfe", "5", "--seconds", "1"],
         ["data", "edges", "a", "b", "--style", "inc"],
         ["weights", "export", "a", "b", "--format", "onnx"],
-    ],
-    ids=" ".join,
-)
-def test_errors_about_arguments_come_before_torch(arguments):
+    ]
     script = (
-        f"import sys\nsys.argv = ['ddbm', *{arguments!r}]\nfrom ddbm_cli.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2, stop.code\n"
-        "assert 'torch' not in sys.modules"
+        "import sys\nfrom ddbm_cli.cli.main import main\n"
+        f"for words in {wrong}:\n"
+        "    sys.argv = ['ddbm', *words]\n"
+        "    try:\n        main()\n    except SystemExit as stop:\n        assert stop.code == 2, (words, stop.code)\n"
+        "    assert 'torch' not in sys.modules, words"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and done.stderr.startswith("Error:") and len(done.stderr.splitlines()) == 2, done.stderr
+    lines = done.stderr.splitlines()
+    assert done.returncode == 0 and len(lines) == 2 * len(wrong), done.stderr
+    assert all(line.startswith("Error:") for line in lines[::2]), lines
 
 
 @pytest.mark.parametrize("spelling", ["--num_inference_steps", "--num-inference-steps", "--steps"])

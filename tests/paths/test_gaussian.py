@@ -148,8 +148,8 @@ def test_simulating_the_drift_reproduces_both_ends_and_the_coupling(path, way):
     times = whole.flip(0)[places.clamp(max=len(whole) - 1)]
     times = torch.cat([torch.tensor([path.t_max * (1 - 1e-6)]).double(), times, torch.tensor([1e-6]).double()])
     for t, s in itertools.pairwise(times):
-        shift = bridge.drift(torch.zeros(size, dtype=torch.float64), t)
-        slope = (bridge.drift(one, t) - shift).T
+        shift, *rows = bridge.drift(torch.cat([torch.zeros(1, size, dtype=torch.float64), one]), t)
+        slope = (torch.stack(rows) - shift).T
         move = one + (s - t) * slope
         mean = move @ mean + (s - t) * shift
         covariance = move @ covariance @ move.T + path.diffusion_squared(t) * (t - s) * one

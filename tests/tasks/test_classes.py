@@ -13,7 +13,7 @@ from ddbm_cli.tasks import recreate, sample, translate
 from ddbm_cli.tasks import train as training
 from ddbm_cli.tasks.events import Kept, Written
 from tests.tiny import NETWORK, picture, write_tiny
-from tests.training.test_training import same, tiny_request, weights
+from tests.training.test_training import ONE_LEVEL, same, tiny_request, weights
 
 COLOURS = {"blue": (40, 60, 220), "red": (220, 50, 40)}
 
@@ -41,17 +41,15 @@ def classed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bridge(classed):
     """A bridge trained for as long as it takes to learn two colours."""
-    asked = tiny_request(classed, "bridge", classes=True, steps=250, validate_every=250, learning_rate=4e-3, augment=())
-    list(training.run(asked))
+    asked = {"steps": 80, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 80, "network": ONE_LEVEL}
+    list(training.run(tiny_request(classed, "bridge", classes=True, augment=(), **asked)))
     return str(classed / "bridge" / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
 def prior(classed):
-    asked = tiny_request(
-        classed, "prior", task="prior", path="ve", classes=True, steps=6, times="log-normal", augment=()
-    )
-    list(training.run(asked))
+    asked = {"task": "prior", "path": "ve", "times": "log-normal", "augment": (), "network": ONE_LEVEL}
+    list(training.run(tiny_request(classed, "prior", classes=True, steps=6, learning_rate=1e-2, **asked)))
     return str(classed / "prior" / "model.safetensors")
 
 

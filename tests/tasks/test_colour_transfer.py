@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from ddbm_cli.paths import RectifiedFlow
 from ddbm_cli.paths.gaussian import Gaussian, GaussianBridge
 from ddbm_cli.registry.locate import finish
 from ddbm_cli.samplers import finish as sampled
+from ddbm_cli.tasks.translate import request, run
 
 SPECS = ["opponent", "rgb", "patches:side=2,components=0", "patches:side=4,components=9"]
 TRANSFER = ("--method", "colour-transfer")
@@ -310,10 +312,12 @@ for event in run(request(source=source, output=output, method="colour-transfer",
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(root, tmp_path):
-    for output, ends in (("whole", ("99",)), ("killed", ("1", "1", "99"))):
-        for images in ends:
-            words = (root / "a", tmp_path / output, root / "b", images)
-            subprocess.run([sys.executable, "-c", KILLED, *map(str, words)], check=False, cwd=Path.cwd())
+    words = (root / "a", tmp_path / "killed", root / "b", 1)
+    done = subprocess.run([sys.executable, "-c", KILLED, *map(str, words)], check=False, cwd=Path.cwd())
+    assert done.returncode == -signal.SIGKILL
+    for output in ("whole", "killed"):
+        asked = {"source": str(root / "a"), "output": tmp_path / output, "to": str(root / "b"), "strength": 0.5}
+        list(run(request(method="colour-transfer", **asked)))
     for file in files(root / "a"):
         whole, killed = (tmp_path / name / file.name for name in ("whole", "killed"))
         assert whole.read_bytes() == killed.read_bytes()

@@ -60,9 +60,9 @@ def check_kills(root, *, images, kills, processes, span):
     assert {line["output"] for line in lines} == set(contents(root / "out"))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_folder_survives_some_kills(tmp_path, processes):
-    check_kills(tmp_path, images=24, kills=6, processes=processes, span=0.8)
+    check_kills(tmp_path, images=24, kills=4, processes=processes, span=0.6)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from ddbm_cli.tasks.recreate import recreate
 from ddbm_cli.tasks.sweep import grid
 from tests.tasks.test_classes import COLOURS
 from tests.tiny import write_tiny
-from tests.training.test_training import same, tiny_request, weights
+from tests.training.test_training import ONE_LEVEL, same, tiny_request, weights
 
 pytest.importorskip("tokenizers", reason='needs pip install "ddbm-cli[text]"')
 
@@ -48,7 +48,8 @@ def asked(root, folder="run", **options):
 @pytest.fixture(scope="module")
 def editor(captioned):
     """A model trained for as long as it takes to learn two colours."""
-    list(training.run(asked(captioned, "editor", steps=200, learning_rate=4e-3)))
+    longer = {"steps": 80, "batch_size": 8, "learning_rate": 1e-2, "network": ONE_LEVEL}
+    list(training.run(asked(captioned, "editor", **longer)))
     return str(captioned / "editor" / "model.safetensors")
 
 

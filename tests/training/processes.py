@@ -20,6 +20,7 @@ import json, os, signal, sys, threading
 import torch
 torch.set_num_threads(1)
 import accelerate.utils, numpy
+import torch._dynamo, torch.distributed.fsdp, torch.utils.tensorboard  # 2 s, which the first step would take
 from ddbm_cli.cli import console, preview, train as command
 from ddbm_cli.cli.main import main
 from ddbm_cli.models import checkpoint

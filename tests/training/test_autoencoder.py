@@ -24,12 +24,24 @@ SMALL = {
 }
 
 
+def write_pictures(folder):
+    (folder / "pictures").mkdir()
+    for index in range(12):
+        picture(index, 40).save(folder / "pictures" / f"{index}.png")
+    return folder
+
+
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    for index in range(12):
-        picture(index, 40).save(tmp_path / "pictures" / f"{index}.png")
-    return tmp_path
+    return write_pictures(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The weights of a run of eight steps without any change."""
+    root = write_pictures(tmp_path_factory.mktemp("plain"))
+    list(run(asked(root, steps=8)))
+    return weights(root / "run")
 
 
 def asked(root, output="run", steps=12, **changes):
@@ -85,11 +97,10 @@ def stopping(step):
 
 
 @pytest.mark.parametrize("term", ["critic=0", "equivariance=0", "crop=0", "critic_after=0", "rate=0.1", "layers=2"])
-def test_every_field_changes_the_weights(root, term):
-    list(run(asked(root, "plain", steps=8)))
+def test_every_field_changes_the_weights(root, plain, term):
     # The last value of a field counts.
-    list(run(asked(root, "other", steps=8, objective=f"{SMALL['objective']},{term}")))
-    assert not same(weights(root / "plain"), weights(root / "other"))
+    list(run(asked(root, steps=8, objective=f"{SMALL['objective']},{term}")))
+    assert not same(plain, weights(root / "run"))
 
 
 def test_wrong_requests_are_refused(root):

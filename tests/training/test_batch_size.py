@@ -11,9 +11,9 @@ from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import batch_size, memory
 from ddbm_cli.training.batch_size import LONGEST, Line, Measured, largest_batch
 from ddbm_cli.training.memory import Memory, free_in_groups
-from tests.tiny import write_pairs
+from tests.tiny import SMALLEST, write_pairs
 from tests.training.processes import events, together
-from tests.training.test_training import SMALLEST, same, tiny_request, weights
+from tests.training.test_training import same, tiny_request, weights
 
 pytest.importorskip("accelerate")
 

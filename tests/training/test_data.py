@@ -14,9 +14,7 @@ from ddbm_cli.models import load_model
 from ddbm_cli.tasks.train import data as data_module
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.tasks.train.data import load_data
-from tests.tiny import write_pairs
-
-NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+from tests.tiny import SMALLEST, write_pairs
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def root(tmp_path):
 
 def asked(root, **changes):
     recipe = {"steps": 6, "batch_size": 4, "warmup": 0, "validate_every": 3}
-    body = {"data": [root / "pairs"], "output": root / "run", "network": NETWORK, "size": 16, "device": "cpu"}
+    body = {"data": [root / "pairs"], "output": root / "run", "network": SMALLEST, "size": 16, "device": "cpu"}
     return request({**body, "recipe": recipe, **changes})
 
 

@@ -9,27 +9,18 @@ from ddbm_cli.models import load_model, write_model
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from tests.codecs.test_codecs import SMALL
-from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
+from tests.tiny import NETWORK, tiny_card, tiny_weights, write_pairs, write_tiny
 from tests.training.interruptions import interrupted, stopped_and_resumed
 from tests.training.processes import events, together
 from tests.training.test_training import same, weights
 
-SMALLEST = {
-    "name": "adm",
-    "channels": 8,
-    "multipliers": [1],
-    "blocks": 1,
-    "attention": [2],
-    "head_channels": 8,
-    "patch": 4,
-}
 METHODS = ("cbd", "cbt", "ibmd:updates=1", "realuid:updates=1")
 
 
 @pytest.fixture
 def root(tmp_path):
     write_pairs(tmp_path / "pairs", 12)
-    write_tiny(tmp_path / "teacher.safetensors", network=SMALLEST)
+    write_tiny(tmp_path / "teacher.safetensors")
     return tmp_path
 
 
@@ -123,7 +114,7 @@ def test_every_option_changes_the_student(root, change):
 
 def write_latent(root, name="latent", seed=0):
     """Write a bridge between latents of 8x8, whose autoencoder is its own."""
-    network = SMALLEST | {"in_channels": 8, "out_channels": 4, "patch": 1}
+    network = NETWORK | {"in_channels": 8, "out_channels": 4, "patch": 1}
     card = tiny_card(network=network, codec=SMALL, preprocess={"size": 32}, clip=False)
     write_model(root / f"{name}.safetensors", card, tiny_weights(card, seed))
     return {"data": [write_pairs(root / "large", 12, 32)], "teacher": str(root / f"{name}.safetensors")}
@@ -195,7 +186,7 @@ def test_wrong_values_are_answered(root, change, message, hint):
 
 
 def test_a_prior_cannot_be_a_teacher(root):
-    prior = {"kind": "prior", "concat_source": False, "network": SMALLEST | {"in_channels": 3}, "path": {"name": "ve"}}
+    prior = {"kind": "prior", "concat_source": False, "network": NETWORK | {"in_channels": 3}, "path": {"name": "ve"}}
     start = {"sampler": {"name": "heun"}, "grid": {"name": "karras"}, "start": {"name": "prior"}, "steps": 2}
     write_tiny(root / "prior.safetensors", **prior, defaults=start)
     with pytest.raises(UsageError, match="does not translate images"):

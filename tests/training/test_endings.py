@@ -3,9 +3,6 @@
 import errno
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,8 +14,9 @@ from ddbm_cli.models import load_model
 from ddbm_cli.options.recipe import Recipe
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Budget, loop
-from tests.tiny import write_pairs
-from tests.training.test_training import NETWORK, tiny_request, weights
+from tests.tiny import SMALLEST, write_pairs
+from tests.training.processes import together
+from tests.training.test_training import tiny_request, weights
 
 
 @pytest.fixture
@@ -59,9 +57,9 @@ def test_a_diverged_step_never_replaces_the_state(root, monkeypatch, value, what
 def test_a_run_at_an_absurd_rate_can_be_resumed_at_a_sane_one(root):
     list(run(tiny_request(root, steps=4)))
     with pytest.raises(DdbmError, match="diverged"):
-        list(run(request({"recipe": {"steps": 40, "learning_rate": 30, "save_every": 1}}, resume=root / "run")))
-    events = list(run(request({"recipe": {"steps": 40, "learning_rate": 1e-4}}, resume=root / "run")))
-    assert events[-1].step == 40 and all(tensor.isfinite().all() for tensor in weights(root / "run").values())
+        list(run(request({"recipe": {"steps": 20, "learning_rate": 300, "save_every": 1}}, resume=root / "run")))
+    events = list(run(request({"recipe": {"steps": 20, "learning_rate": 1e-4}}, resume=root / "run")))
+    assert events[-1].step == 20 and all(tensor.isfinite().all() for tensor in weights(root / "run").values())
 
 
 def test_weights_too_large_for_half_precision_are_kept(root, monkeypatch):
@@ -76,25 +74,9 @@ def test_weights_too_large_for_half_precision_are_kept(root, monkeypatch):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_saves_the_run(root, name):
-    command = [
-        sys.executable,
-        "-m",
-        "ddbm_cli",
-        "train",
-        str(root / "pairs"),
-        "-o",
-        str(root / "run"),
-        "--steps",
-        "9999",
-    ]
-    command += ["--network", NETWORK, "--size", "16", "-b", "2", "--steps", "9999", "-d", "cpu", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if '"stepped"' in line and '"step": 3,' in line:
-            break
-    process.send_signal(getattr(signal, name))
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and '"stopped": true' in out
+    arguments = ["pairs", "-o", "run", "--network", SMALLEST, "--size", 16, "-b", 2, "--steps", 9999]
+    (ended,) = together(root, *arguments, count=1, strikes={0: ("event", 5, name)})
+    assert ended.code == 130 and '"stopped": true' in ended.out
     assert (root / "run" / "state.safetensors").exists()
     assert next(run(request({}, resume=root / "run"), dry_run=True)).kept >= 3
 

@@ -14,10 +14,9 @@ from ddbm_cli.imaging.preparing.arrays import pixels
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.options.expects import read_expects
 from ddbm_cli.tasks.train import request, run
-from tests.tiny import picture, write_tiny
+from tests.tiny import SMALLEST, picture, write_tiny
 
 SIDE = 64
-NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
 
 def drawing(index=0, width=1, margin=6, side=SIDE):
@@ -42,7 +41,7 @@ def root(tmp_path):
 def trained(root, **settings):
     recipe = {"steps": 1, "batch_size": 2, "save_every": 1, "validate_every": 1}
     body = {"data": [root / "pairs"], "output": root / "run", "device": "cpu", "recipe": recipe, "tracker": ()}
-    own = {} if "start_from" in settings else {"network": NETWORK, "size": 32}
+    own = {} if "start_from" in settings else {"network": SMALLEST, "size": 32}
     events = list(run(request({**body, **own, **settings})))
     card, _ = read_model(root / "run" / "model.safetensors")
     return card.expects, next(event for event in events if isinstance(event, Planned)).facts

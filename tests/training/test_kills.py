@@ -9,9 +9,9 @@ import time
 import pytest
 
 from ddbm_cli.tasks.train import run
-from tests.tiny import write_pairs
+from tests.tiny import SMALLEST, write_pairs
 from tests.training.interruptions import check_same, interrupted
-from tests.training.test_training import SMALLEST, tiny_request
+from tests.training.test_training import tiny_request
 
 SIZES = {"steps": 24, "save_every": 4, "validate_every": 6, "network": SMALLEST}
 

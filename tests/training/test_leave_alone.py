@@ -14,8 +14,8 @@ from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import checkpoints, loop
-from tests.tiny import write_pairs
-from tests.training.test_training import SMALLEST, same, tiny_request, weights
+from tests.tiny import SMALLEST, write_pairs
+from tests.training.test_training import same, tiny_request, weights
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ from ddbm_cli.tasks.train import request
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.labels import Labels
 from ddbm_cli.training import Batches
-from tests.tiny import write_pairs
-from tests.training.test_training import NETWORK
+from tests.tiny import SMALLEST, write_pairs
 
 ALL_PATHS = [*PATHS, spell(I2SBBridge(ot_ode=True))]
 
@@ -45,7 +44,7 @@ def batches(tmp_path_factory):
 
 def card(batches, path, prediction=None, **more):
     root, made = batches
-    asked = {"data": [root], "path": path, "network": NETWORK, "size": 16, **more}
+    asked = {"data": [root], "path": path, "network": SMALLEST, "size": 16, **more}
     asked |= {"prediction": prediction} if prediction else {}
     return card_of(request(asked), made, Labels(), folder=root / "run")
 

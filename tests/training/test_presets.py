@@ -12,9 +12,8 @@ from ddbm_cli.options.train import TrainCommand
 from ddbm_cli.registry import read_registry
 from ddbm_cli.tasks.train import request, run, settings_of
 from ddbm_cli.tasks.train.request import PRESETS, SETTINGS
-from tests.tiny import write_pairs
+from tests.tiny import SMALLEST, write_pairs
 from tests.training.test_commands import ddbm
-from tests.training.test_training import SMALLEST
 
 NAMES = declared(TrainCommand)["preset"].choices
 

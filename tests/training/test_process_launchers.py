@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_pairs
-from tests.training.test_training import SMALLEST, same, weights
+from tests.tiny import SMALLEST, write_pairs
+from tests.training.test_training import same, weights
 
 OPTIONS = ["pairs", "--network", SMALLEST, "--size", "16", "--val-share", "0.3", "-b", "4", "-d", "cpu"]
 OPTIONS += ["--validate-every", "6", "--warmup", "2", "--lr-decay-fraction", "0", "--json"]

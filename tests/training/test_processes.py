@@ -8,24 +8,15 @@ from torch import nn
 
 from ddbm_cli.objectives import Share
 from ddbm_cli.training.optimization import _share_dropout
-from tests.tiny import picture, write_pairs, write_tiny
+from tests.tiny import NETWORK, SMALLEST, picture, write_pairs, write_tiny
 from tests.training.processes import events, said, together
-from tests.training.test_training import NETWORK, same, weights
+from tests.training.test_training import same, weights
 
 COMMON = ["--size", 16, "--val-share", 0.3, "-b", 4, "--save-every", 25, "--warmup", 2, "--lr-decay-fraction", 0.0]
-BRIDGE = ["pairs", "--network", f"{NETWORK},dropout=0.1", *COMMON]
+BRIDGE = ["pairs", "--network", f"{SMALLEST},dropout=0.1", *COMMON]
 
-TINY = {
-    "name": "adm",
-    "channels": 8,
-    "multipliers": [1],
-    "blocks": 1,
-    "attention": [2],
-    "head_channels": 8,
-    "patch": 4,
-}
 DISTILLED = ["pairs", "--task", "distill", "--teacher", "teacher.safetensors", "--adversarial", 0.05, *COMMON[2:]]
-SURE = ["pairs", "--network", NETWORK, *COMMON]
+SURE = ["pairs", "--network", SMALLEST, *COMMON]
 KINDS = {
     "bridge": BRIDGE,
     "pix2pix": [
@@ -66,7 +57,7 @@ def pictures(root):
     (root / "images").mkdir()
     for index in range(12):
         picture(index, 40).save(root / "images" / f"{index}.png")
-    write_tiny(root / "teacher.safetensors", network=TINY | {"dropout": 0.1})
+    write_tiny(root / "teacher.safetensors", network=NETWORK | {"dropout": 0.1})
     return root
 
 
@@ -113,7 +104,7 @@ def check_following(root, kind, steps):
 @pytest.mark.parametrize("kind", ["bridge", "pix2pix", "autoencoder", "ibmd"])
 def test_two_processes_follow_one(root, kind):
     """With dropout, critics, fake bridges and random crops: all numbers are drawn for the whole batch."""
-    check_following(root, kind, steps=8)
+    check_following(root, kind, steps=6)
 
 
 @pytest.mark.slow
@@ -125,32 +116,32 @@ def test_two_processes_follow_one_for_fifty_steps(root, kind):
 @pytest.fixture(scope="module")
 def plain(root):
     """A run of two processes."""
-    trained(root, "plain", *BRIDGE, steps=10)
+    trained(root, "plain", *BRIDGE, steps=5)
     return root / "plain"
 
 
 def test_two_processes_and_parts_of_their_batches_follow_one(root):
-    alone = trained(root, "alone", *BRIDGE, count=1, steps=10)
-    parts = trained(root, "parts", *BRIDGE, "--accumulate", 2, steps=10)
+    alone = trained(root, "alone", *BRIDGE, count=1, steps=5)
+    parts = trained(root, "parts", *BRIDGE, "--accumulate", 2, steps=5)
     assert losses(parts) == pytest.approx(losses(alone), rel=1e-4) and follows(root / "alone", root / "parts")
     assert "2 processes; 2 parts" in parts[0]["facts"]["Device"]
 
 
 def test_recomputed_activations_are_bit_equal_in_two_processes(root, plain):
-    trained(root, "recomputed", *BRIDGE, "--checkpoint-activations", steps=10)
+    trained(root, "recomputed", *BRIDGE, "--checkpoint-activations", steps=5)
     assert same(weights(plain), weights(root / "recomputed"))
 
 
 @pytest.mark.slow
 def test_compiled_networks_in_two_processes_follow_plain_ones(root, plain):
-    trained(root, "compiled", *BRIDGE, "--compile", steps=10)
+    trained(root, "compiled", *BRIDGE, "--compile", steps=5)
     assert follows(plain, root / "compiled")
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_is_resumed_by_another_number_of_processes(root, plain, count):
-    trained(root, f"by-{count}", *BRIDGE, count=3 - count, steps=4)
-    first, *_ = events(together(root, "--resume", f"by-{count}", "--steps", 10, count=count))
+    trained(root, f"by-{count}", *BRIDGE, count=3 - count, steps=2)
+    first, *_ = events(together(root, "--resume", f"by-{count}", "--steps", 5, count=count))
     assert f"in {count} instead of {3 - count} processes: the same data and noise" in first["facts"]["Resumes"]
     assert follows(plain, root / f"by-{count}")
 
@@ -210,7 +201,7 @@ def test_an_error_of_the_main_process_ends_the_others(root):
     trained(root, "unwritable", *BRIDGE, steps=2)
     (root / "unwritable" / "model.safetensors").unlink()
     (root / "unwritable" / "model.safetensors").mkdir()
-    ended = together(root, "--resume", "unwritable", "--steps", 5000)
+    ended = together(root, "--resume", "unwritable", "--steps", 5000, "--save-every", 2)
     (line,) = said(ended)
     assert "model.safetensors" in line and [each.code for each in ended] == [1, 1]
 

@@ -11,8 +11,9 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import load_model
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.data import PreviewRequest
+from tests.tiny import SMALLEST
 
-SMALL = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+SMALL = ("--network", SMALLEST, "-d", "cpu")
 WIDE = Preprocess(size=(24, 16), fit="pad")
 
 
@@ -68,7 +69,7 @@ def test_other_sizes_are_refused_in_words(given):
 
 
 def test_from_training_to_translation(ddbm, pairs):
-    run = ("train", pairs, "--size", "24x16", "--steps", "2", "-b", "2", "--network", SMALL, "-o", "run", "-d", "cpu")
+    run = ("train", pairs, "--size", "24x16", "--steps", "2", "-b", "2", "-o", "run", *SMALL)
     code, _, err = ddbm(*run)
     assert code == 0 and "24x16 pixels, fit" in err and "do not have the proportions of 24x16" in err, err
     model = load_model("run/model.safetensors", device="cpu")
@@ -84,7 +85,7 @@ def test_from_training_to_translation(ddbm, pairs):
 
 def test_from_a_prior_to_samples(ddbm, pairs):
     code, _, err = ddbm(
-        "train", pairs, "--task", "prior", "--size", "16x24", "--steps", "2", "-b", "2", "--network", SMALL, "-o", "run"
+        "train", pairs, "--task", "prior", "--size", "16x24", "--steps", "2", "-b", "2", "-o", "run", *SMALL
     )
     assert code == 0, err
     assert ddbm("sample", "-n", "2", "-o", "out", "-m", "run", "--nfe", "4")[0] == 0
@@ -99,5 +100,5 @@ def test_from_a_prior_to_samples(ddbm, pairs):
     ],
 )
 def test_sizes_that_do_not_fit(ddbm, pairs, options, words):
-    code, _, err = ddbm("train", pairs, "--dry-run", "--network", SMALL, *options)
+    code, _, err = ddbm("train", pairs, "--dry-run", *SMALL, *options)
     assert code == 2 and words in err and "choose a multiple of" in err

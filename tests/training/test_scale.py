@@ -6,10 +6,10 @@ import torch
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.events import Noticed, Stepped
 from ddbm_cli.tasks.train import request, run
-from tests.tiny import write_pairs
-from tests.training.test_training import NETWORK, SMALLEST, same, tiny_request, weights
+from tests.tiny import SMALLEST, write_pairs
+from tests.training.test_training import same, tiny_request, weights
 
-STEPS = 50
+STEPS = 20
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_dropout_of_parts_is_that_of_the_whole(root):
     """It depends on the step and the image, not on the part."""
     losses = []
     for count in (1, 2, 4):
-        more = {"network": f"{NETWORK},dropout=0.1", "lr_decay_fraction": 0.0, "compute": {"accumulate": count}}
+        more = {"network": f"{SMALLEST},dropout=0.1", "lr_decay_fraction": 0.0, "compute": {"accumulate": count}}
         events = run(tiny_request(root, f"dropout-{count}", steps=6, **more))
         losses.append([event.loss for event in events if is_step(event)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-4) and losses[2] == pytest.approx(losses[0], rel=1e-4)
@@ -83,7 +83,7 @@ def test_activations_are_not_kept(root):
     from ddbm_cli.training import optimization
 
     def kept_bytes(recompute):
-        network = build(NETWORKS, NETWORK, what="network").create()
+        network = build(NETWORKS, SMALLEST, what="network").create()
         if recompute:
             optimization._recompute(network)
         sizes = []
@@ -113,12 +113,12 @@ def test_what_cannot_be_computed_is_refused(root, changes, message):
 
 def test_half_precision_is_scaled_and_resumed(root):
     """fp16 learns as fp32 does, its scale is part of the state, and overflowing steps are skipped and counted."""
-    list(run(tiny_request(root, "single", steps=40, network=SMALLEST)))
-    list(run(tiny_request(root, "half", steps=40, network=SMALLEST, precision="fp16")))
+    list(run(tiny_request(root, "single", steps=20)))
+    list(run(tiny_request(root, "half", steps=20, precision="fp16")))
     single, half = networks(root / "single"), networks(root / "half")
     assert not same(single, half)
     assert all((single[name] - half[name]).norm() < 0.1 * single[name].norm() + 0.05 for name in single)
-    stopping = tiny_request(root, "cut", steps=40, network=SMALLEST, precision="fp16")
+    stopping = tiny_request(root, "cut", steps=20, precision="fp16")
     list(run(stopping, stop=lambda: (root / "cut" / "samples").exists()))
     list(run(request({}, resume=root / "cut")))
     assert same(weights(root / "half"), weights(root / "cut"))
@@ -163,7 +163,7 @@ def test_no_step_waits_for_the_device(root):
             torch.cuda.set_sync_debug_mode("default")
 
     no_waiting(
-        request({"data": [root / "pairs"], "output": root / "gpu", "network": NETWORK, "size": 16, "device": "cuda"})
+        request({"data": [root / "pairs"], "output": root / "gpu", "network": SMALLEST, "size": 16, "device": "cuda"})
     )
 
 

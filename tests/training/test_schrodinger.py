@@ -10,22 +10,35 @@ from ddbm_cli.samplers import Bridge, EulerMaruyama, NoiseSource, finish, sample
 from ddbm_cli.tasks.exchange import export_model
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training import Recipe, Stepped
-from tests.tiny import picture
+from tests.tiny import SMALLEST, picture
 from tests.training.interruptions import interrupted
 from tests.training.processes import events, together
-from tests.training.test_training import SMALLEST, same, weights
+from tests.training.test_training import same, weights
 
 ROUNDS = {"rounds": 3, "first_round_steps": 6, "round_steps": 5, "simulation_steps": 3, "cache_pairs": 8}
 """16 steps; the rounds begin at steps 0, 6 and 11, each with two batches of pairs."""
 
 
+def write_images(folder):
+    for side, shift in (("A", 0), ("B", 20)):
+        (folder / side).mkdir()
+        for index in range(12):
+            picture(index + shift).save(folder / side / f"{side}{index:03d}.png")
+
+
 @pytest.fixture
 def root(tmp_path):
-    for side, shift in (("A", 0), ("B", 20)):
-        (tmp_path / side).mkdir()
-        for index in range(12):
-            picture(index + shift).save(tmp_path / side / f"{side}{index:03d}.png")
+    write_images(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run with all defaults, of the same images as in every `root`."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_images(folder)
+    list(run(asked(folder)))
+    return folder / "run"
 
 
 def asked(root, output="run", **changes):
@@ -72,11 +85,10 @@ def test_a_run_ends_with_a_model_of_both_directions(root):
     assert "and back" in report and "validation cycle" in report.lower()
 
 
-def test_the_probability_flow_takes_both_directions_of_a_file(root):
+def test_the_probability_flow_takes_both_directions_of_a_file(whole, tmp_path):
     """Samplers that need the source get the other direction's estimate; a file of one direction has none."""
-    list(run(asked(root)))
     source = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    file = root / "run" / "model.safetensors"
+    file = whole / "model.safetensors"
     there, back = (load_file(file, device="cpu", direction=each) for each in ("AtoB", "BtoA"))
     plan = there.plan("ode", nfe=20)
     assert plan.estimates_source and 18 <= plan.nfe <= 22
@@ -92,34 +104,31 @@ def test_the_probability_flow_takes_both_directions_of_a_file(root):
     torch.testing.assert_close(made, wanted)
     half = plan.stopped_at(0.5)
     assert half.nfe == len(list(there.translate(source, NoiseSource(0, "ab"), half)))
-    finish(export_model(str(file), root / "one.safetensors", direction="AtoB"))
+    finish(export_model(str(file), tmp_path / "one.safetensors", direction="AtoB"))
     with pytest.raises(UsageError, match="is a Markov process"):
-        load_file(root / "one.safetensors", device="cpu").plan("ode", nfe=10)
+        load_file(tmp_path / "one.safetensors", device="cpu").plan("ode", nfe=10)
 
 
 @pytest.mark.parametrize("stop_after", [3, 6, 8, 11, 13])
-def test_stopping_and_resuming_changes_nothing(root, stop_after):
+def test_stopping_and_resuming_changes_nothing(root, whole, stop_after):
     """In the first round, between rounds, and in the middle of later ones."""
-    list(run(asked(root, "whole")))
     stop_at(stop_after, asked(root, "parts"))
     list(run(request({}, resume=root / "parts")))
-    assert same(weights(root / "whole"), weights(root / "parts"))
+    assert same(weights(whole), weights(root / "parts"))
 
 
-def test_kills_between_and_inside_rounds_change_nothing(root):
+def test_kills_between_and_inside_rounds_change_nothing(root, whole):
     """SIGKILL after an event, inside the write of a state or of pairs, and at any moment."""
-    list(run(asked(root, "whole")))
     list(run(asked(root, "killed"), stop=lambda: True))
     moments = [("event", 3), ("write", 1), ("write", 4), ("event", 7), ("time", 30), ("write", 3)]
     assert interrupted(root, "killed", [], [{0: moment} for moment in moments], count=1) >= 4
-    assert same(weights(root / "whole"), weights(root / "killed"))
-    results = [(root / name / "results.csv").read_text() for name in ("whole", "killed")]
+    assert same(weights(whole), weights(root / "killed"))
+    results = [(folder / "results.csv").read_text() for folder in (whole, root / "killed")]
     assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("harm", ["removed", "damaged", "of others"])
-def test_pairs_that_are_lost_are_simulated_again(root, harm):
-    list(run(asked(root, "whole")))
+def test_pairs_that_are_lost_are_simulated_again(root, whole, harm):
     stop_at(13, asked(root, "parts"))
     files = list((root / "parts" / "pairs").iterdir())
     assert len(files) == 2 and all(file.name.startswith("round-00000011-") for file in files)
@@ -129,9 +138,9 @@ def test_pairs_that_are_lost_are_simulated_again(root, harm):
         elif harm == "damaged":
             file.write_bytes(file.read_bytes()[:-8])
         else:
-            file.write_bytes(next((root / "whole" / "pairs").iterdir()).read_bytes())
+            file.write_bytes(next((whole / "pairs").iterdir()).read_bytes())
     list(run(request({}, resume=root / "parts")))
-    assert same(weights(root / "whole"), weights(root / "parts"))
+    assert same(weights(whole), weights(root / "parts"))
 
 
 def test_files_of_others_next_to_the_pairs_stay(root):
@@ -177,14 +186,13 @@ def test_two_processes_train_as_one(root):
     ],
     ids=str,
 )
-def test_every_option_changes_the_weights(root, change):
-    list(run(asked(root)))
-    list(run(asked(root, "other", **change)))
-    one, other = weights(root / "run"), weights(root / "other")
+def test_every_option_changes_the_weights(root, whole, change):
+    list(run(asked(root, **change)))
+    one, other = weights(whole), weights(root / "run")
     assert not same(one, other) and (one.keys() == other.keys() or "networks" in change)
 
 
-@pytest.mark.parametrize("stop_after", [3, 13])
+@pytest.mark.parametrize("stop_after", [pytest.param(3, marks=pytest.mark.slow), 13])
 def test_whole_trajectories_are_resumed_too(root, stop_after):
     list(run(asked(root, "whole", matching="mean")))
     stop_at(stop_after, asked(root, "parts", matching="mean"))
@@ -210,21 +218,20 @@ def test_a_folder_of_both_sides_has_no_need_of_names(root):
     assert "(" in events[0].facts["Data"] and "of A" in events[0].facts["Data"]
 
 
-def test_two_priors_give_the_pairs_of_the_first_round(root):
+def test_two_priors_give_the_pairs_of_the_first_round(root, whole):
     """They are kept as those of later rounds, and the priors are needed again only where they are lost."""
     for name in "AB":
         prior = {"task": "prior", "data": [root / name], "path": "ve", "rounds": None}
         prior |= {"first_round_steps": None, "round_steps": 1000, "simulation_steps": 20, "cache_pairs": 2048}
         list(run(asked(root, f"prior{name}", **prior, steps=2)))
     coupling = f"priors:a={root / 'priorA'},b={root / 'priorB'},nfe=4"
-    list(run(asked(root, "whole", coupling=coupling)))
-    list(run(asked(root, "independent")))
-    assert not same(weights(root / "whole"), weights(root / "independent"))
+    list(run(asked(root, "priors", coupling=coupling)))
+    assert not same(weights(root / "priors"), weights(whole))
     stop_at(4, asked(root, "parts", coupling=coupling))
     files = list((root / "parts" / "pairs").iterdir())
     assert len(files) == 2 and all(file.name.startswith("round-00000000-") for file in files)
     list(run(request({}, resume=root / "parts")))
-    assert same(weights(root / "whole"), weights(root / "parts"))
+    assert same(weights(root / "priors"), weights(root / "parts"))
 
 
 def test_two_networks_are_two_models_in_one_file(root):
@@ -240,10 +247,9 @@ def test_two_networks_are_two_models_in_one_file(root):
 
 
 @pytest.mark.parametrize("networks", ["one", "two"])
-def test_a_run_begins_with_both_directions_of_a_model(root, networks):
+def test_a_run_begins_with_both_directions_of_a_model(root, whole, networks):
     """So do two networks that begin with one, whose embedding of the direction is merged into each."""
-    list(run(asked(root, "first")))
-    model = root / "first" / "model.safetensors"
+    model = whole / "model.safetensors"
     list(run(asked(root, "run", start_from=str(model), networks=networks, network=None, rounds=1, learning_rate=1e-9)))
     source = torch.rand(2, 3, 16, 16) * 2 - 1
     for direction in ("AtoB", "BtoA"):

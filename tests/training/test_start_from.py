@@ -12,8 +12,11 @@ from ddbm_cli.foundation.events import Noticed
 from ddbm_cli.models import assemble, load_model
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.tasks.train import request, run
-from tests.tiny import NETWORK, tiny_card, tiny_weights, write_pairs, write_tiny
+from tests import tiny
+from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
 from tests.training.test_training import same, weights
+
+NETWORK = tiny.NETWORK | {"channels": 16, "multipliers": [1, 2], "head_channels": 16, "patch": 2}
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def model(root):
-    return write_tiny(root / "base.safetensors", path={"name": "vp-bridge", "beta_d": 1.5})
+    return write_tiny(root / "base.safetensors", network=NETWORK, path={"name": "vp-bridge", "beta_d": 1.5})
 
 
 def begin(root, model, output="run", **recipe):
@@ -46,7 +49,7 @@ def test_it_begins_where_the_model_ended(root, model):
 def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
     prior = tiny_card(network=NETWORK | {"in_channels": 3}, kind="prior", concat_source=False)
     file = write_tiny(root / "prior.safetensors", network=prior.network, kind="prior", concat_source=False)
-    bridge, before = (assemble(card).network.eval() for card in (tiny_card(), prior))
+    bridge, before = (assemble(card).network.eval() for card in (tiny_card(network=NETWORK), prior))
     before.load_state_dict(tiny_weights(prior))
     started = start_from(bridge, file)
     assert started.notes == ("the weights of the source's channels are new",)
@@ -78,14 +81,14 @@ def test_known_classes_keep_their_embeddings(root):
 
 def test_classes_that_are_no_longer_used_are_named(root):
     file = write_tiny(root / "classes.safetensors", network=NETWORK | {"classes": 3})
-    assert start_from(assemble(tiny_card()).network, file).unused == ("label_emb.weight",)
+    assert start_from(assemble(tiny_card(network=NETWORK)).network, file).unused == ("label_emb.weight",)
 
 
 def test_layers_of_another_width_are_adapted_and_named(root, model):
     """The last level is wider: the channels that both have are copied, further inputs are zero."""
     network = assemble(tiny_card(network=NETWORK | {"multipliers": [1, 3]})).network
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    started, old = start_from(network, model), tiny_weights(tiny_card())
+    started, old = start_from(network, model), tiny_weights(tiny_card(network=NETWORK))
     now = network.state_dict()
     same = "input_blocks.1.0.in_layers.2.weight"
     assert torch.equal(now[same], old[same]) and same not in started.adapted

@@ -23,11 +23,12 @@ from ddbm_cli.paths import VEBridge, VPBridge
 from ddbm_cli.samplers import Implicit, Timesteps
 from ddbm_cli.tasks.train import TrainRequest, request, run
 from ddbm_cli.training import Batches, Recipe, Stepped, Validated
-from tests.tiny import write_pairs
+from tests.tiny import SMALLEST, write_pairs
 
-NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
+ONE_LEVEL = "adm:channels=16,multipliers=1,blocks=1,head_channels=16,patch=2"
+"""Enough to learn in some seconds."""
 
-SMALLEST = "adm:channels=8,multipliers=1,blocks=1,attention=2,head_channels=8,patch=4"
+TWO_LEVELS = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
 
 def tiny_request(root: Path, output: str | None = "run", **changes) -> TrainRequest:
@@ -35,7 +36,7 @@ def tiny_request(root: Path, output: str | None = "run", **changes) -> TrainRequ
     body = {
         "data": [root / "pairs"],
         "output": output and root / output,
-        "network": NETWORK,
+        "network": SMALLEST,
         "size": 16,
         "val_share": 0.3,
     }
@@ -50,6 +51,15 @@ def root(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dict[str, torch.Tensor]:
+    """The weights of a run of four steps without any option."""
+    root = tmp_path_factory.mktemp("plain")
+    write_pairs(root / "pairs", 12)
+    list(run(tiny_request(root, steps=4)))
+    return weights(root / "run")
+
+
 def weights(run_folder: Path) -> dict[str, torch.Tensor]:
     return load_file(run_folder / "state.safetensors")
 
@@ -59,7 +69,7 @@ def same(first: dict, second: dict) -> bool:
 
 
 def test_a_run_ends_with_a_model_that_translates(root):
-    events = list(run(tiny_request(root, name="mine", translates="grey -> colour", licence="MIT")))
+    events = list(run(tiny_request(root, name="mine", translates="grey -> colour", licence="MIT", network=TWO_LEVELS)))
     assert isinstance(events[0], Planned) and isinstance(events[-1], Trained)
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 13))
     assert [event.step for event in events if isinstance(event, Validated)] == [6, 12]
@@ -128,8 +138,16 @@ def test_a_kill_loses_nothing_but_time(root):
     assert same(weights(root / "whole"), weights(root / "killed"))
 
 
-def test_a_run_learns(root):
-    longer = tiny_request(root, steps=200, validate_every=200, learning_rate=5e-3, augment=())
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 40, "path": "rectified", "prediction": "velocity", "learning_rate": 1e-2, "network": ONE_LEVEL},
+        pytest.param({"steps": 200, "learning_rate": 5e-3, "network": TWO_LEVELS}, marks=pytest.mark.slow),
+    ],
+    ids=["rectified", "default"],
+)
+def test_a_run_learns(root, settings):
+    longer = tiny_request(root, validate_every=200, augment=(), **settings)
     losses = [event.loss for event in run(longer) if isinstance(event, Stepped)]
     assert sum(losses[-20:]) < 0.85 * sum(losses[:20])
 
@@ -196,10 +214,15 @@ def test_a_damaged_state_is_explained(root):
     ],
     ids=str,
 )
-def test_every_option_changes_the_weights(root, change):
-    list(run(tiny_request(root, "plain", steps=4)))
-    list(run(tiny_request(root, "other", steps=4, **change)))
-    assert not same(weights(root / "plain"), weights(root / "other"))
+def test_every_option_changes_the_weights(root, plain, change):
+    list(run(tiny_request(root, steps=4, **change)))
+    assert not same(plain, weights(root / "run"))
+
+
+def test_without_a_change_the_weights_are_the_same(root, plain):
+    """In another folder too: so what differs above is the option's."""
+    list(run(tiny_request(root, steps=4)))
+    assert same(plain, weights(root / "run"))
 
 
 @pytest.mark.parametrize(

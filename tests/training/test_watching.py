@@ -14,16 +14,14 @@ from ddbm_cli.networks.perceptual import PerceptualDistance
 from ddbm_cli.tasks.train import perceptual, request, run
 from ddbm_cli.tasks.train.report import chart, charts
 from ddbm_cli.training import trackers
-from tests.tiny import write_pairs
+from tests.tiny import SMALLEST, write_pairs
 from tests.training.test_training import same, weights
-
-NETWORK = "adm:channels=16,multipliers=1-2,blocks=1,attention=2,head_channels=16,patch=2"
 
 
 def asked(root, output="run", *, data="pairs", recipe=None, **settings):
     recipe = {"steps": 6, "batch_size": 2, "warmup": 0, "save_every": 2, "validate_every": 3} | (recipe or {})
     body = {"data": [root / data], "output": root / output, "val_share": 0.4, "device": "cpu", "size": 16}
-    return request({**body, "recipe": recipe, "network": NETWORK, **settings})
+    return request({**body, "recipe": recipe, "network": SMALLEST, **settings})
 
 
 @pytest.fixture
