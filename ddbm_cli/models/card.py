@@ -201,7 +201,7 @@ def parse_card(body: Mapping[str, Any], *, where: str, hint: str) -> ModelCard:
             hint="upgrade with: pip install --upgrade ddbm-cli" if later else hint,
         ) from None
     try:
-        card = adapter(ModelCard).validate_python(upgraded)
+        card: ModelCard = adapter(ModelCard).validate_python(upgraded)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = one_line(".".join(str(part)[:80] for part in first["loc"]))

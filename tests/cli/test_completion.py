@@ -1,5 +1,6 @@
 """Shell completion, as a shell asks for it."""
 
+import json
 import os
 import resource
 import subprocess
@@ -13,39 +14,55 @@ from ddbm_cli.registry import read_registry
 from tests.tiny import write_tiny
 
 SCRIPT = """
-import os, sys
+import json, os, sys
 sys.modules["torch"] = None
 sys.argv = ["ddbm"]
 from ddbm_cli.cli.main import main
-main()
+for environment in json.loads(os.environ["ASKED"]):
+    os.environ |= environment
+    try:
+        main()
+    except SystemExit:
+        pass
+    sys.stdout.flush()
+    os.write(1, b"<<<>>>")
 """
 
 
-def complete(*words, folder=None, shell="bash"):
-    """Return what the last word may become."""
-    environment = dict(os.environ)
-    if shell == "bash":
-        environment |= {"_DDBM_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(["ddbm", *words])}
-        environment |= {"COMP_CWORD": str(len(words))}
-    else:
-        environment |= {"_DDBM_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": " ".join(["ddbm", *words])}
-        environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+def complete_all(*lines, folder=None, shell="bash"):
+    """Return what the last word of each line may become; all are asked of one process."""
+    asked = []
+    for words in lines:
+        if shell == "bash":
+            asked.append({"_DDBM_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(["ddbm", *words])})
+            asked[-1] |= {"COMP_CWORD": str(len(words))}
+        else:
+            asked.append({"_DDBM_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": " ".join(["ddbm", *words])})
+            asked[-1] |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    environment = os.environ | {"ASKED": json.dumps(asked)}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert "Traceback" not in done.stderr and "Error" not in done.stderr, done.stderr
-    return done.stdout.split() if shell == "bash" else done.stdout
+    *found, rest = done.stdout.split("<<<>>>")
+    assert len(found) == len(lines) and not rest
+    return [each.split() if shell == "bash" else each for each in found]
+
+
+def complete(*words, **how):
+    """Return what the last word may become."""
+    return complete_all(words, **how)[0]
 
 
 def test_commands():
-    assert {"translate", "sample", "train", "weights", "data", "manual"} <= set(complete(""))
-    assert complete("tra") == ["translate", "train"]
-    assert complete("weights", "pu") == ["pull", "push"]
+    every, begun, inner = complete_all([""], ["tra"], ["weights", "pu"])
+    assert {"translate", "sample", "train", "weights", "data", "manual"} <= set(every)
+    assert begun == ["translate", "train"]
+    assert inner == ["pull", "push"]
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
+def test_values():
+    lines = [
         (["translate", "in", "out", "-m", "prior"], ["prior-3d-64"]),
         (["translate", "--model", "diode"], ["diode-vp-256"]),
         (["weights", "info", "diode"], ["diode-vp-256"]),
@@ -60,17 +77,15 @@ def test_commands():
         (["compare", "--with", "sdedi"], ["sdedit"]),
         (["evaluate", "a", "--metrics", "mse,ss"], ["mse,ssim"]),
         (["translate", "--guidan"], ["--guidance-scale"]),
-    ],
-    ids=lambda each: " ".join(each),
-)
-def test_values(words, expected):
-    assert complete(*words) == expected
+    ]
+    found = complete_all(*(words for words, _ in lines))
+    assert [(words, each) for (words, _), each in zip(lines, found, strict=True)] == lines
 
 
 def test_all_names_are_offered():
-    assert set(names("samplers")) < set(complete("translate", "--sampler", ""))
-    assert set(read_registry()) <= set(complete("translate", "-m", ""))
-    assert set(early.DEVICES) == set(complete("doctor", "--device", ""))
+    lines = (["translate", "--sampler", ""], ["translate", "-m", ""], ["doctor", "--device", ""])
+    samplers, models, devices = map(set, complete_all(*lines))
+    assert set(names("samplers")) < samplers and set(read_registry()) <= models and set(early.DEVICES) == devices
 
 
 def test_models_on_the_disk_are_offered(tmp_path):
@@ -78,21 +93,20 @@ def test_models_on_the_disk_are_offered(tmp_path):
     write_tiny(tmp_path / "runs" / "mine" / "model.safetensors")
     write_tiny(tmp_path / "tiny.safetensors")
     write_tiny(tmp_path / "evil\x1b[31m.safetensors")
-    assert {"tiny.safetensors", "runs/mine/"} <= set(complete("translate", "-m", "", folder=tmp_path))
-    assert complete("translate", "-m", "runs/m", folder=tmp_path) == ["runs/mine/"]
-    assert complete("translate", "-m", "runs/mine/", folder=tmp_path) == ["runs/mine/model.safetensors"]
-    assert complete("translate", "-m", "evil", folder=tmp_path) == []
+    lines = (["translate", "-m", begun] for begun in ("", "runs/m", "runs/mine/", "evil"))
+    every, *others = complete_all(*lines, folder=tmp_path)
+    assert {"tiny.safetensors", "runs/mine/"} <= set(every)
+    assert others == [["runs/mine/"], ["runs/mine/model.safetensors"], []]
 
 
 def test_file_names_are_left_to_the_shell():
-    assert complete("translate", "in") == [] and complete("translate", "in", "out", "--mask", "x") == []
+    assert complete_all(["translate", "in"], ["translate", "in", "out", "--mask", "x"]) == [[], []]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_descriptions(shell):
-    out = complete("translate", "--sampler", "dbim", shell=shell)
-    assert "dbim-2" in out and "dbim-3" in out
-    assert "diode-vp-256" in complete("translate", "-m", "diode", shell=shell)
+    samplers, models = complete_all(["translate", "--sampler", "dbim"], ["translate", "-m", "diode"], shell=shell)
+    assert "dbim-2" in samplers and "dbim-3" in samplers and "diode-vp-256" in models
 
 
 def test_completion_is_fast():

@@ -4,12 +4,20 @@ import json
 
 import pytest
 
+from ddbm_cli.foundation.events import Diagnosed
 from ddbm_cli.tasks import doctor
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, hub):
     monkeypatch.setattr(doctor, "SECONDS", 0.0)
+
+
+@pytest.fixture
+def not_run(monkeypatch):
+    """The built-in model makes no images: that is the subject of the first test."""
+    done = Diagnosed(name="Run", ok=True, found="not run")
+    monkeypatch.setattr(doctor, "_builtin_run", lambda device: done)
 
 
 def checks(ddbm, *options, **environment):
@@ -26,6 +34,7 @@ def test_a_sound_machine_passes(ddbm):
     assert all(each["hint"] for each in found.values() if not each["ok"])
 
 
+@pytest.mark.usefixtures("not_run")
 def test_people_get_a_line_for_each_check_and_one_for_what_to_do(ddbm, tmp_path):
     (tmp_path / "broken.toml").write_text("[model\n")
     code, out, _ = ddbm("doctor", "--device", "cpu", DDBM_WEIGHTS=str(tmp_path / "broken.toml"))
@@ -35,6 +44,7 @@ def test_people_get_a_line_for_each_check_and_one_for_what_to_do(ddbm, tmp_path)
     assert "broken.toml" in lines[place] and lines[place + 1].strip().startswith("Hint: ")
 
 
+@pytest.mark.usefixtures("not_run")
 def test_a_number_type_that_fails_only_limits(ddbm, monkeypatch):
     real = doctor._convolution
 
@@ -49,6 +59,7 @@ def test_a_number_type_that_fails_only_limits(ddbm, monkeypatch):
     assert found["fp32"]["ok"] and found["bf16"]["ok"]
 
 
+@pytest.mark.usefixtures("not_run")
 def test_a_damaged_built_in_model_is_noticed(ddbm, monkeypatch):
     monkeypatch.setattr(doctor, "sha256_of_file", lambda path: "0" * 64)
     code, found = checks(ddbm)
@@ -60,6 +71,7 @@ def test_an_unknown_device_is_wrong_usage(ddbm):
     assert code == 2 and "abacus" in err and len(err.splitlines()) == 2
 
 
+@pytest.mark.usefixtures("not_run")
 def test_the_network_only_limits(ddbm, monkeypatch):
     from huggingface_hub import constants
 
@@ -73,6 +85,7 @@ def test_the_network_only_limits(ddbm, monkeypatch):
     assert code == 0 and found["Network"]["ok"] and "HF_HUB_OFFLINE" in found["Network"]["found"]
 
 
+@pytest.mark.usefixtures("not_run")
 def test_a_full_disk_and_a_folder_of_others_are_noticed(ddbm, monkeypatch):
     monkeypatch.setattr(doctor, "LEAST_FREE", 2**60)
     code, found = checks(ddbm)

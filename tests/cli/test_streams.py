@@ -60,7 +60,10 @@ def test_no_locale_ends_the_work(locale):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow),
+    ],
     ids=["cp1252", "C"],
 )
 def test_all_outputs_are_written_whatever_the_encoding(named, environment):

@@ -198,11 +198,12 @@ def distance(outputs, targets):
     return metric.figures()[0].value
 
 
-def test_results_are_near_those_of_clean_sketches(model, tmp_path):
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_results_are_near_those_of_clean_sketches(model, tmp_path, count):
     """Sliced Wasserstein distance to the results of the clean sketches, at most 0.35 of that without preparation."""
     made = {
         f"{kind}-{which}": drawing
-        for which in range(3)
+        for which in range(count)
         for kind, drawing in drawings.kinds(which, seed=20 + which).items()
     }
     clean = {name: drawings.clean(int(name[-1])) for name in made}
