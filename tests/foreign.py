@@ -7,7 +7,7 @@ import torch
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.networks import normalise
 from ddbm_cli.registry import Entry
-from tests.tiny import tiny_card, tiny_weights
+from tests.tiny import TWO_LEVELS, tiny_card, tiny_weights
 
 TABLE = """
 [foreign]
@@ -40,9 +40,14 @@ steps = 3
 """A user's weights.toml with `entry()` in it."""
 
 
+def foreign_card(**changes):
+    """The card of that model."""
+    return tiny_card(**{"network": TWO_LEVELS} | changes)
+
+
 def entry(fingerprint=(), **changes) -> Entry:
     """The registry's entry of a tiny foreign model; changes are those of its card."""
-    body = describe_card(tiny_card(**changes))
+    body = describe_card(foreign_card(**changes))
     name, task, licence = "foreign", body.pop("task"), body.pop("licence")
     del body["name"]
     return Entry(
@@ -59,7 +64,7 @@ def entry(fingerprint=(), **changes) -> Entry:
 
 def foreign_weights(dimensions: int = 3, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random weights of that model; attention's in as many dimensions as the official code has."""
-    weights = {name: tensor.contiguous() for name, tensor in tiny_weights(tiny_card(), seed).items()}
+    weights = {name: tensor.contiguous() for name, tensor in tiny_weights(foreign_card(), seed).items()}
     return normalise(weights, dimensions=dimensions)
 
 

@@ -20,6 +20,8 @@ NETWORK = {
 }
 SMALLEST = "adm:channels=8,multipliers=1,blocks=1,attention=2,head_channels=8,patch=4"
 """The same network, as the option --network spells it."""
+TWO_LEVELS = NETWORK | {"channels": 16, "multipliers": [1, 2], "head_channels": 16, "patch": 2}
+"""A network with all layers, for tests of its structure."""
 
 
 def tiny_card(**changes) -> ModelCard:

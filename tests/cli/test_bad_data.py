@@ -66,7 +66,7 @@ def test_bad_data_and_options(ddbm, tmp_path, monkeypatch, make, options, code, 
 def test_one_pair_trains_and_says_that_nothing_is_held_out(ddbm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_pairs(tmp_path / "data", 1)
-    code, _, err = ddbm("train", "data", "--size", "16", "--dry-run")
+    code, _, err = ddbm("train", "data", "--size", "16", "--network", SMALLEST, "--dry-run")
     assert code == 0 and "1 pairs to train on, 0 held out" in err and "nothing is held out" in err
 
 

@@ -15,9 +15,10 @@ def quick(monkeypatch, hub):
 
 @pytest.fixture
 def not_run(monkeypatch):
-    """The built-in model makes no images: that is the subject of the first test."""
+    """Neither the built-in model nor convolutions are computed: they are the subject of the first test."""
     done = Diagnosed(name="Run", ok=True, found="not run")
     monkeypatch.setattr(doctor, "_builtin_run", lambda device: done)
+    monkeypatch.setattr(doctor, "_convolution", lambda device, dtype: 1e9)
 
 
 def checks(ddbm, *options, **environment):

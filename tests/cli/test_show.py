@@ -10,10 +10,10 @@ from tests.tiny import picture
 def test_a_models_card_is_shown_whole(ddbm, model):
     code, out, _ = ddbm("show", model)
     text = out.decode()
-    assert code == 0 and "tiny" in text and "channels 16" in text and "MIT" in text
+    assert code == 0 and "tiny" in text and "channels 8" in text and "MIT" in text
     code, out, _ = ddbm("show", model, "--json")
     facts = json.loads(out)
-    assert facts["name"] == "tiny" and facts["network"]["channels"] == 16 and facts["bytes"] == model.stat().st_size
+    assert facts["name"] == "tiny" and facts["network"]["channels"] == 8 and facts["bytes"] == model.stat().st_size
     assert len(facts["sha256"]) == 64 and facts["file"] == "tiny.safetensors"
 
 

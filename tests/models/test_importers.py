@@ -15,11 +15,11 @@ from ddbm_cli.models.importers import card_of, import_file
 from ddbm_cli.models.importers.ddbm import read
 from ddbm_cli.networks import ADMConfig
 from ddbm_cli.registry import read_registry
-from tests.foreign import entry, foreign_weights, write_foreign
+from tests.foreign import entry, foreign_card, foreign_weights, write_foreign
 from tests.networks.test_adm import RELEASED
-from tests.tiny import tiny_card, tiny_weights
+from tests.tiny import TWO_LEVELS, tiny_weights
 
-WEIGHTS = tiny_weights(tiny_card())
+WEIGHTS = tiny_weights(foreign_card())
 
 
 def prefixed(prefix, weights=None):
@@ -148,7 +148,7 @@ def test_other_weights_are_refused_with_a_reason(tmp_path, fault):
 
 
 def test_a_network_of_another_size_is_described_by_its_settings(tmp_path):
-    theirs = tiny_weights(tiny_card(network=tiny_card().network | {"channels": 32, "blocks": 2}))
+    theirs = tiny_weights(foreign_card(network=TWO_LEVELS | {"channels": 32, "blocks": 2}))
     with pytest.raises(ModelError, match=r"another network: channels 32, not 16, blocks 2, not 1$"):
         bring(tmp_path, theirs)
 

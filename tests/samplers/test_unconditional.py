@@ -107,7 +107,7 @@ def test_every_sampler_draws_the_mixture_from_a_bridge(path, sampler):
 
     LBM's sampler does not converge to the distribution of the path; `samplers.lbm` says why.
     """
-    mixture, blank = Mixture(reference(path)), torch.zeros(1, 1, 60, 60, dtype=torch.float64)
+    mixture, blank = Mixture(reference(path)), torch.zeros(1, 1, 100, 100, dtype=torch.float64)
     if sampler.name == "predictor-corrector":
         sampler = dataclasses.replace(sampler, snr=0.1)
     plan = Plan(path=path, sampler=sampler, grid=LogSNR(gap=1e-3 * path.t_max), start=Prior(), steps=120)

@@ -132,11 +132,10 @@ def test_damaged_scores_are_measured_again(root, done):
     whole = (root / "whole.safetensors").read_bytes()
     searching = tune(root, "damaged.safetensors")
     scores = root / "damaged.safetensors.tuning" / "scores.json"
-    next(event for event in searching if scores.exists())
+    next(event for event in searching if scores.exists() and len(json.loads(scores.read_text())["scores"]) >= 4)
     searching.close()
     body = json.loads(scores.read_text())
     wrong = dict(zip(body["scores"], itertools.cycle(("x", None, [1], {})), strict=False))
-    assert len(wrong) > 4
     scores.write_text(json.dumps(body | {"scores": wrong}))
     list(tune(root, "damaged.safetensors"))
     assert (root / "damaged.safetensors").read_bytes() == whole

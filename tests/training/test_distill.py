@@ -120,7 +120,9 @@ def write_latent(root, name="latent", seed=0):
     return {"data": [write_pairs(root / "large", 12, 32)], "teacher": str(root / f"{name}.safetensors")}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [METHODS[0], METHODS[2], *(pytest.param(each, marks=pytest.mark.slow) for each in METHODS[1::2])]
+)
 def test_a_student_of_a_model_of_latents_has_its_autoencoder(root, method):
     given = write_latent(root) | {"method": method, "adversarial": 0.05}
     list(run(asked(root, "whole", **given)))

@@ -18,7 +18,7 @@ from ddbm_cli.tasks.exchange import export_model
 from ddbm_cli.tasks.train import request, run
 from ddbm_cli.training.lora import inject, plain_weights
 from ddbm_cli.training.state import read_facts
-from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
+from tests.tiny import TWO_LEVELS, tiny_card, tiny_weights, write_pairs, write_tiny
 from tests.training.test_training import same, weights
 
 pytest.importorskip("peft")
@@ -75,7 +75,7 @@ def test_the_weights_of_the_base_stay_the_same_to_the_bit(made):
 
 @pytest.mark.parametrize("targets", ["attention", "convolutions", "attention-convolutions-embedding"])
 def test_an_adapter_merged_is_the_adapter(targets):
-    card = tiny_card()
+    card = tiny_card(network=TWO_LEVELS)
     network, lora = assemble(card).network.eval(), read_lora(f"rank=3,alpha=6,targets={targets}")
     network.load_state_dict(tiny_weights(card))
     x, time = torch.randn(2, 6, 16, 16), torch.tensor([100.0])

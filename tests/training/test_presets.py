@@ -13,7 +13,6 @@ from ddbm_cli.registry import read_registry
 from ddbm_cli.tasks.train import request, run, settings_of
 from ddbm_cli.tasks.train.request import PRESETS, SETTINGS
 from tests.tiny import SMALLEST, write_pairs
-from tests.training.test_commands import ddbm
 
 NAMES = declared(TrainCommand)["preset"].choices
 
@@ -66,10 +65,10 @@ def test_a_preset_changes_the_run(tmp_path):
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_settings_are_printed_by_the_command(tmp_path):
-    done = ddbm(tmp_path, "train", "--preset", "tiny", "--show", "--learning-rate", "0.002")
-    assert done.returncode == 0, done.stderr
-    printed = tomllib.loads(done.stdout)
+def test_settings_are_printed_by_the_command(ddbm):
+    code, out, err = ddbm("train", "--preset", "tiny", "--show", "--learning-rate", "0.002")
+    assert code == 0, err
+    printed = tomllib.loads(out.decode())
     assert printed["size"] == 32 and printed["recipe"]["learning_rate"] == 0.002
-    wrong = ddbm(tmp_path, "train", "pairs", "--preset", "tinny")
-    assert wrong.returncode == 2 and "tiny" in wrong.stderr
+    code, _, err = ddbm("train", "pairs", "--preset", "tinny")
+    assert code == 2 and "tiny" in err

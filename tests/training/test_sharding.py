@@ -25,7 +25,7 @@ from tests.training.test_training import same, weights
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 """As `accelerate launch --use_fsdp --fsdp_version 2` sets them."""
 
-SETTINGS = [*SURE, "--ema", "0.5,0.9", "--clip-norm", 0.2, "--steps", 4, "--validate-every", 2, "--save-every", 2]
+SETTINGS = [*SURE, "--ema", "0.5,0.9", "--clip-norm", 0.1, "--steps", 4, "--validate-every", 2, "--save-every", 2]
 """The norm of every gradient is above that limit."""
 
 
@@ -58,7 +58,7 @@ def test_a_divided_run_follows_a_single_process(alone, divided):
     (one, first), (two, second) = alone, divided
     assert losses(second) == pytest.approx(losses(first), rel=1e-4) and len(losses(first)) == 4
     norms = [[event["gradient_norm"] for event in found if event["event"] == "stepped"] for found in (first, second)]
-    assert norms[1] == pytest.approx(norms[0], rel=1e-4) and min(norms[0]) > 0.2
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4) and min(norms[0]) > 0.1
     assert follows(one, two)
     assert "2 processes; the model is divided by FSDP" in second[0]["facts"]["Device"]
 

@@ -12,11 +12,8 @@ from ddbm_cli.foundation.events import Noticed
 from ddbm_cli.models import assemble, load_model
 from ddbm_cli.models.start_from import start_from
 from ddbm_cli.tasks.train import request, run
-from tests import tiny
-from tests.tiny import tiny_card, tiny_weights, write_pairs, write_tiny
+from tests.tiny import TWO_LEVELS, tiny_card, tiny_weights, write_pairs, write_tiny
 from tests.training.test_training import same, weights
-
-NETWORK = tiny.NETWORK | {"channels": 16, "multipliers": [1, 2], "head_channels": 16, "patch": 2}
 
 
 @pytest.fixture
@@ -27,7 +24,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def model(root):
-    return write_tiny(root / "base.safetensors", network=NETWORK, path={"name": "vp-bridge", "beta_d": 1.5})
+    return write_tiny(root / "base.safetensors", network=TWO_LEVELS, path={"name": "vp-bridge", "beta_d": 1.5})
 
 
 def begin(root, model, output="run", **recipe):
@@ -47,9 +44,9 @@ def test_it_begins_where_the_model_ended(root, model):
 
 
 def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
-    prior = tiny_card(network=NETWORK | {"in_channels": 3}, kind="prior", concat_source=False)
+    prior = tiny_card(network=TWO_LEVELS | {"in_channels": 3}, kind="prior", concat_source=False)
     file = write_tiny(root / "prior.safetensors", network=prior.network, kind="prior", concat_source=False)
-    bridge, before = (assemble(card).network.eval() for card in (tiny_card(network=NETWORK), prior))
+    bridge, before = (assemble(card).network.eval() for card in (tiny_card(network=TWO_LEVELS), prior))
     before.load_state_dict(tiny_weights(prior))
     started = start_from(bridge, file)
     assert started.notes == ("the weights of the source's channels are new",)
@@ -60,7 +57,7 @@ def test_a_prior_becomes_a_bridge_that_does_as_the_prior_did(root):
 
 
 def test_classes_are_learnt_from_scratch(model):
-    network = assemble(tiny_card(network=NETWORK | {"classes": 4})).network
+    network = assemble(tiny_card(network=TWO_LEVELS | {"classes": 4})).network
     fresh = network.label_emb.weight.clone()
     started = start_from(network, model)
     assert started.notes == ("the weights of classes are new",) and started.new == ("label_emb.weight",)
@@ -68,9 +65,9 @@ def test_classes_are_learnt_from_scratch(model):
 
 
 def test_known_classes_keep_their_embeddings(root):
-    base = NETWORK | {"classes": 3}
+    base = TWO_LEVELS | {"classes": 3}
     file = write_tiny(root / "classes.safetensors", network=base, class_names=("cat", "dog", "hat"))
-    network = assemble(tiny_card(network=NETWORK | {"classes": 2})).network
+    network = assemble(tiny_card(network=TWO_LEVELS | {"classes": 2})).network
     fresh = network.label_emb.weight.clone()
     started = start_from(network, file, ("bag", "dog"))
     before = tiny_weights(tiny_card(network=base))["label_emb.weight"]
@@ -80,15 +77,15 @@ def test_known_classes_keep_their_embeddings(root):
 
 
 def test_classes_that_are_no_longer_used_are_named(root):
-    file = write_tiny(root / "classes.safetensors", network=NETWORK | {"classes": 3})
-    assert start_from(assemble(tiny_card(network=NETWORK)).network, file).unused == ("label_emb.weight",)
+    file = write_tiny(root / "classes.safetensors", network=TWO_LEVELS | {"classes": 3})
+    assert start_from(assemble(tiny_card(network=TWO_LEVELS)).network, file).unused == ("label_emb.weight",)
 
 
 def test_layers_of_another_width_are_adapted_and_named(root, model):
     """The last level is wider: the channels that both have are copied, further inputs are zero."""
-    network = assemble(tiny_card(network=NETWORK | {"multipliers": [1, 3]})).network
+    network = assemble(tiny_card(network=TWO_LEVELS | {"multipliers": [1, 3]})).network
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    started, old = start_from(network, model), tiny_weights(tiny_card(network=NETWORK))
+    started, old = start_from(network, model), tiny_weights(tiny_card(network=TWO_LEVELS))
     now = network.state_dict()
     same = "input_blocks.1.0.in_layers.2.weight"
     assert torch.equal(now[same], old[same]) and same not in started.adapted
@@ -103,7 +100,7 @@ def test_layers_of_another_width_are_adapted_and_named(root, model):
 
 
 def test_another_patch_keeps_the_inner_layers(model):
-    network = assemble(tiny_card(network=NETWORK | {"patch": 1, "in_channels": 6})).network
+    network = assemble(tiny_card(network=TWO_LEVELS | {"patch": 1, "in_channels": 6})).network
     started = start_from(network, model)
     assert set(started.new) == {"input_blocks.0.0.weight", "input_blocks.0.0.bias", "out.2.weight", "out.2.bias"}
     assert not started.adapted and started.same > 10
@@ -123,7 +120,7 @@ def test_what_differs_is_a_notice(root, model):
 
 def test_another_network_is_refused(root, model):
     with pytest.raises(UsageError, match="no weights of this model fit"):
-        start_from(assemble(tiny_card(network=NETWORK | {"channels": 32})).network, model)
+        start_from(assemble(tiny_card(network=TWO_LEVELS | {"channels": 32})).network, model)
     with pytest.raises(ModelError, match="no such model file"):
         begin(root, root / "nothing.safetensors")
 
