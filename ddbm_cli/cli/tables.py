@@ -116,7 +116,10 @@ def _words(entry: "Entry") -> dict[str, str | list[str]]:
     asked += f" --direction {directions[0]}" if directions else ""
     asked += ' --prompt "TEXT"' if card.get("text_conditional") else ""
     asked += " --mask MASK" if card.get("inpainting") else ""
-    words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
+    if card.get("network", {}).get("name") == "autoencoder":
+        words["Use"] = f"ddbm train PAIRS --codec {file} -o RUN"
+    else:
+        words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"
     return words
 
 

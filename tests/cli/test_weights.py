@@ -101,6 +101,10 @@ def test_info_of_the_built_in_model_reads_its_file(ddbm):
     assert "Scores      ink: blank page " in text and "\n            pencil: blank page " in text  # a line for each
 
 
+def test_info_of_an_autoencoder_says_how_to_train_with_it(ddbm):
+    assert "ddbm train PAIRS --codec autoencoder-8x -o RUN" in ddbm("weights", "info", "autoencoder-8x")[1].decode()
+
+
 def test_unknown_names_are_explained(ddbm):
     code, out, err = ddbm("weights", "info", "diode-vp-265")
     assert (code, out) == (4, b"")
