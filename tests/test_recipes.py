@@ -52,6 +52,10 @@ def test_two_models_are_measured_in_one_table_at_equal_evaluations(edits, tmp_pa
     assert len(json.loads((folder / "table.json").read_text())) == 4
 
 
+def test_some_are_taken_at_even_distances():
+    assert ship.evenly(range(10), 4) == [0, 2, 5, 7] and ship.evenly("abc", 5) == ["a", "b", "c"]
+
+
 def test_results_of_another_model_are_replaced(edits, tmp_path):
     def measured(run):
         return measure_instruct.measure(
@@ -94,6 +98,9 @@ def test_a_run_is_packaged_with_its_figures_and_its_vocabulary(edits, tmp_path):
     entry = tomllib.loads(registry.read_text())["instruct-small"]
     assert entry["size"] == file.stat().st_size and entry["builtin"] and len(entry["fingerprint"]) == 18
     assert load_model(str(file), device="cpu").takes_text
+    with Image.open(tmp_path / "assets" / "instruct-small.jpg") as sheet:
+        kinds = {line["edit"].partition(":")[0] for line in measure_instruct.held_out(edits)}
+        assert sheet.height == 2 + 130 * -(-len(kinds) // ship_instruct.COLUMNS)
 
 
 def test_a_file_that_is_too_large_is_not_packaged(edits, tmp_path, monkeypatch):

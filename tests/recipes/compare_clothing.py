@@ -23,6 +23,7 @@ from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import TranslationModel, load_model
 from ddbm_cli.networks.perceptual import load_perceptual_distance
 from ddbm_cli.samplers import NoiseSource, finish
+from tests.recipes.ship import evenly
 from tests.recipes.sketch_to_3d import ddbm
 
 SIDE, SHOWN, COLUMNS = 256, 24, 3
@@ -30,11 +31,6 @@ BATCH = 16
 
 Scores = dict[str, dict[str, float]]
 """Figures of a model by style of sketches."""
-
-
-def evenly(files: Sequence[Path], count: int) -> list[Path]:
-    """Return so many files at even distances, so that nobody picks them."""
-    return [files[index * len(files) // count] for index in range(min(count, len(files)))]
 
 
 def read(files: Sequence[Path]) -> Tensor:

@@ -33,6 +33,7 @@ from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.models import TranslationModel, load_model
 from ddbm_cli.tasks import translate
 from ddbm_cli.tasks.events import Failed, Kept
+from tests.recipes.ship import evenly
 
 LEAST_PROGRESS = 0.25
 """Share of the asked change from which a case counts as moved."""
@@ -69,8 +70,7 @@ def held_out(pairs: Path, cases: int | None = None) -> list[Line]:
     """Return the held-out lines of a list of edits, at most `cases`, spread evenly over all of them."""
     lines = [json.loads(line) for line in pairs.read_text().splitlines()]
     found = [line for line in lines if line.get("split", "train") != "train"]
-    step = max(1, len(found) // cases) if cases else 1
-    return found[::step][:cases]
+    return evenly(found, cases or len(found))
 
 
 def gather(pairs: Path, lines: Sequence[Line], folder: Path) -> tuple[Path, Path]:
@@ -136,6 +136,14 @@ def table_of(found: Sequence[Case]) -> Table:
         }
         for kind, cases in sorted(groups.items(), key=lambda each: (each[0] == "all", each[0]))
     }
+
+
+def middle_cases(lines: Sequence[Line]) -> list[Line]:
+    """Return the middle one of each kind of edit, so that nobody picks them, in the order of the table."""
+    kinds: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        kinds[line["edit"].partition(":")[0]].append(line)
+    return [kinds[kind][len(kinds[kind]) // 2] for kind in sorted(kinds)]
 
 
 def words_of(rows: Sequence[Row]) -> str:

@@ -7,8 +7,9 @@ import dataclasses
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from ddbm_cli.models import ModelCard, TranslationModel, builtin_path, load_mode
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.selfcheck import check_file
 from ddbm_cli.samplers import NoiseSource, finish
+
+Item = TypeVar("Item")
 
 STYLES = ("ink", "pencil")
 SETTINGS = {"nfe_2": {"nfe": 2}, "nfe_8": {}, "nfe_10": {"nfe": 10}}
@@ -38,6 +41,12 @@ SHOWN = {
                "1fab4": "potted-plant", "1f6f7": "sled"},
 }  # fmt: skip
 """Held-out objects whose sketches are part of the package and are shown in the README."""
+
+
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """Return so many items at even distances, so that nobody picks them; all where there are fewer."""
+    count = min(count, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def load(pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> tuple[Tensor, Tensor]:

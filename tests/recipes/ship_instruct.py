@@ -16,17 +16,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ddbm_cli.imaging.edits import EDITS, SKIN
+from ddbm_cli.imaging.io import open_picture, save_picture
+from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import ModelCard
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.vocabulary import words_of
-from tests.recipes.measure_instruct import Line, Row, held_out, measure, named, read_scales
+from tests.recipes.measure_instruct import Line, Row, held_out, measure, middle_cases, named, read_scales
 from tests.recipes.ship import ASSETS, REGISTRY, packed, register
 
 NAME = "instruct-small"
 
 LARGEST = 16_000_000
 """Bytes of the packaged file, at most."""
+
+SHOWN, COLUMNS = 128, 3
+"""Pixels of an image in the sheet, along each side, and cases in a row of it."""
 
 SCALES = ((1.0, 1.0), (1.0, 2.0))
 
@@ -64,6 +72,21 @@ def described(card: ModelCard, lines: Sequence[Line]) -> ModelCard:
     return dataclasses.replace(card, name=NAME, vocabulary=words, limits=limits)
 
 
+def show(lists: Sequence[Path], work: Path, assets: Path, cases: int | None) -> None:
+    """Write a sheet of held-out cases, one of each kind of edit: before, result, true answer."""
+    preprocess, found = Preprocess(size=SHOWN), []
+    for pairs in lists:
+        lines = held_out(pairs, cases)
+        results = work / pairs.parent.name / f"{len(lines)}-cases" / NAME / "1-1"
+        for line in middle_cases(lines):
+            before, after = (pairs.parent / line[side] for side in ("source", "target"))
+            found.append((before, results / before.name, after))
+    sides = [
+        torch.stack([preprocess.forward(open_picture(file))[0] for file in side]) for side in zip(*found, strict=True)
+    ]
+    save_picture(contact_sheet(sides, columns=COLUMNS), assets / f"{NAME}.jpg")
+
+
 def ship(
     file: Path,
     lists: Sequence[Path],
@@ -92,6 +115,7 @@ def ship(
     assets.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(staged, target)
     register(target, registry, ENTRY)
+    show(lists, work, assets, options.get("cases"))
     counts = Counter(line.get("split", "train") for line in lines)
     sys.stdout.write(f"{target}: {target.stat().st_size:,} bytes; triplets: {dict(counts)}\n{card.limits}\n")
     return target
