@@ -18,7 +18,7 @@ from ddbm_cli.paths import VE, VP, Cosine
 from ddbm_cli.tasks.train import PRIOR, request, run
 from ddbm_cli.training import Stepped, Validated
 from tests.tiny import picture
-from tests.training.test_training import same, tiny_request, weights
+from tests.training.test_training import TWO_LEVELS, same, tiny_request, weights
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_path_that_needs_a_source_is_refused(root):
 
 @pytest.mark.slow
 def test_a_prior_learns(root):
-    events = run(prior_request(root, steps=200, validate_every=200, learning_rate=5e-3))
+    events = run(prior_request(root, network=TWO_LEVELS, steps=200, validate_every=200, learning_rate=5e-3))
     losses = [event.loss for event in events if isinstance(event, Stepped)]
     assert sum(losses[-40:]) < 0.7 * sum(losses[:40])
 
