@@ -94,9 +94,10 @@ PLACE_CHANNELS = 16
 def place_features(like: Tensor) -> Tensor:
     """Return where each position is: sines and cosines of y and x in -1..1, for `like` (B, C, H, W): (B, 16, H, W)."""
     axes = []
+    frequencies = 2 ** torch.arange(4, device=like.device)[:, None]  # made there: a copy would end a CUDA graph
     for length in like.shape[-2:]:
         middle = (torch.arange(length, dtype=torch.float32, device=like.device) + 0.5) * (2 / length) - 1
-        angles = math.pi / 2 * middle * torch.tensor([[1.0], [2.0], [4.0], [8.0]], device=like.device)
+        angles = math.pi / 2 * middle * frequencies
         axes.append(torch.cat([angles.sin(), angles.cos()]))
     (rows, columns), (height, width) = axes, like.shape[-2:]
     places = torch.cat([rows[:, :, None].expand(-1, -1, width), columns[:, None, :].expand(-1, height, -1)])
