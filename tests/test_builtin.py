@@ -19,6 +19,14 @@ ROOT = Path(__file__).parent.parent
 SKETCHES = Path(ddbm_cli.__file__).parent / "assets" / "sketches"
 
 
+def check_file(name, *, most):
+    """The file of a built-in model is what the registry says, and has at most so many bytes."""
+    table = tomllib.loads((ROOT / "weights.toml").read_text())[name]
+    body = (ROOT / table["file"]).read_bytes()
+    assert len(body) <= most
+    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+
+
 @pytest.fixture(scope="module")
 def model():
     return load_model(device="cpu")
@@ -39,9 +47,7 @@ def test_its_card_has_what_a_user_needs(model):
 
 
 def test_the_registry_names_its_file_and_digest():
-    table = tomllib.loads((ROOT / "weights.toml").read_text())["sketch-to-3d-64"]
-    body = (ROOT / table["file"]).read_bytes()
-    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    check_file("sketch-to-3d-64", most=16e6)
 
 
 def test_it_colours_its_sketches_on_white_paper(model):
@@ -59,10 +65,7 @@ def test_it_colours_its_sketches_on_white_paper(model):
 
 
 def test_the_fast_version_is_small_takes_two_evaluations_and_its_card_has_the_teachers_scores():
-    table = tomllib.loads((ROOT / "weights.toml").read_text())["sketch-to-3d-64-fast"]
-    body = (ROOT / table["file"]).read_bytes()
-    assert len(body) <= 16e6
-    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    check_file("sketch-to-3d-64-fast", most=16e6)
     fast = load_model("sketch-to-3d-64-fast", device="cpu")
     assert fast.plan().nfe == 2 and fast.card.training["teacher"] == "sketch-to-3d-64"
     ink = fast.card.scores["ink"]
@@ -80,10 +83,7 @@ def test_the_recipe_of_the_fast_version_is_what_its_card_says():
 
 
 def test_the_autoencoder_is_small_and_restores_sketches():
-    table = tomllib.loads((ROOT / "weights.toml").read_text())["autoencoder-8x"]
-    body = (ROOT / table["file"]).read_bytes()
-    assert len(body) <= 8e6
-    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    check_file("autoencoder-8x", most=8e6)
     _, codec = load_codec("autoencoder-8x")
     assert (codec.factor, codec.channels) == (8, 16)
     sides = [sum(part.numel() for part in side.parameters()) for side in (codec.encoder, codec.decoder)]
@@ -96,10 +96,7 @@ def test_the_autoencoder_is_small_and_restores_sketches():
 
 
 def test_the_small_model_that_edits_is_small_and_its_card_has_its_figures_and_its_words():
-    table = tomllib.loads((ROOT / "weights.toml").read_text())["instruct-small"]
-    body = (ROOT / table["file"]).read_bytes()
-    assert len(body) <= 16e6
-    assert table["size"] == len(body) and table["sha256"] == hashlib.sha256(body).hexdigest()
+    check_file("instruct-small", most=16e6)
     card = load_model("instruct-small", device="cpu").card
     assert card.licence == "MIT" and "Fluent Emoji" in card.data and "make it " in card.limits
     assert card.training["steps"] > 0 and card.training["seconds"] > 0

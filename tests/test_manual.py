@@ -11,7 +11,7 @@ from PIL import Image
 from ddbm_cli.cli import manual
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.options.names import aliases, fields, names
-from tests.tiny import SMALLEST, picture, write_pairs, write_tiny
+from tests.tiny import NETWORK, SMALLEST, picture, write_pairs, write_tiny
 
 PAGES = manual.pages()
 BLOCK = re.compile(r"^```console( network)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -81,12 +81,12 @@ def sandbox(tmp_path_factory):
             shutil.copytree(root / "made" / label / side, root / "classes" / side / label)
     write_tiny(root / "runs" / "mine" / "model.safetensors")
     prior = {"kind": "prior", "path": {"name": "ve"}, "concat_source": False}
-    prior["network"] = {**tiny_network(), "in_channels": 3}
+    prior["network"] = {**NETWORK, "in_channels": 3}
     prior["defaults"] = {"sampler": {"name": "heun", "churn": 0.0}, "grid": {"name": "karras"}, "steps": 2}
     prior["defaults"] |= {"start": {"name": "prior"}}
     for run in ("prior", "cats", "dogs"):
         write_tiny(root / "runs" / run / "model.safetensors", **prior)
-    told = {**tiny_network(), "classes": 2}
+    told = {**NETWORK, "classes": 2}
     write_tiny(
         root / "runs" / "animals" / "model.safetensors",
         network=told,
@@ -94,12 +94,6 @@ def sandbox(tmp_path_factory):
         condition_dropout=0.05,
     )
     return root
-
-
-def tiny_network():
-    from tests.tiny import NETWORK as network
-
-    return network
 
 
 def shortened(words):

@@ -42,20 +42,24 @@ licence_source = "trained on Clothing dataset (CC0) and Fluent Emoji (Microsoft,
 """
 
 
+def draw(images: Path, pairs: Path, style: str, *options: str) -> None:
+    """Draw sketches of a folder in a style, by several hands."""
+    how = ("--size", str(SIDE), "--style", style, "--hand", "varied", "-q")
+    ddbm("data", "edges", str(images), str(pairs), *options, *how)
+
+
 def draw_pairs(photos: Path, pairs: Path) -> list[Path]:
     """Draw each photograph in ink and in coloured pencil, by several hands; return the folders, split and by class."""
     for style in STYLES:
         for split in ("train", "val"):
-            how = ("--size", str(SIDE), "--style", style, "--hand", "varied", "-q")
-            ddbm("data", "edges", str(photos / split), str(pairs / style / split), "-r", *how)
+            draw(photos / split, pairs / style / split, style, "-r")
     return [pairs / style for style in STYLES]
 
 
 def make(photos: Path, emoji: Path, run: Path, options: list[str]) -> Path:
     """Train on photographs, emoji and sketches of both, or resume; return the model's file."""
     pairs, drawn = draw_pairs(photos, run.parent / "pairs"), run.parent / "emoji"
-    how = ("--size", str(SIDE), "--style", "mixed", "--hand", "varied", "-q")
-    ddbm("data", "edges", str(emoji), str(drawn), "--split-by", str(emoji / "index.tsv"), *how)
+    draw(emoji, drawn, "mixed", "--split-by", str(emoji / "index.tsv"))
     sides = [folder / "train" / side for folder in (*pairs, drawn) for side in "AB"]
     train(sides, HERE / "autoencoder-256.toml", run, options)
     return run / "model.safetensors"

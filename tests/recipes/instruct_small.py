@@ -17,24 +17,20 @@ from tests.recipes.sketch_to_3d import HERE, ddbm, train
 
 NOISE = ["--path", "vp", "--prediction", "preconditioned:c_noise=log-snr"]
 
-
 GARMENTS = "recolour,stripes,darker,lighter"
 """What is done to photographs of garments."""
 
 
 def make_edits(emoji: Path, photos: Path, edits: Path, size: int = 64) -> list[Path]:
     """Write the triplets of both; return their lists."""
-    tables = {images: str(images / "index.tsv") for images in (emoji, photos)}
     ways = {
-        emoji: ["--variants", tables[emoji], "--per-image", "6"],
-        photos: ["-r", "--edits", GARMENTS, "--per-image", "2"],
+        "emoji": (emoji, ("--variants", str(emoji / "index.tsv"), "--per-image", "6")),
+        "garments": (photos, ("-r", "--edits", GARMENTS, "--per-image", "2")),
     }
-    lists = []
-    for name, images in {"emoji": emoji, "garments": photos}.items():
-        common = ("--split-by", tables[images], "--size", str(size), "-q")
-        ddbm("data", "instruct", str(images), str(edits / name), *ways[images], *common)
-        lists.append(edits / name / "pairs.jsonl")
-    return lists
+    for name, (images, own) in ways.items():
+        common = ("--split-by", str(images / "index.tsv"), "--size", str(size), "-q")
+        ddbm("data", "instruct", str(images), str(edits / name), *own, *common)
+    return [edits / name / "pairs.jsonl" for name in ways]
 
 
 def main() -> None:
