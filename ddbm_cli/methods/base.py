@@ -145,8 +145,14 @@ def builtin_prior(name: str | None) -> str:
 
 
 def portable_reference(reference: str | None) -> str | None:
-    """Return a model reference that means the same on every machine, None for a path and for the built-in model."""
-    if reference is None:
+    """Return a model reference that means the same on every machine.
+
+    None for a path, and for built-in models, which the record names in any case: so it is the same with and without -m.
+    """
+    from ddbm_cli.registry import read_registry
+
+    entry = None if reference is None else read_registry().get(reference)
+    if reference is None or (entry and entry.builtin):
         return None
     path = Path(reference.removeprefix("diffusers:")).expanduser()
     return None if path.is_absolute() or path.exists() else reference

@@ -129,10 +129,11 @@ def test_a_model_in_a_folder_of_diffusers_layout_is_found(ddbm, root, monkeypatc
     assert made["1.png"] == (root / "out" / "ink" / "1.png").read_bytes()
 
 
-def test_a_builtin_model_is_named(ddbm, root):
+def test_a_builtin_model_is_named_and_makes_the_same_bytes(ddbm, root, monkeypatch):
     assert ddbm("translate", "in/ink/0.png", "out.png", "--nfe", 2, "-d", "cpu", "-q")[0] == 0
     words, _ = line(ddbm, "out.png")
     assert words[words.index("--model") + 1] == "sketch-to-3d-64"
+    assert remade(ddbm, root / "out.png", monkeypatch, root / "again")["out.png"] == (root / "out.png").read_bytes()
 
 
 def test_batches_and_older_records_are_noted(ddbm, root):

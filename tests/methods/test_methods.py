@@ -91,12 +91,12 @@ def test_older_records_are_recognised():
     assert all(method_of_record(plain | {"method": name}).name == name for name in METHODS)
 
 
-def test_references_that_are_paths_are_not_recorded(tmp_path, monkeypatch):
+def test_references_of_paths_and_of_builtin_models_are_not_recorded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
-    for path in ("runs", str(tmp_path), "/nowhere/model.safetensors", "diffusers:runs", None):
+    for path in ("runs", str(tmp_path), "/nowhere/model.safetensors", "diffusers:runs", None, "sketch-to-3d-64"):
         assert portable_reference(path) is None
-    for name in ("sketch-to-3d-64", "owner/repository", "diffusers:owner/repository@main"):
+    for name in ("edges2handbags-vp-64", "owner/repository", "diffusers:owner/repository@main"):
         assert portable_reference(name) == name
 
 
