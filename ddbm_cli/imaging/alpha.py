@@ -18,13 +18,16 @@ def on_paper(image: Image.Image, paper: int = 255) -> Image.Image:
 
 
 def silhouette(alpha: Image.Image) -> Image.Image:
-    """Return an input's alpha channel (L) with what its lines enclose made opaque.
+    """Return an input's alpha channel (L) with what its lines enclose made opaque, and lines within it too.
 
-    A drawing of lines is transparent inside; its result is not.
+    A drawing of lines is transparent inside; its result is not. The soft edge around it is kept: what is reached from
+    outside, or from the image's edge, without a decrease.
     """
     values = np.asarray(alpha)
-    inside = ~outside(values <= EMPTY)
-    return Image.fromarray(np.where(inside & (values <= EMPTY), 255, values).astype(np.uint8))
+    reached = outside(values <= EMPTY)
+    reached[[0, -1]] = reached[:, [0, -1]] = True
+    edge = _spread(reached, np.ones_like(reached), values)
+    return Image.fromarray(np.where(edge, values, 255).astype(np.uint8))
 
 
 def cut_out(image: Image.Image, paper: int) -> Image.Image:
@@ -42,12 +45,17 @@ def outside(free: np.ndarray) -> np.ndarray:
     reached = np.zeros_like(free)
     reached[0], reached[-1] = free[0], free[-1]
     reached[:, 0], reached[:, -1] = free[:, 0], free[:, -1]
+    return _spread(reached, free, np.zeros_like(free))
+
+
+def _spread(reached: np.ndarray, free: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Extend `reached` (H, W), in place, to neighbours that are free and no lower, and return it."""
     count = -1
     while count != (count := int(reached.sum())):
-        for state, open_ in ((reached, free), (reached.T, free.T)):
+        for state, open_, height in ((reached, free, level), (reached.T, free.T, level.T)):
             rows = range(1, len(state))
             for row in rows:
-                state[row] |= state[row - 1] & open_[row]
+                state[row] |= state[row - 1] & open_[row] & (height[row] >= height[row - 1])
             for row in reversed(rows):
-                state[row - 1] |= state[row] & open_[row - 1]
+                state[row - 1] |= state[row] & open_[row - 1] & (height[row - 1] >= height[row])
     return reached

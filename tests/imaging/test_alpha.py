@@ -21,6 +21,17 @@ def test_what_lines_enclose_is_opaque():
     assert alpha[0, 0] == 0 and alpha[16, 16] == 255 and alpha[16, 6] == 255
 
 
+def test_lines_within_are_opaque_and_the_edge_stays_soft():
+    alpha = np.zeros((9, 9), dtype=np.uint8)
+    alpha[1:8, 1:8], alpha[2:7, 2:7], alpha[3:6, 3:6] = 60, 120, 0
+    alpha[4, 4] = 40  # a faint dot within
+    alpha[0, 0] = 90  # a faint one outside
+    kept = np.array(silhouette(Image.fromarray(alpha)))
+    assert np.array_equal(kept[3:6, 3:6], np.full((3, 3), 255))
+    kept[3:6, 3:6] = alpha[3:6, 3:6]
+    assert np.array_equal(kept, alpha)
+
+
 def test_a_winding_passage_is_outside():
     free = np.ones((9, 9), dtype=bool)
     free[1, 1:8] = free[1:8, 1] = free[7, 1:8] = free[3:8, 7] = free[3, 3:8] = free[3:6, 3] = False
