@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.serve.conftest import png
+
 playwright = pytest.importorskip("playwright.sync_api", reason='needs pip install "ddbm-cli[browser]"')
 
 
@@ -166,6 +168,21 @@ def test_an_opened_photograph_is_sent_as_it_is_and_saved_results_keep_their_reco
         page.locator("#save-drawing").click()
     assert download.value.suggested_filename == "photo.jpg"
     assert Path(download.value.path()).read_bytes() == body.getvalue()
+
+
+def test_dropped_and_pasted_images_are_translated(load):
+    page = load()
+    script = """([kind, name, bytes]) => {
+        const data = new DataTransfer(), how = {bubbles: true, cancelable: true};
+        data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+        document.dispatchEvent(kind === "drop" ? new DragEvent(kind, {...how, dataTransfer: data})
+            : new ClipboardEvent(kind, {...how, clipboardData: data}));
+    }"""
+    done = 0
+    for number, kind in enumerate(("drop", "paste")):
+        page.evaluate(script, [kind, f"{kind}.png", list(png(number))])
+        done = wait(page, done)
+        assert page.locator("#command").inner_text().startswith(f"ddbm translate {kind}.png ")
 
 
 def test_errors_are_shown_with_what_to_do(load):
