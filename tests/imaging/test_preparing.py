@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ddbm_cli.imaging.preparing import Expects, Prepared, Steps, arrays, lines, prepare
 from ddbm_cli.imaging.preparing.page import find_page
@@ -142,6 +142,19 @@ def test_thin_and_inverted_lines_are_reported():
     made_of = drawings.kinds(1)
     assert [finding.kind for finding in made(made_of["thin"]).mended] == ["thin"]
     assert [finding.kind for finding in made(made_of["inverted"]).mended] == ["inverted"]
+
+
+@pytest.mark.parametrize("gain", [0.4, 0.5, 0.6])
+def test_gaps_between_the_lines_of_a_dim_page_are_no_light_lines(gain):
+    page = drawings.paper((800, 600), np.random.default_rng(0))
+    for inset in (100, 106, 112, 118, 124):
+        ImageDraw.Draw(page).rectangle((inset, inset, 799 - inset, 599 - inset), outline="black", width=2)
+    assert "inverted" not in made(drawings.lit(page, np.random.default_rng(0), gain=gain, shadow=True)).notes
+
+
+def test_a_dim_blackboard_is_inverted():
+    board = papers.blackboard(drawings.clean(0), np.random.default_rng(0))
+    assert "inverted" in made(Image.eval(board, lambda level: round(0.6 * level))).notes
 
 
 def test_a_line_as_strong_as_asked_for():

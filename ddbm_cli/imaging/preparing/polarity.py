@@ -13,23 +13,22 @@ NARROW = 0.012
 STEP = 0.08
 """Difference in brightness between a line and its ground, at least; the grain of paper is less."""
 
-LEAST = 0.004
+LEAST = 0.0025
 """Mean of what lines add to the brightness of the image, at least."""
 
 
 def is_inverted(values: Floats) -> bool:
     """Return whether (H, W, 3) shows light lines on a dark ground.
 
-    What is narrow and lighter than its surroundings is compared with what is narrow and darker.
+    What is narrow and lighter than its surroundings is compared with what is narrow and darker. A gap between lines is
+    neither: the lines around it are removed first.
     """
     light = (values[..., 0] + values[..., 1] + values[..., 2]) / 3
-    ground = float(np.median(light))
-    if ground > DARK:
+    if (light > DARK).mean() > 0.5:
         return False
     reach = max(2, round(NARROW * max(light.shape)))
-    lighter = float(np.maximum(light - opening(light, reach) - STEP, 0).mean())
-    drawn = np.where(light < ground - STEP, closing(light, reach) - light, 0)  # gaps between lines are ground
-    darker = float(np.maximum(drawn - STEP, 0).mean())
+    lighter = float(np.maximum(light - opening(closing(light, reach), reach) - STEP, 0).mean())
+    darker = float(np.maximum(closing(opening(light, reach), reach) - light - STEP, 0).mean())
     return lighter > max(LEAST, 1.5 * darker)
 
 
