@@ -6,16 +6,14 @@ The drawings are made from the packaged sketches, as in the tests of the prepara
 """
 
 import io
-from collections.abc import Generator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
-from torch import Tensor
 
 from ddbm_cli.foundation.files import write_bytes
 from ddbm_cli.imaging.preparing import Layout, Steps, prepare
 from ddbm_cli.models import builtin_path, load_model
-from ddbm_cli.samplers import Evaluation, NoiseSource
+from ddbm_cli.samplers import NoiseSource, finish
 from tests.imaging import drawings, papers
 
 SIDE, LABEL, GAP, ACROSS = 108, 15, 10, 3
@@ -49,15 +47,6 @@ def shown(image: Image.Image) -> Image.Image:
     return ImageOps.pad(flat, (SIDE, SIDE), color="white")
 
 
-def result(calls: Generator[Evaluation, None, Tensor]) -> Tensor:
-    """Return what a generator returns."""
-    while True:
-        try:
-            next(calls)
-        except StopIteration as stop:
-            return stop.value
-
-
 def main() -> None:
     model = load_model(None, device="cpu")
     own = model.card.preprocess
@@ -70,7 +59,7 @@ def main() -> None:
         for number, image in enumerate(images):
             tensor, placement = own.forward(image)
             calls = model.translate(tensor[None], NoiseSource(0, [f"{name}#{number}"]), model.plan())
-            results.append(own.inverse(result(calls)[0], placement))
+            results.append(own.inverse(finish(calls)[0], placement))
             received.append(image)
         together = [
             layout.compose(each, keep_size=False) if prepared.parts else each[0] for each in (received, results)

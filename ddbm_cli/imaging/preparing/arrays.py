@@ -121,10 +121,10 @@ def components(mask: Mask) -> tuple[Integers, int]:
 
 def _in_order(labels: Integers) -> Integers:
     """Renumber regions by their first pixel."""
-    present, first = np.unique(labels, return_index=True)
+    inside = labels[labels > 0]
+    present, first = np.unique(inside, return_index=True)
     order = present[np.argsort(first)]
-    order = order[order > 0]
-    number = np.zeros(int(present.max()) + 1, dtype=np.int64)
+    number = np.zeros(int(inside.max(initial=0)) + 1, dtype=np.int64)
     number[order] = np.arange(1, len(order) + 1)
     return number[labels]
 

@@ -23,7 +23,7 @@ from ddbm_cli.imaging.preparing.arrays import Floats, Mask, lowest, picture, pix
 from ddbm_cli.imaging.preparing.expects import Expects
 from ddbm_cli.imaging.preparing.findings import EMPTY, INVERTED, LOST, PHOTOGRAPH, Finding, several, thin_lines
 from ddbm_cli.imaging.preparing.frame import EDGE, Box, Frame
-from ddbm_cli.imaging.preparing.light import even, ground_of, is_paper, paper_of
+from ddbm_cli.imaging.preparing.light import coarse, even, ground_of, is_paper, paper_of
 from ddbm_cli.imaging.preparing.objects import Region, objects, regions, whole
 from ddbm_cli.imaging.preparing.page import find_page
 from ddbm_cli.imaging.preparing.polarity import inverted, is_inverted
@@ -48,6 +48,9 @@ SMALL = 0.35
 
 FAINT = 0.42
 """Strength of lines that need no mending, as a fraction of that of the training images."""
+
+DRAWN = 0.83
+"""Strength that lines are given, as a fraction of that of the training images: that of clean sketches of 256 pixels."""
 
 CROWDED = 0.63
 """Strength of lines, as a fraction of that of the training images, below which a drawing may be of several objects."""
@@ -132,16 +135,18 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         mended.append(INVERTED)
     paper, corners = None, None
     if not is_white(small):
-        corners = find_page(ground_of(small)) if steps.page and not negative else None
-        paper = paper_of(small) if steps.light else None
+        coarser = coarse(small)
+        corners = find_page(ground_of(coarser)) if steps.page and not negative else None
+        paper = paper_of(coarser) if steps.light else None
         if paper is not None and not steps.drawing and not _is_paper(small, paper):
             return Prepared(findings=(PHOTOGRAPH,))
     frame = Frame(flat, None if corners is None else corners * np.array(flat.size))
     notes += ["page straightened"] if corners is not None else []
     notes += ["light evened"] if paper is not None else []
     width, height = frame.size
-    seen = small if paper is None else even(small, paper)
-    if corners is not None:
+    if corners is None:
+        seen = small if paper is None else even(small, paper)
+    else:
         page = Frame(copy, corners * np.array(copy.size))
         seen = page.cut((0, 0, *page.size), LOOKED_AT, paper)
     seen = seen if paper is None else lines.without_shade(seen)
@@ -171,7 +176,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     drawn = lines.without_grain(seen, threshold, soft=RULED if ruled else 1.0)
     drawn = drawn if veil is None else np.where(veil[..., None], np.float32(1), drawn)
     inked = drawn[around.top : around.bottom, around.left : around.right]
-    target = _target(inked, expects)
+    target = _target(expects, coloured=lines.saturation(inked) > lines.COLOURED)
     if steps.split and lines.strength(inked, size) < CROWDED * target:
         groups = objects(found)
         groups = groups if expects.objects < len(groups) <= MOST_OBJECTS else [around]
@@ -206,7 +211,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
 def _on_white(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return an image on white paper; a drawing in white on a transparent ground is drawn in black."""
     if image.mode != "RGBA":
-        return image.convert("RGB"), []
+        return image if image.mode == "RGB" else image.convert("RGB"), []
     flat = Image.new("RGB", image.size, "white")
     flat.paste(image.convert("RGB"), mask=image)
     alpha = np.asarray(image.getchannel("A"))
@@ -221,7 +226,7 @@ def is_white(small: Floats) -> bool:
     """Return whether the paper is white: half of all pixels, and nearly all of the border."""
     light = lowest(small)
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
-    return bool(np.median(light) >= WHITE and (border >= WHITE).mean() >= 0.9)
+    return bool((border >= WHITE).mean() >= 0.9 and (light >= WHITE).mean() >= 0.5)
 
 
 def _is_paper(small: Floats, paper: Floats) -> bool:
@@ -239,9 +244,9 @@ def is_photograph(dark: Floats, threshold: float, found: list[Region], size: int
     return bool((spread(inside.astype(np.float32), reach, np.minimum) > 0).mean() > SOLID)
 
 
-def _target(drawn: Floats, expects: Expects) -> float:
-    """Return how strong the lines of a drawing should be."""
-    return lines.of_width(expects.line_width) * (lines.PENCIL if lines.saturation(drawn) > lines.COLOURED else 1)
+def _target(expects: Expects, *, coloured: bool) -> float:
+    """Return how strong the lines of a drawing of the training are."""
+    return lines.of_width(expects.line_width) * (lines.PENCIL if coloured else 1)
 
 
 def _to_crop(around: Region, shape: tuple[int, ...], filling: float) -> bool:
@@ -295,11 +300,11 @@ def _part(
         cut = lines.without_grain(cut, floor)
     coloured = lines.saturation(cut) > lines.COLOURED and not (on_paper and lines.is_blue_ink(cut))
     cut = cut if coloured or not on_paper else lines.grey(cut)
-    target = _target(cut, expects)
     if not steps.strengthen:
         return picture(cut), 1.0
+    target = _target(expects, coloured=coloured) * (1 if steps.forced else DRAWN)
     found = lines.strength(cut, size)
     if not on_paper and not steps.forced and found > FAINT * target:
         target = min(target, MODEST * found)
-    cut, gain = lines.strengthened(cut, size, target)
+    cut, gain = lines.strengthened(cut, size, target, found)
     return picture(cut), gain

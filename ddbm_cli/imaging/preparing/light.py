@@ -18,19 +18,24 @@ FALL = 6.0
 """Ratio of the light on paper, of its brightest to its darkest tenth, at most."""
 
 
-def paper_of(values: Floats) -> Floats:
-    """Return the brightness of the paper (h, w, 3), at a fraction of the size of `values` (H, W, 3).
+def coarse(values: Floats) -> Floats:
+    """Return (H, W, 3) at the fraction of its size at which the paper is looked at."""
+    size = (max(1, values.shape[1] // COARSE), max(1, values.shape[0] // COARSE))
+    return resized(values, size, Image.Resampling.BOX)
+
+
+def paper_of(small: Floats) -> Floats:
+    """Return the brightness of the paper (h, w, 3) of an image that `coarse` made small.
 
     What is darker than its surroundings and narrow is drawn; the rest is paper, however the light changes on it.
     """
-    small = _reduced(values)
     reach = max(2, round(WIDEST * max(small.shape[:2])))
     return np.maximum(blur(closing(blur(small, 1), reach), 1), 1 / 255)
 
 
-def ground_of(values: Floats) -> Floats:
+def ground_of(small: Floats) -> Floats:
     """Return the image without its lines (h, w, 3), for finding the page: as `paper_of`, but with edges kept sharp."""
-    return closing(_reduced(values), 3)
+    return closing(small, 3)
 
 
 def is_paper(paper: Floats) -> bool:
@@ -45,8 +50,3 @@ def even(values: Floats, paper: Floats) -> Floats:
     """Return (H, W, 3) divided by the paper's brightness at any size: paper becomes white, whatever its colour."""
     ratio: Floats = values / resized(paper, (values.shape[1], values.shape[0]))
     return ratio.clip(0, 1)
-
-
-def _reduced(values: Floats) -> Floats:
-    size = (max(1, values.shape[1] // COARSE), max(1, values.shape[0] // COARSE))
-    return resized(values, size, Image.Resampling.BOX)

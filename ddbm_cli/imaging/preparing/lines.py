@@ -101,8 +101,9 @@ def width_of(strength: float) -> float:
 
 def saturation(values: Floats) -> float:
     """Return the mean saturation of what is drawn, weighted by its darkness, 0..1."""
-    dark = darkness(values)
-    spread_of_channels = highest(values) - lowest(values)
+    low = lowest(values)
+    dark = 1 - low
+    spread_of_channels = highest(values) - low
     weight = float((dark**2).sum())
     return float((spread_of_channels * dark).sum() / weight) if weight else 0.0
 
@@ -119,12 +120,11 @@ def is_blue_ink(values: Floats) -> bool:
     return bool(green > PEN_GREEN * red and red > green > blue > PEN_BLUE * red and excess > PEN_ALIKE)
 
 
-def strengthened(values: Floats, size: int, target: float) -> tuple[Floats, float]:
-    """Return (H, W, 3) with lines as strong as the target at the model's size, and the factor.
+def strengthened(values: Floats, size: int, target: float, first: float) -> tuple[Floats, float]:
+    """Return (H, W, 3), whose strength is `first`, with lines as strong as the target, and the factor.
 
     Darkness is multiplied, which keeps hues; where lines are black already and still too thin, they are widened.
     """
-    first = strength(values, size)
     if not first or first >= target:
         return values, 1.0
     for widened in range(8):

@@ -99,10 +99,10 @@ def side(logs: Floats) -> Line | None:
     if not AGREEING * height <= len(rows) <= BUSIEST * height:
         return None
     places = columns + 1.0
-    best, most = None, AGREEING * height
+    chosen, most = None, AGREEING * height
     picks = np.linspace(0, len(rows) - 1, min(len(rows), 32)).astype(int)
     for one in picks:
-        far = picks[np.abs(rows[picks] - rows[one]) > height / 4]
+        far = picks[rows[picks] > rows[one] + height / 4]  # a line through two of them is tried once
         slopes = (places[far] - places[one]) / (rows[far] - rows[one])
         far, slopes = far[np.abs(slopes) <= STEEPEST], slopes[np.abs(slopes) <= STEEPEST]
         if not len(far):
@@ -115,9 +115,10 @@ def side(logs: Floats) -> Line | None:
         if score[index] > most:
             most = float(score[index])
             chosen = near[index]
-            slope, offset = np.polyfit(rows[chosen], places[chosen], 1)
-            best = Line(float(offset) + 0.5, float(slope))
-    return best
+    if chosen is None:
+        return None
+    slope, offset = np.polyfit(rows[chosen], places[chosen], 1)
+    return Line(float(offset) + 0.5, float(slope))
 
 
 def perspective(corners: Floats, width: float, height: float) -> Floats:
