@@ -42,6 +42,8 @@ class ADMConfig:
     head_channels: channels of an attention head. patch: side of the squares folded into channels.
     places: give the first layer the place of each position, which convolutions and attention alone hardly know, and
         which edits such as mirroring need.
+    mirrors: give the first layer the input also mirrored left to right and upside down, so that an edit that mirrors
+        the image need not move content across it by attention.
     classes: number of labels; None for a network without classes.
     vocabulary: number of tokens of texts; None for a network without texts. Each attention layer is then followed by
         one to the features of the text; see `networks.text`.
@@ -62,6 +64,7 @@ class ADMConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patch: Factor = 1
     places: bool = False
+    mirrors: bool = False
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
     vocabulary: Annotated[int, Field(ge=1, le=2**16)] | None = None
     text_length: Annotated[int, Field(ge=1, le=512)] = 32
@@ -107,7 +110,8 @@ class ADM(nn.Module):
 
         folded = config.patch**2
         channels = width * config.multipliers[0]
-        inputs = config.in_channels * folded + (PLACE_CHANNELS if config.places else 0)
+        seen = config.in_channels * (3 if config.mirrors else 1)
+        inputs = seen * folded + (PLACE_CHANNELS if config.places else 0)
         self.input_blocks = nn.ModuleList([Stage(Conv(inputs, channels))])
         skips = [channels]
         for level, multiplier in enumerate(config.multipliers):
@@ -178,8 +182,7 @@ class ADM(nn.Module):
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
-        x = F.pixel_unshuffle(x.to(dtype), self.config.patch)
-        x = torch.cat([x, place_features(x)], dim=1) if self.config.places else x
+        x = self._first_features(x.to(dtype))
         x = x.contiguous(memory_format=self.memory_format)
         skips = []
         for down in self.input_blocks:
@@ -191,3 +194,10 @@ class ADM(nn.Module):
             x = up(x, embedding, text)
         x = self.out[2](silu(self.out[0](x)))
         return F.pixel_shuffle(x, self.config.patch)
+
+    def _first_features(self, x: Tensor) -> Tensor:
+        """Return what the first layer gets of an input (B, in_channels, H, W), in patches."""
+        sides = [x, x.flip(3), x.flip(2)] if self.config.mirrors else [x]
+        patches, *mirrored = (F.pixel_unshuffle(side, self.config.patch) for side in sides)
+        places = [place_features(patches)] if self.config.places else []
+        return torch.cat([patches, *places, *mirrored], dim=1) if places or mirrored else patches

@@ -42,13 +42,14 @@ def _is_plain(x: Tensor) -> bool:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation whose result for an image depends neither on the batch nor on the number of threads.
 
-    PyTorch splits the sums of large images among as many threads as are free, which changes their last bits.
+    PyTorch splits the sums of large images among as many threads as are free, which changes their last bits. The
+    function of `torch.nn` refuses groups of a single value, which a small image can have at the lowest level.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         if height * width < SPLIT_PLACES or not _is_plain(x):
-            return super().forward(x)
+            return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         places = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         count = height * width * channels // self.num_groups
         mean, square = (

@@ -96,6 +96,29 @@ def test_places_alone_tell_equal_positions_apart(places):
     assert made.state_dict()["input_blocks.0.0.weight"].shape[1] == (40 if places else 24)
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+def test_mirrored_inputs_reach_the_first_layer_in_their_places(axis):
+    """With weights of the mirrored parts alone, the first layer of an image gives what the image's own would, mirrored."""
+    made, seen = network(mirrors=True, places=True, patch=2), []
+    layer = made.input_blocks[0][0]
+    own = layer.weight.detach()[:, :24].clone()
+    first = {3: 40, 2: 64}[axis]
+    x, time = torch.randn(1, 6, 16, 16), torch.zeros(1)
+    made.input_blocks[0].register_forward_hook(lambda _layer, _given, output: seen.append(output.detach()))
+    for place in (0, first):
+        with torch.no_grad():
+            layer.weight.zero_()[:, place : place + 24] = own
+        made(x if place else x.flip(axis), time)
+    assert torch.allclose(seen[0], seen[1], atol=1e-6) and seen[0].std() > 0.1
+
+
+def test_an_image_of_one_position_can_be_normalised():
+    """32 channels in 32 groups: each group has one value, and its normalised value is 0."""
+    layer = norm(32)
+    torch.nn.init.normal_(layer.bias)
+    assert torch.allclose(layer(torch.randn(1, 32, 1, 1)).flatten(), layer.bias, atol=1e-3)
+
+
 def test_attention_is_the_textbook_one_on_thirds_of_the_channels():
     torch.manual_seed(0)
     layer = Attention(16, head_channels=4)
