@@ -68,17 +68,40 @@ class Preconditioned(Prediction):
     c_noise: "log-time" is log(t) / 4 (the papers, with time_scale 1000); "log-snr" is log(b / c) / 4 within -2.5..2.5,
         which also distinguishes times near the source, where a bridge decides about large areas. On noise-free paths
         "log-snr" is constant; use "log-time" there.
+    output: what F is. "mixture" is of target and noise (the papers). "target" is the target divided by sigma_data:
+        skip = 0, out = sigma_data, with the weight of a mixture in the loss, at most 1 / (0.3 sigma_data)^2, similar
+        to JiT (arXiv:2511.13720). A network with large patches and few channels cannot carry the noise of a patch, which
+        the mixture requires, but can output a clean one.
     """
 
     name: ClassVar[str] = "preconditioned"
+
+    LEAST_OUT: ClassVar[float] = 0.3
+    """Of "target": `out` of the mixture, in units of sigma_data, below which the weight of the loss grows no more."""
 
     sigma_data: Annotated[float, Field(gt=0)] = 0.5
     sigma_source: Annotated[float, Field(gt=0)] = 0.5
     cov: float = 0.0
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     c_noise: Literal["log-time", "log-snr"] = "log-time"
+    output: Literal["mixture", "target"] = "mixture"
+
+    def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients | None:
+        zero = torch.zeros_like(t)
+        return Coefficients(a=zero, b=zero + 1 / self.sigma_data, c=zero) if self.output == "target" else None
 
     def scalings(self, path: ProbabilityPath, t: Tensor) -> Scalings:
+        mixture = self._mixture(path, t)
+        if self.output == "mixture":
+            return mixture
+        return mixture._replace(skip=torch.zeros_like(t), out=torch.full_like(t, self.sigma_data))
+
+    def weight(self, path: ProbabilityPath, t: Tensor) -> Tensor:
+        out = self._mixture(path, t).out
+        least = self.LEAST_OUT * self.sigma_data if self.output == "target" else 0.0
+        return out.clamp(min=least) ** -2
+
+    def _mixture(self, path: ProbabilityPath, t: Tensor) -> Scalings:
         a, b, c = path.coefficients(t)
         variance, variance_source = self.sigma_data**2, self.sigma_source**2
         total = a**2 * variance_source + b**2 * variance + 2 * a * b * self.cov + c**2

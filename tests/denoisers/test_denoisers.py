@@ -91,7 +91,8 @@ def test_every_field_changes_the_scalings(name):
     kind = PREDICTIONS[name]
     path = I2SBBridge() if name == "i2sb" else VPBridge()
     t = torch.tensor(0.4, dtype=torch.float64)
-    other = {"c_noise": "log-snr", "cov": 0.1, "schedule": "cosine", "intervals": 10, "output": "v"}
+    output = "target" if name == "preconditioned" else "v"
+    other = {"c_noise": "log-snr", "cov": 0.1, "schedule": "cosine", "intervals": 10, "output": output}
     for field in fields(kind):
         changed = kind(**{field: other.get(field, 0.37)})
         assert any(
@@ -174,3 +175,13 @@ def test_moments_of_nearly_identical_images_give_finite_scalings(path):
     prediction = Preconditioned(sigma_data=0.4321, sigma_source=0.4321, cov=0.4321**2 + 3e-5)
     scalings = prediction.scalings(path, torch.linspace(path.t_min, path.t_last, 33, dtype=torch.float64))
     assert all(each.isfinite().all() for each in scalings)
+
+
+def test_a_network_that_outputs_the_target_has_the_weights_of_a_mixture():
+    """Its estimate is the output alone; errors count as those of a mixture, but where this would grow without bound."""
+    path, t = VPBridge(), torch.tensor([1e-4, 0.5, 0.7, 1.0], dtype=torch.float64)
+    mixture, target = (Preconditioned(output=output) for output in ("mixture", "target"))
+    scalings = target.scalings(path, t)
+    assert (scalings.skip == 0).all() and (scalings.out == 0.5).all()
+    assert torch.equal(target.weight(path, t)[1:], mixture.weight(path, t)[1:])
+    assert mixture.weight(path, t)[0] > 1000 and target.weight(path, t)[0] == pytest.approx((0.3 * 0.5) ** -2)

@@ -5,7 +5,8 @@
 PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the autoencoder, a bridge of latents at 256 pixels, a
 bridge of pixels at 128, pix2pix at 256, and the comparison. The options are for each of the trainings, so `--hours 8`
 trains each of them for eight hours. The same command resumes an interrupted one; a training that has used its hours
-stays as it is. --ship writes the model into the package. Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
+stays as it is. The model is compared as it is packaged, as float16; --ship writes it into the package. Nothing is
+downloaded. On a GPU: `--device cuda --hours 8`.
 """
 
 import argparse
@@ -24,16 +25,16 @@ MODELS = ("sketch-to-clothing-256", "pixels-128", "pix2pix-256")
 LARGEST = 24_000_000
 """Bytes of the packaged file, at most; the autoencoder is in it."""
 
-ENTRY = """task = "sketch -> garment photo"
+ENTRY = """task = "sketch of a garment -> photo"
 licence = "MIT"
 licence_source = "trained on Clothing dataset (Alexey Grigorev and contributors, CC0)"
 """
 
 
-def ship_model(file: Path, scores: compare_clothing.Scores, comparison: Path) -> None:
+def ship(staged: Path, scores: compare_clothing.Scores, comparison: Path) -> None:
     """Write the model with its figures into the package, and the grid of sketches and results."""
-    card, weights = read_model(file)
-    target = ASSETS / f"{card.name}.safetensors"
+    card, weights = read_model(staged)
+    target = ASSETS / staged.name
     register(packed(target, dataclasses.replace(card, scores=scores), weights, LARGEST), entry=ENTRY)
     save_picture(open_picture(comparison / "sketches.png"), ASSETS / "sketch-to-clothing.jpg")
 
@@ -50,9 +51,11 @@ def main() -> None:
         latent = ["--codec", str(codec)] if name == MODELS[0] and not (given.runs / name).exists() else []
         train(pairs, HERE / f"{name}.toml", given.runs / name, [*latent, *options])
     files = {name: given.runs / name / "model.safetensors" for name in MODELS}
-    scores = compare_clothing.compare(files, pairs, given.runs / "comparison")
+    comparison = given.runs / "comparison"
+    files[MODELS[0]] = packed(comparison / f"{MODELS[0]}.safetensors", *read_model(files[MODELS[0]]), LARGEST)
+    scores = compare_clothing.compare(files, pairs, comparison)
     if given.ship:
-        ship_model(files[MODELS[0]], scores[MODELS[0]], given.runs / "comparison")
+        ship(files[MODELS[0]], scores[MODELS[0]], comparison)
 
 
 if __name__ == "__main__":
