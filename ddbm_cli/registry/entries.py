@@ -62,6 +62,16 @@ def read_registry() -> Registry:
     return registry
 
 
+def alternatives(task: str) -> list[Entry]:
+    """Return the built-in models that take the same kind of source as a task, and make something else of it.
+
+    The kind is the first word: "sketch" of "sketch of a garment -> photo".
+    """
+    kind = task.partition(" ")[0]
+    entries = (entry for entry in read_registry().values() if entry.builtin and entry.task != task)
+    return [entry for entry in entries if entry.task.partition(" ")[0] == kind]
+
+
 def own_registry() -> Path:
     """Return the package's own registry: inside the package when installed, next to it in a checkout."""
     inside = PACKAGE / FILE_NAME

@@ -19,6 +19,7 @@ from ddbm_cli.imaging.selection import Selection
 from ddbm_cli.methods import Method, method_of
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.options.prepare import read_prepare
+from ddbm_cli.registry.entries import alternatives
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.samplers import Plan
 from ddbm_cli.tasks.events import Event, Failed, Intended, Noticed, Planned
@@ -219,8 +220,10 @@ def facts(maker: Maker, jobs: Jobs) -> dict[str, str]:
     skipped += f"; left out: {jobs.skipped}" if jobs.skipped else ""
     draws = maker.request.number
     each = f", {draws} draws of each" if draws > 1 else ""
+    others = [] if maker.request.model else [f"-m {each.name}: {each.task}" for each in alternatives(model.card.task)]
     return {
         "Model": f"{model.name} ({words}) on {model.device}, {torch_name(model.dtype)}",
+        **({"Others": "; ".join(others)} if others else {}),
         **({"Number type": model.speed.words} if model.speed and model.speed.words else {}),
         "Sampling": f"{in_words(maker.plan)}, seed {maker.request.seed}",
         "Input": f"{_count(len(jobs.jobs) // draws, 'image')}{each}{skipped}",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.hashing import sha256_of_file
@@ -16,11 +17,13 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.degrade import HOLE
 from ddbm_cli.models import ModelCard, assemble, builtin_path
 from ddbm_cli.models.importers import card_of
-from ddbm_cli.registry import parse, read_registry
+from ddbm_cli.registry import entries, parse, read_registry
 from ddbm_cli.registry.entries import own_registry
 from ddbm_cli.registry.header import read_card_body
 from ddbm_cli.registry.schema import checked
 from ddbm_cli.samplers import GRIDS, SAMPLERS, STARTS
+from ddbm_cli.tasks import translate
+from ddbm_cli.tasks.events import Planned
 from tests.tiny import write_tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -298,3 +301,20 @@ def test_the_hole_of_the_public_inpainting_model_is_grey():
 @pytest.mark.parametrize("name", [name for name in OWN if "i2sb" in name or "dbim" in name])
 def test_grids_of_tables_end_at_the_estimate(name):
     assert OWN[name].card["defaults"]["grid"]["t_min"] == 0
+
+
+def test_a_run_with_the_default_model_names_the_others_for_its_kind_of_source(tmp_path, monkeypatch):
+    """Those built in that make something else of a sketch; not photographs' models, nor ones to download."""
+    own = builtin_path()
+    built_in = f'licence = "MIT"\nbuiltin = true\nfile = "ddbm_cli/assets/{own.name}"\n'
+    tables = {"a": "sketch -> 3D picture", "b": "sketch of a cat -> photo", "c": "photo -> sketch"}
+    text = "".join(f'[{name}]\ntask = "{task}"\n{built_in}' for name, task in tables.items())
+    listed = tmp_path / "listed.toml"
+    listed.write_text(f'{text}[d]\ntask = "sketch -> photo"\nlicence = "MIT"\nrepo = "a/b"\nfile = "c"\n')
+    monkeypatch.setattr(entries, "own_registry", lambda: listed)
+    source = tmp_path / "in.png"
+    Image.new("RGB", (8, 8), "white").save(source)
+    for model, expected in ((None, "-m b: sketch of a cat -> photo"), (str(own), None)):
+        request = translate.request(source=str(source), output=tmp_path / "out.png", model=model, dry_run=True)
+        planned = next(event for event in translate.run(request) if isinstance(event, Planned))
+        assert planned.facts.get("Others") == expected
