@@ -111,7 +111,7 @@ class Batches:
         self._labels = labels
         self._drop = drop
         self._degrade = degrade
-        self._encoder = encoder
+        self.encoder = encoder
         self.rows = slice(0, size)
         """The part of each batch that is returned, for one of several processes."""
         self.modules: dict[str, nn.Module] = {}
@@ -145,10 +145,10 @@ class Batches:
         if self._degrade:
             seeds = (seed_of(repr((self._seed, "degrade", step, row))) for row in range(size)[rows])
             source = torch.stack([degraded(*each) for each in zip(target, repeat(self._degrade), seeds, strict=False)])
-        if self._encoder:
+        if self.encoder:
             same = source is target or torch.equal(source, target)
-            target = self._encoder(target)
-            source = target if same else self._encoder(source)
+            target = self.encoder(target)
+            source = target if same else self.encoder(source)
         eps = torch.randn((size, *target.shape[1:]), generator=random)[rows]
         dice = torch.rand(size, generator=generator(self._seed, "drop", step))[rows]
         conditions = dropped(self.labels([index for index, _ in drawn]), dice, self._drop)
@@ -187,9 +187,9 @@ class Batches:
     def states(self, index: int) -> tuple[Tensor, Tensor]:
         """Return target and source of one pair as a batch holds them: `pair`, or its latents (C, h, w)."""
         target, source = self.pair(index)
-        if self._encoder is None:
+        if self.encoder is None:
             return target, source
-        return self._encoder(target[None])[0], self._encoder(source[None])[0]
+        return self.encoder(target[None])[0], self.encoder(source[None])[0]
 
     def check(self, *, decode: bool) -> None:
         """Look for pairs that cannot be used, by threads, and keep them in `failures`.

@@ -87,6 +87,10 @@ class DecodedCache:
             self._keep(index, found)
         return found
 
+    def kept(self, index: int) -> Tensor | None:
+        """Return a pair, None where it is not in memory."""
+        return self._in_block(index, self._kept[index]) if index in self._kept else None
+
     def _keep(self, index: int, pixels: Tensor) -> None:
         with self._lock:
             if index in self._kept or index in self._places:

@@ -167,6 +167,11 @@ class Fit:
         """Whether the validation loss has not fallen for as many validations as the recipe allows."""
         return self.recipe.patience is not None and self.since_best >= self.recipe.patience
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the recipe, its time or its patience has come to its end."""
+        return self.step >= self.recipe.steps or self.spent or self.is_stale
+
     def run(
         self, *, stop: Callable[[], bool] = lambda: False, budget: Budget | None = None
     ) -> Iterator[Stepped | Validated | Saved]:
@@ -187,7 +192,7 @@ class Fit:
         for batch in self.batches.from_step(self.step):
             if budget is not None:
                 self._watch(budget, is_first=self.step == first)
-            ended = self.step >= self.recipe.steps or self.spent or self.is_stale
+            ended = self.is_over
             if ended and not self._any(stop):
                 yield from self._validated()
             done = ended or self._any(stop)

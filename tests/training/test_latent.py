@@ -69,12 +69,56 @@ def test_the_cache_changes_nothing(root):
 
 def test_each_image_is_coded_once(tmp_path):
     codec = build(CODECS, SMALL, what="codec").create().eval()
-    encoder = Encoder(codec, (32, 32), count=3, memory=2 * 4 * 4 * 8 * 8, disk=10**6, folder=tmp_path)
+    record = 4 * 4 * 8 * 8
+
+    def made(memory, disk):
+        return Encoder(codec, (32, 32), count=3, memory=memory * record, disk=disk * (record + 36) + 32)
+
     images = torch.rand(5, 3, 32, 32) * 2 - 1
-    first = encoder(images)
-    assert torch.equal(first, codec.encode(images)) and encoder.coded == 5
-    assert torch.equal(encoder(images), first) and encoder.coded == 5 + 2  # two are beyond the limit
+    encoder, expected = made(2, 0), codec.encode(images)
+    assert torch.equal(encoder(images), expected) and encoder.coded == 5
+    assert torch.equal(encoder(images), expected) and encoder.coded == 5 + 3  # three are beyond the limit
     assert torch.equal(encoder(images.flip(-1)), codec.encode(images.flip(-1)))
+    for coded in (5, 1):  # a file of four, which the second run finds
+        encoder = made(0, 4)
+        encoder.keep_in(tmp_path / "latents" / "0.bin")
+        assert torch.equal(encoder(images), expected) and encoder.coded == coded
+    encoder.forget()
+    assert not (tmp_path / "latents" / "0.bin").exists()
+
+
+def test_latents_of_another_codec_or_damaged_ones_are_not_used(tmp_path):
+    """Nor what is no file of latents: a link's target is left alone, and the images are coded."""
+    codecs = [build(CODECS, SMALL, what="codec").create().eval() for _ in range(2)]
+    images, file = torch.rand(3, 3, 32, 32) * 2 - 1, tmp_path / "latents" / "0.bin"
+
+    def coded(codec):
+        encoder = Encoder(codec, (32, 32), count=0, disk=10**6)
+        encoder.keep_in(file)
+        assert torch.equal(encoder(images), codec.encode(images))
+        return encoder.coded
+
+    assert [coded(codec) for codec in (codecs[0], codecs[0], codecs[1], codecs[1])] == [3, 0, 3, 0]
+    body = bytearray(file.read_bytes())
+    body[32 + 100] ^= 1
+    file.write_bytes(body[:-1])  # of three records, the first damaged and the last cut short
+    assert coded(codecs[1]) == 2
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"not ours")
+    file.unlink()
+    file.symlink_to(elsewhere)
+    assert coded(codecs[1]) == 3 and elsewhere.read_bytes() == b"not ours"
+
+
+def test_a_resumed_run_uses_the_latents_of_its_folder(root, monkeypatch):
+    """Also those that are measured before the first step. They are in the folder until the run ends."""
+    calls, encoders, create = count(), [], Encoder.__init__
+    monkeypatch.setattr(Encoder, "__init__", lambda self, *a, **b: (encoders.append(self), create(self, *a, **b))[1])
+    list(run(asked(root, augment=[]), stop=lambda: next(calls) >= 5))
+    assert [file.name for file in (root / "run" / "latents").iterdir()] == ["0-0.bin"]
+    list(run(request({}, resume=root / "run")))
+    assert encoders[0].coded > 20 and encoders[1].coded == 0
+    assert not any((root / "run" / "latents").iterdir())
 
 
 def test_schrodinger_bridges_of_latents(root):

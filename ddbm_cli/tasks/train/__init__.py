@@ -10,6 +10,7 @@ RUN/metrics.csv            means of loss, gradient norm and learning rate over s
 RUN/report.html            curves, the same held-out images over time, data, settings and commands in one page
 RUN/logs/                  TensorBoard's records, where it is installed
 RUN/samples/step_N.png     source | result | target, for some held-out pairs; of a prior, samples
+RUN/latents/               latents of the images of a run that is not finished
 RUN/.ddbm-lock             locked while a training writes into the folder
 """
 

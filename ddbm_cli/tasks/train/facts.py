@@ -23,7 +23,7 @@ def trained(request: TrainRequest, folder: RunFolder, fit: Fit) -> Trained:
     """Return how a session ended."""
     steps = request.recipe.steps
     reason: Literal["steps", "hours", "patience", "stopped"] = "stopped"
-    if fit.step >= steps or fit.spent or fit.is_stale:
+    if fit.is_over:
         reason = "steps" if fit.step >= steps else "hours" if fit.spent else "patience"
     resume = f"ddbm train --resume {shlex.quote(str(folder.path))}"
     longer = {"steps": f" --steps {2 * steps}", "hours": f" --hours {request.hours:g}" if request.hours else ""}

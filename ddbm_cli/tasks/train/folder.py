@@ -70,6 +70,11 @@ class RunFolder:
         return self.path / "best.safetensors"
 
     @property
+    def latents(self) -> Path:
+        """The folder of latents that later steps use again."""
+        return self.path / "latents"
+
+    @property
     def results(self) -> Path:
         """The table of validations."""
         return self.path / "results.csv"
