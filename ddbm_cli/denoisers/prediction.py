@@ -70,8 +70,8 @@ class Preconditioned(Prediction):
         "log-snr" is constant; use "log-time" there.
     output: what F is. "mixture" is of target and noise (the papers). "target" is the target divided by sigma_data:
         skip = 0, out = sigma_data, with the weight of a mixture in the loss, at most 1 / (0.3 sigma_data)^2, similar
-        to JiT (arXiv:2511.13720). A network with large patches and few channels cannot carry the noise of a patch, which
-        the mixture requires, but can output a clean one.
+        to JiT (arXiv:2511.13720). A network with large patches and few channels cannot carry the noise of a patch,
+        which the mixture requires, but can output a clean one.
     """
 
     name: ClassVar[str] = "preconditioned"

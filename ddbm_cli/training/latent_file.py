@@ -1,8 +1,8 @@
 """Latents of a run in a file, so that images are not coded again beyond the memory, or after a run is resumed.
 
 The file begins with the digest of what latents depend on. Records of one length follow: the SHA-256 of an image, its
-latents, and their CRC-32. A file with another digest is begun anew. A record that was cut short or is damaged is as good
-as none, and where the disk takes no more, nothing is kept: nothing depends on the file but the speed.
+latents, and their CRC-32. A file with another digest is begun anew. A record that was cut short or is damaged is as
+good as none, and where the disk takes no more, nothing is kept: nothing depends on the file but the speed.
 """
 
 import os
@@ -94,9 +94,11 @@ class LatentFile:
         self._file.close()
 
     def remove(self) -> None:
-        """Close the file and delete it."""
+        """Close the file and delete it, and its folder if nothing else is there."""
         self.close()
         self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.parent.rmdir()
 
     def _read(self, place: int, length: int) -> bytes:
         with self._lock:

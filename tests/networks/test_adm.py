@@ -98,7 +98,7 @@ def test_places_alone_tell_equal_positions_apart(places):
 
 @pytest.mark.parametrize("axis", [2, 3])
 def test_mirrored_inputs_reach_the_first_layer_in_their_places(axis):
-    """With weights of the mirrored parts alone, the first layer of an image gives what the image's own would, mirrored."""
+    """With weights of a mirrored part alone, the first layer gives what those of the image do for a mirrored one."""
     made, seen = network(mirrors=True, places=True, patch=2), []
     layer = made.input_blocks[0][0]
     own = layer.weight.detach()[:, :24].clone()

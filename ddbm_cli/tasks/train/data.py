@@ -80,6 +80,20 @@ class Data:
             "Unusable": "; ".join([*named([error.message for error in self.failures]), *check]),
         }
 
+    def use_latents(self, folder: Path, rank: int, *, writes: bool) -> None:
+        """Use the latents in a folder that the process of this rank keeps there, see `Encoder.keep_in`."""
+        for number, encoder in enumerate(self._encoders):
+            encoder.keep_in(folder / f"{rank}-{number}.bin", writes=writes)
+
+    def forget_latents(self) -> None:
+        """Delete the latents of this process in that folder."""
+        for encoder in self._encoders:
+            encoder.forget()
+
+    @property
+    def _encoders(self) -> list[Encoder]:
+        return [part.encoder for part in parts_of(self.batches) if part.encoder]
+
 
 FITS = {
     "pad": "images that {} get white borders",

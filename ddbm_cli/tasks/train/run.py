@@ -35,7 +35,7 @@ from ddbm_cli.tasks.train.automatic import with_largest_batch
 from ddbm_cli.tasks.train.beginning import NOTES, Beginning, begin
 from ddbm_cli.tasks.train.card import card_of
 from ddbm_cli.tasks.train.crossing import can_validate, validation_of
-from ddbm_cli.tasks.train.data import files_of, load_data
+from ddbm_cli.tasks.train.data import Data, files_of, load_data
 from ddbm_cli.tasks.train.distill import context_of
 from ddbm_cli.tasks.train.estimate import estimate
 from ddbm_cli.tasks.train.facts import differences, facts_of, trained
@@ -48,9 +48,7 @@ from ddbm_cli.training import Batches, Budget, Fit, Saved, Stepped, Validated
 from ddbm_cli.training.averages import Averages
 from ddbm_cli.training.batches import Stream
 from ddbm_cli.training.couplings import Couplings
-from ddbm_cli.training.encoding import Encoder
 from ddbm_cli.training.processes import Processes, connected
-from ddbm_cli.training.sides import TwoSides, parts_of
 from ddbm_cli.training.trackers import chosen
 
 TrainEvent = Planned | Stepped | Validated | Sampled | Saved | Noticed | Trained
@@ -102,7 +100,7 @@ def _run(
     folder, elsewhere = place(request, images)
     differs = changes(folder, request, images) if request.resume else []
     codec = data.codec.to(device)
-    _use_latents(batches, folder, processes, writes=False)
+    data.use_latents(folder.latents, processes.rank, writes=False)
     card = card_of(request, batches, data.labels, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
     with torch.device("meta"):
         _check_size(request, size_multiple(assemble(card), codec))
@@ -170,7 +168,7 @@ def _run(
         if not (processes.is_main or dry_run):
             fit.validate = _by_main if validates else None
             yield Planned(total=request.recipe.steps, kept=fit.step, facts=facts, unit="steps")
-            with _kept_latents(batches, folder, fit, processes):
+            with _kept_latents(data, folder, fit, processes):
                 yield from fit.run(stop=stop, budget=budget)
             processes.meet()
             yield trained(request, folder, fit)
@@ -195,7 +193,7 @@ def _run(
         yield from differences(beginning.started, request)
         watch = Watch(folder, request, facts, fit=fit, results=results, trackers=trackers)
         held.callback(watch.close)
-        held.enter_context(_kept_latents(batches, folder, fit, processes))
+        held.enter_context(_kept_latents(data, folder, fit, processes))
         for event in fit.run(stop=stop, budget=budget):
             if isinstance(event, Validated) and event.best:
                 beginning.write(folder.best, validation.card(fit), fit, codec, separate=request.separate)
@@ -230,22 +228,13 @@ def _begin(request: TrainRequest, folder: RunFolder) -> Path | None:
     return file
 
 
-def _use_latents(batches: Batches | TwoSides, folder: RunFolder, processes: Processes, *, writes: bool) -> list[Encoder]:
-    """Let encoders use the latents in the run's folder, and keep theirs there; return them."""
-    encoders = [part.encoder for part in parts_of(batches) if part.encoder]
-    for number, encoder in enumerate(encoders):
-        encoder.keep_in(folder.latents / f"{processes.rank}-{number}.bin", writes=writes)
-    return encoders
-
-
 @contextmanager
-def _kept_latents(batches: Batches | TwoSides, folder: RunFolder, fit: Fit, processes: Processes) -> Iterator[None]:
+def _kept_latents(data: Data, folder: RunFolder, fit: Fit, processes: Processes) -> Iterator[None]:
     """Keep latents in the run's folder until the run ends and need not be resumed."""
-    encoders = _use_latents(batches, folder, processes, writes=True)
+    data.use_latents(folder.latents, processes.rank, writes=True)
     yield
     if fit.is_over:
-        for encoder in encoders:
-            encoder.forget()
+        data.forget_latents()
 
 
 def _by_main(averages: Averages, step: int) -> dict[str, float]:
