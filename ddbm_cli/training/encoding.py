@@ -4,7 +4,6 @@ An image that is flipped has two contents, so two entries. Augmentations with co
 every epoch; then the cache fills up to its limits, and images are coded in every step.
 """
 
-import hashlib
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.codecs import Codec
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.registry.folders import cache_folder
 from ddbm_cli.training.cache import DecodedCache
 from ddbm_cli.training.latent_file import LatentFile
@@ -73,7 +73,7 @@ class Encoder:
             self._file = None
 
     def _one(self, image: Tensor) -> Tensor:
-        key = hashlib.sha256(image.contiguous().numpy().tobytes()).digest()
+        key = bytes.fromhex(sha256(image.contiguous().numpy().tobytes()))
         with self._lock:
             index = self._known.get(key)
             if index is None and len(self._known) < self._count:
