@@ -5,12 +5,12 @@ from ddbm_cli.denoisers.denoiser import Denoise, Denoiser, clipped, kept
 from ddbm_cli.denoisers.fit import check_prediction
 from ddbm_cli.denoisers.guidance import PLAIN, Guidance, guided
 from ddbm_cli.denoisers.perturbed import PERTURBATIONS, Perturbation, perturbed
+from ddbm_cli.denoisers.preconditioned import Preconditioned
 from ddbm_cli.denoisers.prediction import (
     DiffusionPrediction,
     DriftPrediction,
     I2SBPrediction,
     NoisePrediction,
-    Preconditioned,
     Prediction,
     ResidualPrediction,
     Scalings,

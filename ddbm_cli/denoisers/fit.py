@@ -2,7 +2,8 @@
 
 import torch
 
-from ddbm_cli.denoisers.prediction import Preconditioned, Prediction
+from ddbm_cli.denoisers.preconditioned import Preconditioned
+from ddbm_cli.denoisers.prediction import Prediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.paths import ProbabilityPath
 
