@@ -4,23 +4,23 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
+
+from tests import forked
 
 
 def on_a_terminal(arguments, *, folder=None, columns=100, environment=None, only_stderr=False, script=None):
     """Run the command on a pseudo terminal; return (exit code, standard output where it is a pipe, the screen)."""
     reader, writer = os.pipe()
-    child, terminal = pty.fork()
-    if child == 0:
-        if only_stderr:
-            os.dup2(writer, 1)
-        os.environ |= {"COLUMNS": str(columns), "LINES": "24", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
-        os.environ |= environment or {}
-        if folder:
-            os.chdir(folder)
-        start = ["-c", script] if script else ["-m", "ddbm_cli", *map(os.fspath, map(_text, arguments))]
-        os.execv(sys.executable, [sys.executable, *start])
+    terminal, other = pty.openpty()
+    given = {"COLUMNS": str(columns), "LINES": "24", "TERM": "xterm"} | (environment or {})
+    process = forked.start(
+        *((forked.script, script) if script else (forked.command, *arguments)),
+        streams=(other, writer if only_stderr else other, other),
+        folder=folder,
+        environment=given,
+    )
     os.close(writer)
+    os.close(other)
     screen = b""
     while True:
         try:
@@ -33,18 +33,15 @@ def on_a_terminal(arguments, *, folder=None, columns=100, environment=None, only
     os.close(terminal)
     with os.fdopen(reader, "rb") as pipe:
         out = pipe.read()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), out, screen
+    process.join()
+    return process.exitcode, out, screen
 
 
-def run(arguments, *, folder=None, environment=None, remove=(), stdin=b"", redirect="", script=None):
+def run(arguments, *, folder=None, environment=None, remove=(), redirect="", script=None):
     """Run the command by a shell with redirections; return (exit code, standard output, standard error)."""
     given = {name: value for name, value in os.environ.items() if name not in remove}
-    given |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])} | (environment or {})
-    words = [sys.executable, *(["-c", script] if script else ["-m", "ddbm_cli"]), *map(_text, arguments)]
+    given |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(forked.ROOT)} | (environment or {})
+    words = [sys.executable, *(["-c", script] if script else ["-m", "ddbm_cli"]), *arguments]
     command = ["/bin/sh", "-c", f'"$@" {redirect}', "sh", *words]
-    done = subprocess.run(command, cwd=folder, env=given, input=stdin, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=folder, env=given, input=b"", capture_output=True, timeout=120, check=False)
     return done.returncode, done.stdout, done.stderr
-
-
-def _text(argument):
-    return argument if isinstance(argument, str | bytes | os.PathLike) else str(argument)

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -17,20 +16,8 @@ from safetensors.torch import save_file
 from ddbm_cli import __version__
 from ddbm_cli.cli import main as main_module
 from ddbm_cli.models.card import HEADER_KEY
+from tests.forked import running
 from tests.tiny import SMALLEST, picture, tiny_card, write_pairs, write_tiny
-
-
-def shell(*arguments, **options):
-    """Start the command as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ddbm_cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        # Where the tests run behind an "&", they ignore ^C, and their children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        **options,
-    )
 
 
 def test_paths_go_to_standard_output_and_words_to_standard_error(ddbm, folder, model):
@@ -263,12 +250,13 @@ def test_interrupted_and_given_again_the_images_are_the_same(ddbm, tmp_path, mod
     for index in range(12):
         picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")
     arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "--steps", "20"]
-    process = shell(*arguments)
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with running(*arguments) as (process, out, said):
+        out.readline()
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+        err = said()
     made = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
-    assert process.returncode == 130 and 0 < len(made) < 12
+    assert process.exitcode == 130 and 0 < len(made) < 12
     assert b"run the same command again" in err and b"Traceback" not in err
     assert not [name for name in made if name.startswith(".")]
     assert ddbm(*arguments)[0] == 0
@@ -282,13 +270,12 @@ def test_a_reader_that_goes_is_no_error_worth_words(tmp_path, model):
     (tmp_path / "in").mkdir()
     for index in range(30):
         picture(index, 40).save(tmp_path / "in" / f"{index:02d}.png")
-    process = shell("translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "-q")
-    process.stdout.readline()
-    process.stdout.close()
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert process.returncode == 1 and process.stderr.read() == b""
+    arguments = ["translate", tmp_path / "in", tmp_path / "out", "-m", model, "-b", "1", "-q"]
+    with running(*arguments) as (process, out, said):
+        out.readline()
+        out.close()
+        process.join(60)
+        assert process.exitcode == 1 and said() == b""
 
 
 def test_file_names_that_are_no_text_come_through(ddbm, folder, model):
@@ -333,6 +320,6 @@ def test_edges_then_train(ddbm, tmp_path):
 
 def test_the_module_is_the_command(folder):
     write_tiny(folder / "tiny.safetensors")
-    process = shell("translate", folder / "in", folder / "out", "-m", folder / "tiny.safetensors", "-q")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and len(out.splitlines()) == 3 and err == b""
+    arguments = ["translate", folder / "in", folder / "out", "-m", folder / "tiny.safetensors", "-q"]
+    done = subprocess.run([sys.executable, "-m", "ddbm_cli", *map(str, arguments)], capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) == 3 and done.stderr == b""

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from ddbm_cli.foundation.text import RAW_BYTES, SPELL_OUT
+from tests import forked
 from tests.cli.shells import on_a_terminal, run
 from tests.tiny import picture
 
@@ -78,7 +79,7 @@ def test_names_that_are_not_utf8_go_into_a_pipe_as_they_are_and_onto_a_terminal_
         os.rename(named / "in" / "plain.png", name)  # noqa: PTH104 - a name of bytes
     except OSError:
         pytest.skip("this file system takes no such name")
-    code, out, err = run(TRANSLATE, folder=named)
+    code, out, err = forked.run(*TRANSLATE, folder=named)
     assert code == 0 and b"out/caf\xe9.png" in out.splitlines() and b"caf\\xe9.png" in err
     code, _, screen = on_a_terminal([], script=RENDER.replace("plain.png", "caf\\udce9.png"))
     assert code == 0 and b"caf\\xe9.png" in screen and b"caf\xe9" not in screen
@@ -101,7 +102,7 @@ def test_closed_streams(named, redirect):
 
 
 def test_no_output_gets_the_words_of_a_closed_stream(named):
-    code, _, _ = run(TRANSLATE, folder=named, redirect="<&- >&- 2>&-")
+    code, _, _ = forked.run(*TRANSLATE, folder=named, closed=(0, 1, 2))
     made = sorted((named / "out").glob("*.png"))
     assert code == 0 and len(made) == 3 and all(path.read_bytes()[:4] == b"\x89PNG" for path in made)
 
@@ -112,7 +113,7 @@ def test_a_image_cannot_go_to_a_closed_output(named):
 
 
 def test_closed_input_is_an_empty_image(named):
-    code, _, err = run(["translate", "-", "out.png", "-m", "m.safetensors"], folder=named, redirect="<&-")
+    code, _, err = forked.run("translate", "-", "out.png", "-m", "m.safetensors", folder=named, closed=(0,))
     assert code == 1 and b"standard input" in err and len(err.strip().splitlines()) >= 2 and b"Traceback" not in err
 
 

@@ -6,15 +6,13 @@ The mutations are drawn from fixed seeds. They run in a process of their own wit
 import copy
 import json
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.checkpoint import write_tensors
 from ddbm_cli.registry.header import HEADER_KEY
+from tests import forked
 from tests.tiny import tiny_card, tiny_weights
 
 TRY = """
@@ -101,16 +99,9 @@ def test_mutated_cards(tmp_path, count):
         for text in texts:
             names.append(tmp_path / f"{len(names)}.safetensors")
             write_tensors(names[-1], weights, {HEADER_KEY: text})
-    done = subprocess.run(
-        [sys.executable, "-c", TRY],
-        input="\n".join(map(str, names)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent.parent.parent,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    words = dict(line.split() for line in done.stdout.splitlines())
+    code, out, err = forked.run(TRY, action=forked.script, stdin="\n".join(map(str, names)).encode())
+    assert code == 0, err[-3000:]
+    words = dict(line.split() for line in out.decode().splitlines())
     assert len(words) == len(names)
     refused = sum(word == "refused" for word in words.values())
     assert count / 3 < refused < len(names) - 2

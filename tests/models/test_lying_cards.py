@@ -1,13 +1,12 @@
 """Small files whose cards claim large networks: training, translation and import refuse them without memory."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from ddbm_cli.models.card import describe_card
 from ddbm_cli.models.checkpoint import write_tensors
 from ddbm_cli.registry.header import HEADER_KEY
+from tests import forked
 from tests.tiny import tiny_card, tiny_weights, write_pairs
 
 TRY = """
@@ -49,16 +48,9 @@ def test_a_card_that_claims_more_than_its_file_takes_no_memory(tmp_path):
             commands.append(["train", data, "--from", file, "--steps", "1", "-o", str(tmp_path / "run")])
         commands.append(["translate", source, str(tmp_path / "out.png"), "-m", file])
         commands.append(["weights", "import", file, "-o", str(tmp_path / "imported.safetensors")])
-    done = subprocess.run(
-        [sys.executable, "-c", TRY],
-        input="\n".join(map(json.dumps, commands)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent.parent.parent,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [[each, 4] for each in commands], done.stderr
-    assert "unexpected" not in done.stderr and done.stderr.count("Error: ") == len(commands)
-    assert ".tmp" not in done.stderr
+    code, out, err = forked.run(TRY, action=forked.script, stdin="\n".join(map(json.dumps, commands)).encode())
+    assert code == 0, err[-3000:]
+    assert [json.loads(line) for line in out.decode().splitlines()] == [[each, 4] for each in commands], err
+    assert b"unexpected" not in err and err.count(b"Error: ") == len(commands)
+    assert b".tmp" not in err
     assert not (tmp_path / "run").exists() and not (tmp_path / "imported.safetensors").exists()

@@ -3,9 +3,6 @@
 import itertools
 import json
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +18,7 @@ from ddbm_cli.paths.gaussian import Gaussian, GaussianBridge
 from ddbm_cli.registry.locate import finish
 from ddbm_cli.samplers import finish as sampled
 from ddbm_cli.tasks.translate import request, run
+from tests import forked
 
 SPECS = ["opponent", "rgb", "patches:side=2,components=0", "patches:side=4,components=9"]
 TRANSFER = ("--method", "colour-transfer")
@@ -313,8 +311,7 @@ for event in run(request(source=source, output=output, method="colour-transfer",
 
 def test_a_killed_run_ends_as_an_undisturbed_one(root, tmp_path):
     words = (root / "a", tmp_path / "killed", root / "b", 1)
-    done = subprocess.run([sys.executable, "-c", KILLED, *map(str, words)], check=False, cwd=Path.cwd())
-    assert done.returncode == -signal.SIGKILL
+    assert forked.run(KILLED, *words, action=forked.script)[0] == -signal.SIGKILL
     for output in ("whole", "killed"):
         asked = {"source": str(root / "a"), "output": tmp_path / output, "to": str(root / "b"), "strength": 0.5}
         list(run(request(method="colour-transfer", **asked)))

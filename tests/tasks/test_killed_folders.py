@@ -1,12 +1,9 @@
 """Runs over a folder that are killed at random moments: no output is lost or damaged, and the manifest is true."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from ddbm_cli.tasks.translate import request, run
+from tests import forked
 from tests.tasks.test_folders import check_manifest
 from tests.tasks.test_translate import contents
 from tests.tiny import picture, write_tiny
@@ -49,8 +46,7 @@ def check_kills(root, *, images, kills, processes, span):
     whole = request(source=str(root / "in"), output=root / "whole", model=model, device="cpu", sampler="sde", nfe=4)
     list(run(whole))
     words = (root / "in", root / "out", model, kills, processes, span)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", DRIVER, *map(str, words)], check=True, env=environment, timeout=900)
+    assert forked.run(DRIVER, *words, action=forked.script)[0] == 0
     assert contents(root / "out") == contents(root / "whole")
     assert sorted(path.name for path in (root / "out").iterdir()) == [
         *sorted(contents(root / "whole")),

@@ -1,5 +1,6 @@
 """Two runs on one folder share the work, and memory stays bounded."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from ddbm_cli.imaging.memory import Budget
 from ddbm_cli.tasks import making, saving
 from ddbm_cli.tasks.events import Evaluated, Failed, Finished, Kept, Planned, Written
 from ddbm_cli.tasks.translate import request, run
+from tests import forked
 from tests.tasks.test_translate import kinds
 from tests.tiny import picture, write_tiny
 
@@ -165,7 +167,7 @@ def test_a_killed_run_leaves_nothing_and_resumes(root, model):
         "from ddbm_cli.cli.main import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert done.returncode == -9 and any(name.endswith(".tmp") for name in files(root / "out"))
+    assert forked.run(script, action=forked.script)[0] == -signal.SIGKILL
+    assert any(name.endswith(".tmp") for name in files(root / "out"))
     list(run(asked(root, model, sampler="sde")))
     assert files(root / "out") == files(root / "whole")

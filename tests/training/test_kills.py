@@ -1,15 +1,13 @@
 """SIGKILL at any moment, also inside a save: the resumed run is bit-identical to an uninterrupted one."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from ddbm_cli.tasks.train import run
+from tests.forked import running
 from tests.tiny import SMALLEST, write_pairs
 from tests.training.interruptions import check_same, interrupted
 from tests.training.test_training import tiny_request
@@ -50,14 +48,10 @@ def test_a_kill_of_the_command_is_resumed(root, ddbm):
     """By the command line, as a user would."""
     begun(root)
     arguments = ["train", "--resume", str(root / "killed"), "-d", "cpu", "--json"]
-    command = [sys.executable, "-m", "ddbm_cli", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    for line in process.stdout:
-        if '"step": 9,' in line:
-            break
-    time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and ddbm(*arguments)[0] == 0
+    with running(*arguments) as (process, out, _):
+        for line in out:
+            if b'"step": 9,' in line:
+                break
+        time.sleep(0.01)
+    assert process.exitcode == -signal.SIGKILL and ddbm(*arguments)[0] == 0
     check_same(root, "whole", "killed")
