@@ -6,7 +6,16 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+)
 
 SCHEDULER = {
     "_class_name": "PNDMScheduler",
@@ -109,6 +118,20 @@ def write_clip(folder: Path) -> Path:
     CLIPModel(config).save_pretrained(folder)
     write_words(folder)
     return folder
+
+
+def write_t5(folder: Path) -> Path:
+    """Write T5's encoder, whose tokens are letters."""
+    torch.manual_seed(0)
+    words = ["<pad>", "</s>", "<unk>", "\u2581", *string.ascii_lowercase]
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    T5EncoderModel(T5Config(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    tokenizer = Tokenizer(models.Unigram([(word, -float(place)) for place, word in enumerate(words)], unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "extra_ids": 0}
+    settings = {"tokenizer_class": "T5Tokenizer", **special}
+    return _write(folder, {"tokenizer.json": tokenizer.to_str(), "tokenizer_config.json": json.dumps(settings)})
 
 
 def _text(*, layers: int = 1, **more) -> CLIPTextConfig:

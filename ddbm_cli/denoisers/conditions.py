@@ -1,8 +1,8 @@
 """Conditions: the network's inputs besides the state and the time.
 
 The source is concatenated to the state on the channels, and after it noise, for networks that take some; a class
-has an embedding in the network, and a text an encoder. Where a condition is dropped, the source is zeros, and the class
-or every token is -1.
+has an embedding in the network, and a text an encoder, of the network or before it. Where a condition is dropped, the
+source is zeros, and the class, every token or every feature is -1.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ NO_LABEL = -1
 class Conditions:
     """The conditions of a batch.
 
-    label: (B,) numbers of classes, or (B, L) tokens of texts; (1,) or (1, L) for the whole batch. NO_LABEL for no
-        class, and after the end of a text. None for networks that take neither.
+    label: (B,) numbers of classes, (B, L) tokens of texts, or (B, L, width) features of texts; with 1 in place of B for
+        the whole batch. NO_LABEL for no class, and after the end of a text. None for networks that take neither.
     use_source: (B,) bool, False where the source is dropped; None where it never is.
     noise: (B, N, H, W), standard normal, for networks with N channels of noise; None for zeros.
     """
@@ -46,7 +46,7 @@ def dropped(label: Tensor | None, u: Tensor, share: float) -> Conditions:
     One network then learns every estimate that guidance combines (InstructPix2Pix, arXiv:2211.09800, Sec. 3.2.1).
 
     Args:
-        label: (B,) or (B, L), None for networks without classes and texts.
+        label: as of `Conditions`, None for networks without classes and texts.
         u: (B,) uniform in 0..1, decides which share each image is in.
         share: of each of the three, 0..1/3.
     """

@@ -38,7 +38,7 @@ def guided(denoiser: Denoiser, label: Tensor | None, guidance: Guidance, noise: 
 
     Args:
         denoiser: trained with condition dropout; see `conditions.dropped`.
-        label: (B,) or (B, L), or (1,) or (1, L) for the whole batch, see `Conditions`; None for no label.
+        label: (B, ...), or (1, ...) for the whole batch, see `Conditions`; None for no label.
         guidance: the scales.
         noise: (B, N, H, W) for networks with channels of noise.
     """

@@ -67,8 +67,8 @@ def check_texts(model: TranslationModel, texts: Iterable[tuple[str, str]]) -> No
             labels.check_text(model, text)
         except UsageError as error:
             raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
-    if model.texts is not None:
-        model.texts.add(list(found.values()))
+    if (theirs := labels.pipeline_texts(model)) is not None:
+        theirs.add(list(found.values()))
 
 
 def doubts_of(texts: Iterable[str], model: TranslationModel) -> list[str]:
@@ -104,7 +104,7 @@ def record_of(
     record: dict[str, Any] = {}
     if request.prompt:
         record |= {"prompt": request.prompt}
-    if request.prompt or texts or model.classes or model.card.vocabulary:
+    if request.prompt or texts or model.classes or (model.takes_text and labels.pipeline_texts(model) is None):
         record |= {"guidance_scale": guidance.label}
     if guidance.image != 1 or usual(model, texts=texts).image != 1:
         record |= {"image_guidance_scale": guidance.image}
@@ -120,7 +120,7 @@ def _takes_no_text(model: TranslationModel) -> UsageError:
 
 def usual(model: TranslationModel, *, texts: bool) -> Guidance:
     """Return the guidance scales where none are given: off, but for pipelines those that their authors use."""
-    if model.texts is None:
+    if labels.pipeline_texts(model) is None:
         return PLAIN
     return Guidance(image=IMAGE_SCALE if model.denoiser.sees_source else 1.0, label=TEXT_SCALE if texts else 1.0)
 

@@ -63,6 +63,22 @@ class Tuned(Defaults):
 
 
 @settings
+class EncoderFacts:
+    """The frozen text encoder of a model, which is no part of its file.
+
+    reference: "clip:" or "t5:", and a folder or a repository, see `models.encoders.find_encoder`.
+    width: of its features. length: number of tokens of a text, at most. sha256: of the files with its weights.
+    padded: the features of the tokens that fill up a text are used too, as Stable Diffusion does.
+    """
+
+    reference: Annotated[str, Field(pattern=r"^(clip|t5):.", max_length=4096)]
+    width: Annotated[int, Field(ge=1, le=2**14)]
+    length: Annotated[int, Field(ge=1, le=4096)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    padded: bool = False
+
+
+@settings
 class ModelCard:
     """What a weights file is.
 
@@ -75,7 +91,8 @@ class ModelCard:
         distilled to one evaluation.
     inpainting: sources have a hole, given by a mask; everything outside the hole is kept.
     text_conditional: the network takes a text prompt.
-    vocabulary: the tokens of the texts of a network of ours that takes some.
+    vocabulary: the tokens of the texts of a network with a text encoder of its own.
+    text_encoder: the frozen encoder whose features of a text the network takes.
     class_names: names of the classes in the order of the network's labels; empty if they have none.
     condition_dropout: fraction of the training steps without source, without class and without both, which
         classifier-free guidance needs; 0 if there were none.
@@ -113,6 +130,7 @@ class ModelCard:
     inpainting: bool = False
     text_conditional: bool = False
     vocabulary: Vocabulary | None = None
+    text_encoder: EncoderFacts | None = None
     class_names: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = ()
     networks: tuple[Direction, ...] = ()
@@ -241,7 +259,21 @@ def _fault_of_texts(card: ModelCard) -> str:
         return f"network.vocabulary is {tokens}, the card has {len(known.tokens) if known else 'no'} tokens"
     if known and (not card.text_conditional or card.network.get("classes") is not None):
         return "a vocabulary of a network that does not take texts alone"
-    return known.fault if known else ""
+    return _fault_of_encoder(card) or (known.fault if known else "")
+
+
+def _fault_of_encoder(card: ModelCard) -> str:
+    """Return in what the frozen text encoder contradicts other fields, "" for nothing."""
+    encoder, network = card.text_encoder, card.network
+    if network.get("text_features") != (encoder.width if encoder else None):
+        return f"network.text_features is {network.get('text_features')!r:.40}, which is not the text encoder's width"
+    if encoder is None:
+        return ""
+    if not card.text_conditional or card.vocabulary or network.get("classes") is not None:
+        return "a text encoder of a network that does not take its features alone"
+    if network.get("tokens", encoder.length) != encoder.length:
+        return f"network.tokens is {network['tokens']!r:.40}, the text encoder has {encoder.length}"
+    return ""
 
 
 def _fault_of_directions(card: ModelCard) -> str:

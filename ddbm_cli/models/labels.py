@@ -1,4 +1,4 @@
-"""Labels of a model's network: numbers of classes, tokens of texts, and what stands for neither."""
+"""Labels of a model's network: numbers of classes, tokens or features of texts, and what stands for neither."""
 
 import torch
 from torch import Tensor
@@ -6,12 +6,14 @@ from torch import Tensor
 from ddbm_cli.denoisers import NO_LABEL
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.features import TextFeatures
 from ddbm_cli.models.model import TranslationModel
+from ddbm_cli.models.texts import PipelineTexts
 from ddbm_cli.networks import ADMConfig
 
 
 def text_label(model: TranslationModel, text: str) -> Tensor:
-    """Return the label of a text: tokens (L,), or for pipelines a number, 0-d.
+    """Return the label of a text: tokens (L,), features (L, width) by a frozen encoder, or for pipelines a number, 0-d.
 
     Raises:
         UsageError: the model takes no text, the text is too long, or the library tokenizers is not installed.
@@ -25,18 +27,25 @@ def text_label(model: TranslationModel, text: str) -> Tensor:
     return card.vocabulary.tokens_of([text], length)[0]
 
 
+def pipeline_texts(model: TranslationModel) -> PipelineTexts | None:
+    """Return the texts of a pipeline; None for other models."""
+    return model.texts if isinstance(model.texts, PipelineTexts) else None
+
+
 def check_text(model: TranslationModel, text: str) -> None:
-    """Check the length of a text for a model's own encoder; a pipeline's checks it when it embeds the text.
+    """Check the length of a text for a model's encoder; a pipeline's checks it when it embeds the text.
 
     Raises:
         UsageError: it is too long.
     """
-    if model.texts is None:
+    if isinstance(model.texts, TextFeatures):
+        model.texts.check([text])
+    elif model.texts is None:
         text_label(model, text)
 
 
 def no_label(model: TranslationModel) -> Tensor | None:
-    """Return the label of an image without class and text: 0-d, or tokens (L,); None if the network takes neither."""
+    """Return the label of an image without class and text, that of an empty text; None if the network takes neither."""
     if model.takes_text:
         return text_label(model, "")
     return torch.tensor(NO_LABEL) if model.classes else None

@@ -18,6 +18,7 @@ from ddbm_cli.models.assemble import CODEC_PREFIX, modules_of, outline, outline_
 from ddbm_cli.models.card import AGAIN, FORWARD, ModelCard, read_card
 from ddbm_cli.models.checkpoint import open_tensors
 from ddbm_cli.models.directions import Tensors, one_direction, shapes_of
+from ddbm_cli.models.features import TextFeatures
 from ddbm_cli.models.layout import CARD, WEIGHTS, read_folder, weight_files
 from ddbm_cli.models.memory import LARGE, has_room, return_large_blocks
 from ddbm_cli.models.model import TranslationModel
@@ -132,6 +133,7 @@ def _loaded(
         how: dict[str, Any] = {"device": str(where), "dtype": short_name(number), "name": name, "packed": packed}
         reverse = cache(partial(load_file, path, direction=other, **how))
     given: dict[str, Any] = {"speed": speed, "direction": direction, "load_reverse": reverse}
+    given |= {"texts": TextFeatures(card.text_encoder)} if card.text_encoder else {}
     model = TranslationModel(card, denoiser, codec, digest=digest_of(path), **given)
     try:
         usable = all(map(_is_finite, (model.plan(), *map(model.tuned_plan, card.tuned))))

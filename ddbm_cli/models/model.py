@@ -15,6 +15,7 @@ from ddbm_cli.denoisers.tiled import Tiles, in_tiles
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import ModelCard
+from ddbm_cli.models.features import TextFeatures
 from ddbm_cli.models.graph import Inputs, PlanGraph
 from ddbm_cli.models.speed import Measured
 from ddbm_cli.models.texts import PipelineTexts
@@ -55,7 +56,7 @@ class TranslationModel:
         speed: what its number type was chosen by; None where it was not measured.
         direction: which one of the file's two directions this is; "" for a file of one.
         load_reverse: loads the other direction; None where there is none.
-        texts: those of a pipeline; None for other models.
+        texts: those of a pipeline, or by the frozen encoder that the card names; None for other models.
 
     `graph` samples the batches of one plan by a CUDA graph; None, as it is made, samples without.
     """
@@ -70,7 +71,7 @@ class TranslationModel:
         speed: Measured | None = None,
         direction: str = "",
         load_reverse: "Callable[[], TranslationModel] | None" = None,
-        texts: PipelineTexts | None = None,
+        texts: PipelineTexts | TextFeatures | None = None,
     ) -> None:
         self.card = card
         self.denoiser = denoiser
@@ -113,8 +114,7 @@ class TranslationModel:
         """Return the same model with the classes or texts of a batch, and scales of guidance.
 
         Args:
-            label: (B,) numbers of classes or of a pipeline's texts, or (B, L) tokens of texts; see
-                `denoisers.Conditions`. None for models that take neither.
+            label: of each image, see `denoisers.Conditions`; None for models that take neither classes nor texts.
             guidance: scales; other than 1 only for a model that was trained with condition dropout.
         """
         other = copy.copy(self)
@@ -328,7 +328,8 @@ class TranslationModel:
         if self.graph is None or self._tiles is not None:  # images in tiles have many sizes
             result = yield from self._steps(inputs, noise, plan)
         else:
-            key = repr((plan, self._guidance, len(self.texts or ())))  # new texts move the embeddings
+            texts = len(self.texts) if isinstance(self.texts, PipelineTexts) else 0  # new ones move the embeddings
+            key = repr((plan, self._guidance, texts))
             result = yield from self.graph.run(key, partial(self._steps, plan=plan), inputs, noise)
         return result.float().cpu()
 

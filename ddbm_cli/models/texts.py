@@ -1,33 +1,28 @@
 """The texts of a pipeline in diffusers' layout as labels of its network, and as embeddings by its text encoders (CLIP).
 
 Stable Diffusion takes the last features of one encoder, SDXL the last but one of two, in a row, and an embedding of the
-whole text. Only safetensors files are read, and no code of the folder is run.
+whole text.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ddbm_cli.denoisers import NO_LABEL
-from ddbm_cli.foundation.documents import parse_json
-from ddbm_cli.foundation.errors import ModelError, UsageError
-from ddbm_cli.foundation.text import one_line
+from ddbm_cli.foundation.errors import ModelError
+from ddbm_cli.models.encoders import CONFIG, KINDS, PART, WHOLE, WORDS, FrozenEncoder, Place
 from ddbm_cli.models.layout import read_json
-from ddbm_cli.networks.diffusers import EXTRA, MOST_LAYERS, DiffusersNetwork, repeats
+from ddbm_cli.networks.diffusers import DiffusersNetwork
 
-ENCODERS = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
+ENCODERS = ((PART, WORDS), (f"{PART}_2", f"{WORDS}_2"))
 """Folders of text encoders with those of their tokenizers, in order."""
 
-CONFIG, INDEX = "config.json", "model_index.json"
+INDEX = "model_index.json"
 
 AT_ONCE = 64
 """Texts that are embedded in one batch."""
-
-ENDS = 2
-"""Tokens at the ends of each text."""
 
 
 class PipelineTexts:
@@ -108,14 +103,16 @@ def embed(folder: Path, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     names = [pair for pair in ENCODERS if (folder / pair[0]).is_dir()]
     found: list[Tensor] = []
     pooled: Tensor | None = None
-    for encoder, tokenizer in names:
-        model, tokens = _load(folder, encoder, tokenizer, texts, whole=encoder != ENCODERS[0][0])
-        outputs = [model(each, output_hidden_states=True) for each in torch.split(tokens, AT_ONCE)]
+    for part, tokenizer in names:
+        kind = KINDS["clip"] if part == ENCODERS[0][0] else WHOLE
+        encoder = FrozenEncoder(Place(kind, folder / part, folder / tokenizer))
+        tokens = torch.split(encoder.padded(texts), AT_ONCE)
+        outputs = [encoder.model(each, output_hidden_states=True) for each in tokens]
         parts = [each.hidden_states[-2] if len(names) > 1 else each.last_hidden_state for each in outputs]
         found.append(torch.cat(parts))
         whole = [each.text_embeds for each in outputs if hasattr(each, "text_embeds")]
         pooled = torch.cat(whole) if whole else None
-        del model, outputs
+        del encoder, outputs
     context = torch.cat(found, dim=-1)
     if pooled is not None and _empty_is_zero(folder):
         said = torch.tensor([bool(text) for text in texts])
@@ -127,61 +124,3 @@ def _empty_is_zero(folder: Path) -> bool:
     """Return whether no text is zeros, as SDXL's index states."""
     file = folder / INDEX
     return bool(read_json(file).get("force_zeros_for_empty_prompt", True)) if file.is_file() else True
-
-
-def _load(folder: Path, encoder: str, tokenizer: str, texts: Sequence[str], *, whole: bool) -> tuple[Any, Tensor]:
-    """Return a text encoder, and the tokens (N, count) of texts.
-
-    whole: it has an embedding of the whole text.
-    """
-    try:
-        from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-        from transformers.utils import logging
-    except ImportError:
-        raise ModelError("texts need the package transformers", hint=EXTRA) from None
-    quiet: Any = logging
-    quiet.set_verbosity_error()
-    quiet.disable_progress_bar()
-    kind: Any = CLIPTextModelWithProjection if whole else CLIPTextModel
-    _check_size(folder / encoder, kind)
-    try:
-        model = kind.from_pretrained(
-            folder / encoder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
-        )
-        words = CLIPTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
-        count = model.config.max_position_embeddings
-        lengths = [len(row) for row in words(list(texts)).input_ids]
-        given = words(list(texts), padding="max_length", max_length=count, truncation=True, return_tensors="pt")
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{folder / encoder}: cannot be loaded ({reason})",
-            hint="download the folder again, with its .safetensors files",
-        ) from None
-    for text, length in zip(texts, lengths, strict=True):
-        if length > count:
-            begins = f"'{one_line(text)[:40]}...'"
-            raise UsageError(
-                f"a text of {length - ENDS} tokens, {begins}; this model takes at most {count - ENDS}",
-                hint="shorten the text",
-            )
-    return model.eval().requires_grad_(False), given.input_ids
-
-
-def _check_size(folder: Path, kind: Any) -> None:
-    """Raise if a part's settings describe more weights than its file has bytes, before memory for them is allocated."""
-    hint = "download the file again"
-    try:
-        settings = parse_json((folder / CONFIG).read_bytes())
-        if any(number > MOST_LAYERS for number in repeats(settings)):
-            raise ModelError(f"{folder}: its config.json describes more than {MOST_LAYERS} layers", hint=hint)
-        with torch.device("meta"):
-            network = kind(kind.config_class.from_dict(settings))
-        wanted = sum(each.numel() for each in network.parameters())
-        found = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        raise ModelError(f"{folder}: config.json is not readable ({str(error)[:100]})", hint=hint) from None
-    if found and found < wanted:
-        raise ModelError(
-            f"{folder}: its config.json describes {wanted:,} weights, its file has {found:,} bytes", hint=hint
-        )

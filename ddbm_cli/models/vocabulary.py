@@ -100,12 +100,19 @@ class Vocabulary:
         return list(dict.fromkeys(text[begin:end] for (begin, end), is_odd in zip(spans, odd, strict=True) if is_odd))
 
     def _encoded(self, texts: Sequence[str]) -> list["Encoding"]:
-        for text in texts:
-            if len(text) > MOST_CHARACTERS:
-                raise UsageError(
-                    f"a text of {len(text):,} characters: '{one_line(text[:40])}...'", hint="shorten the text"
-                )
+        check_characters(texts)
         return list(_tokenizer_of(self, _library()).encode_batch(list(texts)))
+
+
+def check_characters(texts: Iterable[str]) -> None:
+    """Check texts before they are tokenised.
+
+    Raises:
+        UsageError: one has more than MOST_CHARACTERS.
+    """
+    for text in texts:
+        if len(text) > MOST_CHARACTERS:
+            raise UsageError(f"a text of {len(text):,} characters: '{one_line(text[:40])}...'", hint="shorten the text")
 
 
 def learn(texts: Iterable[str], most: int = MOST_TOKENS) -> Vocabulary:

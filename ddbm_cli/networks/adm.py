@@ -26,7 +26,7 @@ from ddbm_cli.networks.blocks import (
     time_features,
     zero,
 )
-from ddbm_cli.networks.text import NO_TOKEN, TextEncoder, pooled
+from ddbm_cli.networks.text import NO_TOKEN, GivenText, TextEncoder, pooled
 
 # Larger than every known network. A file with larger numbers is damaged or hostile.
 Width = Annotated[int, Field(ge=1, le=2**14)]
@@ -48,6 +48,7 @@ class ADMConfig:
     vocabulary: number of tokens of texts; None for a network without texts. Each attention layer is then followed by
         one to the features of the text; see `networks.text`.
     text_length: number of tokens of a text, at most. text_width, text_layers: of the text encoder.
+    text_features: width of the features of texts that another encoder gives, in place of tokens; None for none.
     """
 
     name: ClassVar[str] = "adm"
@@ -70,6 +71,17 @@ class ADMConfig:
     text_length: Annotated[int, Field(ge=1, le=512)] = 32
     text_width: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 128
     text_layers: Annotated[int, Field(ge=1, le=32)] = 2
+    text_features: Width | None = None
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether there is attention to a text."""
+        return self.vocabulary is not None or self.text_features is not None
+
+    @property
+    def context_width(self) -> int:
+        """Channels of what the attention to a text gets."""
+        return self.text_features or self.text_width
 
     def create(self) -> "ADM":
         """Return the network with fresh weights."""
@@ -92,13 +104,16 @@ class ADM(nn.Module):
             self.label_emb = nn.Embedding(config.classes, embedding, _weight=normal(config.classes, embedding))
         if config.vocabulary is not None:
             sizes = config.text_length, config.text_width, config.text_layers
-            self.text_encoder = TextEncoder(config.vocabulary, *sizes)
-            self.text_emb = nn.Linear(config.text_width, embedding)
+            self.text_encoder: nn.Module = TextEncoder(config.vocabulary, *sizes)
+        elif config.text_features is not None:
+            self.text_encoder = GivenText(config.text_features)
+        if config.takes_text:
+            self.text_emb = nn.Linear(config.context_width, embedding)
 
         def attention(channels: int) -> list[nn.Module]:
             own: list[nn.Module] = [Attention(channels, config.head_channels)]
-            if config.vocabulary is not None:
-                own.append(CrossAttention(channels, config.head_channels, config.text_width))
+            if config.takes_text:
+                own.append(CrossAttention(channels, config.head_channels, config.context_width))
             return own
 
         def block(channels: int, out_channels: int, resize: str | None = None) -> ResBlock:
@@ -142,7 +157,7 @@ class ADM(nn.Module):
     @property
     def batch_invariant(self) -> bool:
         """Whether results do not depend on the batch: the attention to a text is not computed so."""
-        return self.config.vocabulary is None
+        return not self.config.takes_text
 
     @property
     def size_multiple(self) -> int:
@@ -168,16 +183,18 @@ class ADM(nn.Module):
             x: (B, in_channels, H, W).
             time: (B,), or (1,) for the whole batch: the input of the time embedding.
             label: (B,) integers, or (1,) for all, for networks with classes; negative, or None, for no label. For
-                networks with a vocabulary, tokens (B, L), or (1, L).
+                networks with a vocabulary, tokens (B, L), or (1, L); for those with `text_features`, features
+                (B, L, text_features), or (1, L, text_features).
         """
-        takes_text = self.config.vocabulary is not None
+        takes_text = self.config.takes_text
         assert label is None or takes_text or self.config.classes is not None, "a label is for networks with classes"
         dtype = next(self.parameters()).dtype
         embedding = self.time_embed(time_features(time, self.config.channels).to(dtype))
         text = None
         if takes_text:
-            tokens = torch.full((1, 1), NO_TOKEN, device=x.device) if label is None else label
-            features, known = self.text_encoder(tokens)
+            none = (1, 1) if self.config.text_features is None else (1, 1, self.config.text_features)
+            given = torch.full(none, NO_TOKEN, device=x.device) if label is None else label
+            features, known = self.text_encoder(given)
             embedding = embedding + self.text_emb(pooled(features, known))
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:

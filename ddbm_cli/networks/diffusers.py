@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.foundation.text import one_line
+from ddbm_cli.networks.text import NO_TOKEN
 
 EXTRA = 'pip install "ddbm-cli[diffusers]"'
 
@@ -91,6 +92,7 @@ class DiffusersNetworkConfig:
     classes: number of labels, each with a text of its own besides that of no label; None for none.
     texts: number of texts; None for those of the labels.
     pixels: of an image, along each side, for one position of its latents.
+    text_features: width of the features of texts that labels are; None for labels that are numbers of texts.
     source_scale: what the source's channels of the input are multiplied with, where it was trained on other latents.
     """
 
@@ -106,6 +108,7 @@ class DiffusersNetworkConfig:
     texts: Annotated[int, Field(ge=1, le=2**12)] | None = None
     pixels: Annotated[int, Field(ge=1, le=2**8)] = 8
     source_scale: Annotated[float, Field(gt=0)] = 1.0
+    text_features: Channels | None = None
 
     def create(self) -> "DiffusersNetwork":
         """Return the network with fresh weights.
@@ -131,6 +134,10 @@ class DiffusersNetworkConfig:
             return f"projection_class_embeddings_input_dim {own.get('projection_class_embeddings_input_dim')!r:.40}"
         if self.tokens and self.width < 1:
             return f"cross_attention_dim {own.get('cross_attention_dim')!r:.40}"
+        if self.text_features and (self.text_features != self.width or not self.tokens):
+            return f"text_features {self.text_features}, cross_attention_dim {self.width}"
+        if self.text_features and (self.pooled or self.rows > 1):
+            return "text_features, but it takes other texts"
         if not self.channels or min(self.channels) < 1:
             return "its config.json states no channels"
         if self.classes and self.rows != 1 + self.classes:
@@ -263,18 +270,24 @@ class DiffusersNetwork(nn.Module):
             x: (B, in_channels, h, w), the state's channels first.
             time: (B,), or (1,) for the whole batch.
             label: (B,) or (1,) integers, for networks with several texts; negative, or None, for the first of them.
+                For those with `text_features`, features (B, tokens, text_features), or (1, ...); where all channels
+                are NO_TOKEN, those of the first text.
         """
         count = len(x)
         if self.config.source_scale != 1:
             state, source = x.tensor_split([self.config.out_channels], dim=1)
             x = torch.cat([state, source * self.config.source_scale], dim=1)
+        given = None
+        if self.config.text_features and label is not None:
+            given = torch.where((label == NO_TOKEN).all(dim=2, keepdim=True), self.context, label).to(x)
+            given, label = given.expand(count, -1, -1), None
         rows = torch.zeros(1, dtype=torch.long, device=x.device) if label is None else label.clamp(min=-1) + 1
         call = {UNET: self._unet, DIT: self._dit}[self.config.kind]
-        output: Tensor = call(x, time.expand(count), rows.expand(count))
+        output: Tensor = call(x, time.expand(count), rows.expand(count), given)
         return output[:, : self.config.out_channels]
 
-    def _unet(self, x: Tensor, time: Tensor, rows: Tensor) -> Any:
-        context = self.context.to(x)[rows] if self.config.tokens else None
+    def _unet(self, x: Tensor, time: Tensor, rows: Tensor, given: Tensor | None) -> Any:
+        context = self.context.to(x)[rows] if self.config.tokens and given is None else given
         added = None
         if self.config.pooled:
             height, width = (side * self.config.pixels for side in x.shape[-2:])
@@ -282,6 +295,6 @@ class DiffusersNetwork(nn.Module):
             added = {"text_embeds": self.pooled.to(x)[rows], "time_ids": sizes}
         return self.model(x, time, context, added_cond_kwargs=added, return_dict=False)[0]
 
-    def _dit(self, x: Tensor, time: Tensor, rows: Tensor) -> Any:
+    def _dit(self, x: Tensor, time: Tensor, rows: Tensor, given: Tensor | None) -> Any:
         none = torch.full_like(rows, int(self.config.config.get("num_embeds_ada_norm", 1000)))
         return self.model(x, time, none, return_dict=False)[0]

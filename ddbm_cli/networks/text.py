@@ -6,12 +6,13 @@ text, as condition dropout gives, is this vector alone.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddbm_cli.networks.blocks import normal
 
 NO_TOKEN = -1
-"""Fills the places after the end of a text."""
+"""Fills the places after the end of a text: of its tokens, or all channels of its features."""
 
 
 class TextEncoder(nn.Module):
@@ -50,6 +51,24 @@ class TextEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=~known)
         return self.norm(x), known
+
+
+class GivenText(nn.Module):
+    """Features (B, L, width) of a frozen encoder -> the same, normalised, after a vector that belongs to every text.
+
+    As of `TextEncoder`, bool (B, 1 + L) are those that belong to the text: not those that are NO_TOKEN in all channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Parameter(normal(width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and which of them belong to the text."""
+        known = F.pad(~(given == NO_TOKEN).all(dim=2), (1, 0), value=True)
+        x = torch.cat([self.first.expand(len(given), 1, -1), self.norm(given.to(self.first.dtype))], dim=1)
+        return x, known
 
 
 def pooled(features: Tensor, known: Tensor) -> Tensor:

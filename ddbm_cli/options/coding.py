@@ -1,4 +1,4 @@
-"""The options of models of latents: the autoencoder, and the text of a network that takes one."""
+"""The options of models of latents: the autoencoder, and the texts of a network that takes some."""
 
 from typing import Annotated
 
@@ -12,6 +12,16 @@ Codec = Annotated[
         "diffusers with one.",
         metavar="NAME",
         unset="none, the model translates pixels",
+        panel=MODEL,
+    ),
+]
+TextEncoder = Annotated[
+    str | None,
+    Field(
+        "Text encoder of transformers for --text, which is not trained: clip: or t5: and a folder or a downloaded "
+        "repository, such as clip:openai/clip-vit-large-patch14 (extra diffusers).",
+        metavar="KIND:NAME",
+        unset="that of --from, else a small one that is trained with the network",
         panel=MODEL,
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.options.coding import Codec, Text
+from ddbm_cli.options.coding import Codec, Text, TextEncoder
 from ddbm_cli.options.distill import AdversarialWeight, Method, NoiseChannels, Teacher
 from ddbm_cli.options.expects import CARD, ExpectsSpec
 from ddbm_cli.options.groups import (
@@ -183,6 +183,7 @@ class TrainRequest:
             panel=MODEL,
         ),
     ] = None
+    text_encoder: TextEncoder = None
     drop: Annotated[
         float,
         Field(

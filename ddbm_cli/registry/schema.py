@@ -47,6 +47,7 @@ class CardTable(TypedDict, total=False):
     inpainting: bool
     text_conditional: bool
     vocabulary: Setting
+    text_encoder: Setting
     keep_sampler: bool
     class_names: list[str]
     directions: list[str]

@@ -72,6 +72,12 @@ class Stream(Protocol):
     def from_step(self, step: int) -> Generator[Batch, None, None]: ...
 
 
+class Rows(Protocol):
+    """The labels of all pairs, as a tensor or computed when they are needed."""
+
+    def __getitem__(self, rows: list[int], /) -> Tensor: ...
+
+
 class Batches:
     """Pairs as batches.
 
@@ -81,7 +87,7 @@ class Batches:
         size: number of pairs in a batch.
         seed: the run's seed.
         augment: names of augmentations, see `training.augment`.
-        labels: of the pairs, (N,) classes or (N, L) tokens, see `denoisers.Conditions`; None for neither.
+        labels: of the pairs, see `denoisers.Conditions`; None for none.
         drop: see `denoisers.conditions.dropped`.
         degrade: the degradation that makes sources of targets, see `imaging.degrade`; None where pairs have sources.
         memory, disk: bytes of decoded pairs to keep for the next epochs, see `training.cache`.
@@ -96,7 +102,7 @@ class Batches:
         size: int,
         seed: int,
         augment: Sequence[str] = (),
-        labels: Tensor | None = None,
+        labels: "Rows | None" = None,
         drop: float = 0.0,
         degrade: str | None = None,
         memory: int | None = None,
@@ -227,7 +233,7 @@ class Batches:
         return fresh
 
     def labels(self, indices: Sequence[int]) -> Tensor | None:
-        """Return the labels (B,) or (B, L) of some pairs, None for neither."""
+        """Return the labels (B, ...) of some pairs, None for none."""
         return None if self._labels is None else self._labels[list(indices)]
 
     def __len__(self) -> int:

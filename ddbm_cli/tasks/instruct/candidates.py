@@ -19,7 +19,7 @@ from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.preprocess import to_picture, to_pixels
 from ddbm_cli.metrics.clip import CLIP, check_cached
 from ddbm_cli.metrics.pair_similarity import PairSimilarity, Similarities
-from ddbm_cli.models.labels import text_label
+from ddbm_cli.models.labels import pipeline_texts, text_label
 from ddbm_cli.models.model import TranslationModel
 from ddbm_cli.models.pipeline import card_of_pipeline
 from ddbm_cli.models.resolve import loading, placing
@@ -123,9 +123,10 @@ class Studio:
 
     def _embed(self, texts: tuple[str, ...]) -> None:
         """Embed the texts of a caption in the place of those of the last one."""
-        assert self._model.texts is not None
+        known = pipeline_texts(self._model)
+        assert known is not None
         try:
-            self._model.texts.replace(texts)
+            known.replace(texts)
         except UsageError as error:
             raise CaptionError(error.message, hint=error.hint) from None
         self._embedded = texts

@@ -135,6 +135,8 @@ def _texts(request: TrainRequest, file: Path, classes: tuple[str, ...]) -> tuple
                 hint="leave it out, or begin with --from diffusers:...",
             )
         return NO_TEXT
+    if request.text and request.text_condition:
+        raise UsageError("--text-condition and --text are mutually exclusive", hint="leave out one of them")
     if not classes:
         return (request.text_condition,)
     text = request.text_condition or CLASS

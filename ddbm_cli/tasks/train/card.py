@@ -96,7 +96,7 @@ def card_of(
     if not sees_source and not request.is_prior and (path.source_free or at_once):
         raise UsageError("with --blind this network would get nothing of the source", hint="leave out --blind")
     if not set(labels.network) <= set(network):
-        what, option = ("texts", "--text") if labels.vocabulary else ("classes", "--classes")
+        what, option = ("texts", "--text") if labels.takes_text else ("classes", "--classes")
         raise UsageError(f"network '{network['name']}' takes no {what}", hint=f"leave out {option}")
     if request.drop and not labels.network and not sees_source:
         raise UsageError("the model has no condition to drop", hint="leave out --drop")
@@ -122,8 +122,9 @@ def card_of(
         noise_channels=request.noise_channels,
         inpainting=is_inpainting(request.source),
         class_names=labels.classes,
-        text_conditional=labels.vocabulary is not None,
+        text_conditional=labels.takes_text,
         vocabulary=labels.vocabulary,
+        text_encoder=labels.features.facts if labels.features else None,
         directions=DIRECTIONS if request.is_unpaired else (),
         networks=DIRECTIONS if request.is_unpaired and request.networks == "two" else (),
         condition_dropout=request.drop,

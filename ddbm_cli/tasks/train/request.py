@@ -13,10 +13,11 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import sides_of
 from ddbm_cli.foundation.settings import build, spell
 from ddbm_cli.imaging.preparing import Expects
-from ddbm_cli.models import locate
+from ddbm_cli.models import ModelCard, locate
+from ddbm_cli.models.features import absolute
 from ddbm_cli.models.load import checked_card
 from ddbm_cli.models.pipeline import as_bridge
-from ddbm_cli.networks import NETWORKS
+from ddbm_cli.networks import NETWORKS, DiffusersNetworkConfig
 from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.checkpoints import divided
@@ -25,7 +26,7 @@ from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
-from ddbm_cli.registry.pipelines import is_pipeline_folder
+from ddbm_cli.registry.pipelines import PREFIX, is_pipeline, is_pipeline_folder
 from ddbm_cli.tasks.train.rounds import SCHRODINGER, check_given, check_paired, in_rounds
 from ddbm_cli.tasks.train.stored import CONFIG, IMAGES, LATEST, newest, read_settings, read_stored, with_task
 from ddbm_cli.training.first_couplings import COUPLINGS
@@ -139,7 +140,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         if body.get("source"):
             raise UsageError("a prior has no sources", hint="leave out --source, or --task prior")
         if body.get("start_from") and begins:
-            given = body = _settings_of(str(body["start_from"]), is_prior=True) | body
+            given = body = _begun(body)
         body = {**PRIOR, "translates": PRIOR_TEXT, **body}
         if "times" not in given and _path(body).noise_free:
             body["times"] = "uniform"  # without noise there are no noise levels to choose from
@@ -167,7 +168,11 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
         body = {"drop": DROP} | body
     check_lora(body, begins=begins)
     if body.get("start_from") and begins:
-        body = _settings_of(str(body["start_from"]), is_prior=body.get("task") == "prior") | body
+        body = _begun(body)
+    if body.get("text_encoder"):
+        if not body.get("text"):
+            raise UsageError("--text-encoder needs texts", hint="add --text captions")
+        body = {**body, "text_encoder": absolute(str(body["text_encoder"]))}
     if body.get("codec"):
         body = _with_codec(body)
     if not body.get("data"):
@@ -272,23 +277,28 @@ def _known(body: dict[str, Any], file: Path) -> dict[str, Any]:
     return body
 
 
-FOLLOWING = ("classes", "vocabulary", "text_length", "in_channels", "texts")
+FOLLOWING = ("classes", "vocabulary", "text_length", "text_features", "in_channels", "texts")
 """Settings of a network that follow from the data and the task."""
 
 
-def _settings_of(reference: str, *, is_prior: bool) -> dict[str, Any]:
-    """Return what a run that begins with a model takes from its card.
+def _begun(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run that begins with a model: what is given, else what is in the model's card.
 
-    Args:
-        is_prior: whether the run makes a prior. A bridge that begins with a text-to-image model has a path of its own,
-            and a prediction under which it begins with the estimates of that model.
+    A bridge that begins with a text-to-image model has a path of its own, and a prediction under which it begins with
+    the estimates of that model. With the name of that model's path, it has the noise schedule of the model.
+
+    Raises:
+        UsageError: images have texts, and the model's network takes none of each image.
     """
+    reference = str(body["start_from"])
     file = locate(reference)
     card = checked_card(file)
     network = {name: value for name, value in card.network.items() if name not in FOLLOWING}
-    becomes_bridge = not is_prior and is_pipeline_folder(file)
+    becomes_bridge = body.get("task") != "prior" and is_pipeline_folder(file)
+    if becomes_bridge and body.get("path") == card.path["name"]:
+        becomes_bridge, body = False, {"times": "uniform", **body, "path": spell(build(PATHS, card.path, what="path"))}
     prediction = as_bridge(card) if becomes_bridge else card.prediction
-    return {
+    found = {
         "network": spell(build(NETWORKS, network, what="network")),
         **({} if becomes_bridge else {"path": spell(build(PATHS, card.path, what="path"))}),
         "prediction": spell(build(PREDICTIONS, prediction, what="prediction")),
@@ -296,7 +306,27 @@ def _settings_of(reference: str, *, is_prior: bool) -> dict[str, Any]:
         "fit": card.preprocess.fit,
         **({"expects": _spelled(card.expects)} if card.expects else {}),
         **({"codec": str(file)} if card.codec["name"] != "pixels" else {}),
+        **({"text_encoder": _encoder_of(reference, file, card)} if body.get("text") else {}),
     }
+    return found | body
+
+
+def _encoder_of(reference: str, file: Path, card: ModelCard) -> str | None:
+    """Return the frozen text encoder of a model that a run with texts begins with, None for none.
+
+    Raises:
+        UsageError: it is a pipeline whose network takes no text of CLIP alone.
+    """
+    if not is_pipeline_folder(file):
+        return card.text_encoder.reference if card.text_encoder else None
+    network = build(NETWORKS, card.network, what="network")
+    if not card.text_conditional or not isinstance(network, DiffusersNetworkConfig) or network.pooled:
+        raise UsageError(
+            f"--text: the network of {reference} takes no text of a single encoder",
+            hint="leave out --text and --task instruct, or begin with Stable Diffusion 1 or 2",
+        )
+    name = reference.removeprefix(PREFIX)
+    return f"clip:{name if is_pipeline(reference) and not Path(name).expanduser().is_dir() else file}"
 
 
 def _spelled(expects: Expects) -> str:

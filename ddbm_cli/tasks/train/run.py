@@ -41,6 +41,7 @@ from ddbm_cli.tasks.train.estimate import estimate
 from ddbm_cli.tasks.train.facts import differences, facts_of, trained
 from ddbm_cli.tasks.train.folder import DEFAULT, RunFolder, changes, claimed, images_of, place, write_config
 from ddbm_cli.tasks.train.guards import check_memory, explained, unreadable
+from ddbm_cli.tasks.train.labels import Labels
 from ddbm_cli.tasks.train.results import Results
 from ddbm_cli.tasks.train.unpaired import couplings_of, denoiser_of, load_sides
 from ddbm_cli.tasks.train.watching import Watch
@@ -100,6 +101,8 @@ def _run(
     folder, elsewhere = place(request, images)
     differs = changes(folder, request, images) if request.resume else []
     codec = data.codec.to(device)
+    if data.labels.features:
+        data.labels.features.encoder.to(device)
     data.use_latents(folder.latents, processes.rank, writes=False)
     card = card_of(request, batches, data.labels, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
     with torch.device("meta"):
@@ -143,7 +146,7 @@ def _run(
         if not dry_run and processes.is_main:
             folder = held.enter_context(claimed(request, images))
         fit = fitted(request, denoiser)
-        _same_codec(fit, codec, request)
+        _same_parts(fit, codec, data.labels, request)
         budget = _budget(request, fit, began)
         facts = facts_of(
             request,
@@ -250,16 +253,17 @@ def _check_size(request: TrainRequest, multiple: int) -> None:
             raise UsageError(f"--size {shown} does not fit {what}", hint=f"choose a multiple of {factor}")
 
 
-def _same_codec(fit: Fit, codec: Codec, request: TrainRequest) -> None:
-    """Raise if the run was begun with another autoencoder, whose latents mean something else."""
-    if not request.codec:
-        return
-    digest = digest_of_codec(codec)
-    if fit.notes.setdefault("codec", digest) != digest:
-        raise UsageError(
-            f"--codec {request.codec}: not the autoencoder that the run was begun with",
-            hint="restore the file, or begin another run",
-        )
+def _same_parts(fit: Fit, codec: Codec, labels: Labels, request: TrainRequest) -> None:
+    """Raise if the run was begun with another autoencoder or text encoder, whose results mean something else."""
+    parts = {"codec": ("autoencoder", request.codec, digest_of_codec(codec))} if request.codec else {}
+    if labels.features:
+        parts["text_encoder"] = ("text encoder", request.text_encoder, labels.features.facts.sha256)
+    for name, (what, reference, digest) in parts.items():
+        if fit.notes.setdefault(name, digest) != digest:
+            raise UsageError(
+                f"{reference}: not the {what} that the run was begun with",
+                hint="restore its files, or begin another run",
+            )
 
 
 def _budget(request: TrainRequest, fit: Fit, began: float) -> Budget | None:
