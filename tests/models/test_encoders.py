@@ -82,7 +82,7 @@ def test_texts_that_are_too_long_are_refused(root):
     made = features_of(f"clip:{root / 'clip'}", padded=False)
     made.check(["a" * 18, ""])
     for check in (made.check, lambda texts: made.label(*texts)):
-        with pytest.raises(UsageError, match="a text of 19 tokens.*at most 18"):
+        with pytest.raises(UsageError, match=r"a text of 19 tokens.*at most 18"):
             check(["a " * 19])
     with pytest.raises(UsageError, match="characters"):
         made.check(["a" * 20_000])
@@ -98,7 +98,7 @@ def test_another_encoder_is_refused(clip):
     assert "original" in caught.value.hint
     assert (TextFeatures(facts).label("") == -1).all()  # needs no encoder
     file.unlink()
-    with pytest.raises(ModelError, match="has no model.safetensors"):
+    with pytest.raises(ModelError, match="has no model"):
         TextFeatures(facts).label(TEXT)
 
 
@@ -133,7 +133,7 @@ def test_damaged_folders_are_refused(clip):
         (clip / "config.json").write_text(json.dumps(body | {"text_config": body["text_config"] | changes}))
 
     changed(hidden_size=2**13)
-    with pytest.raises(ModelError, match="describes .* weights, its file has"):
+    with pytest.raises(ModelError, match="weights, its file has"):
         features_of(f"clip:{clip}", padded=False)
     changed(hidden_size=16, num_hidden_layers=2)
     with pytest.raises(ModelError, match="have no weights"):

@@ -66,8 +66,8 @@ def trained(root, tmp_path_factory):
 
 def translated(root, model, output, **more):
     """Translate; return the record and the bytes of the result."""
-    given = asked_to_translate(source=str(root / "a.png"), model=str(model), output=output, steps=2, device="cpu", **more)
-    (record,) = [event.record for event in translate(given) if isinstance(event, Written)]
+    given = {"source": str(root / "a.png"), "model": str(model), "output": output, "steps": 2, "device": "cpu"}
+    (record,) = [event.record for event in translate(asked_to_translate(**given, **more)) if isinstance(event, Written)]
     return record, Image.open(output).tobytes()
 
 

@@ -255,10 +255,12 @@ def _check_size(request: TrainRequest, multiple: int) -> None:
 
 def _same_parts(fit: Fit, codec: Codec, labels: Labels, request: TrainRequest) -> None:
     """Raise if the run was begun with another autoencoder or text encoder, whose results mean something else."""
-    parts = {"codec": ("autoencoder", request.codec, digest_of_codec(codec))} if request.codec else {}
+    parts: list[tuple[str, str, str | None, str]] = []
+    if request.codec:
+        parts.append(("codec", "autoencoder", request.codec, digest_of_codec(codec)))
     if labels.features:
-        parts["text_encoder"] = ("text encoder", request.text_encoder, labels.features.facts.sha256)
-    for name, (what, reference, digest) in parts.items():
+        parts.append(("text_encoder", "text encoder", request.text_encoder, labels.features.facts.sha256))
+    for name, what, reference, digest in parts:
         if fit.notes.setdefault(name, digest) != digest:
             raise UsageError(
                 f"{reference}: not the {what} that the run was begun with",
