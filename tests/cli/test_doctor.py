@@ -7,10 +7,7 @@ import pytest
 from ddbm_cli.foundation.events import Diagnosed
 from ddbm_cli.tasks import doctor
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch, hub):
-    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("hub")
 
 
 @pytest.fixture

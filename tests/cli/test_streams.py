@@ -185,6 +185,8 @@ def test_no_home_and_no_user(named):
         "def nobody(number): raise KeyError(number)\n"
         "import pwd\npwd.getpwuid = nobody\n"
         "from ddbm_cli.cli.main import main\n"
+        "from ddbm_cli.tasks import doctor\n"
+        "doctor.SECONDS, doctor.CONV = 0.0, (1, 8, 8)\n"
         f"for words in {fine + others}:\n"
         "    sys.argv = ['ddbm', *words]\n"
         "    try:\n        main()\n"

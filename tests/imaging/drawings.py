@@ -1,5 +1,7 @@
 """Drawings as people have them, made from a clean one: photographed, thin, faint, inverted, small, several."""
 
+from functools import cache
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -42,6 +44,7 @@ def onto(page: Image.Image, which: int, at: Point, side: float, pen: int = 0, co
     OBJECTS[which](ImageDraw.Draw(page), place, pen or max(1, round(side * 0.0066)), colours)
 
 
+@cache
 def clean(which: int, side: int = 256, colours=INK) -> Image.Image:
     """A drawing as the model was trained on, with smooth lines."""
     page = Image.new("RGB", (4 * side, 4 * side), "white")
@@ -95,6 +98,7 @@ def photo(which: int, seed: int, *, table: bool = True, colours=INK, **light) ->
     return on_table(page, rng) if table else page
 
 
+@cache
 def kinds(which: int, seed: int = 0) -> dict[str, Image.Image]:
     """One drawing of each kind."""
     rng = np.random.default_rng(seed)

@@ -138,7 +138,7 @@ def write_by_hand(root):
         (root / name).write_bytes(body)
     torch.save({"w": Evil(root / "ran")}, root / "evil.pt")
     torch.save(Evil(root / "ran"), root / "evil-old.pt", _use_new_zipfile_serialization=False)
-    with zipfile.ZipFile(root / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(root / "bomb.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("archive/data.pkl", bytes(300_000_000))
     torch.save(foreign_weights() | {"out.0.weight": torch.full((16,), torch.nan)}, root / "nan.pt")
     torch.save({"out.2.weight": torch.ones(1).expand(2**20, 2**20)}, root / "expanded.pt")
