@@ -83,6 +83,8 @@ def _words(entry: "Entry") -> dict[str, str | list[str]]:
         words["Classes"] = ", ".join(names) + ("; --class may be left out" if may_lack_class else "")
     if card.get("directions"):
         words["Directions"] = ", ".join(card["directions"])
+    if encoder := card.get("text_encoder"):
+        words["Texts"] = f"{encoder['reference']}, at most {encoder['length']} tokens; not a part of the file"
     if size:
         words["Images"] = f"{size}x{size} pixels; inputs are resized, --keep-size restores their size"
     for name in ("network", "path", "prediction"):

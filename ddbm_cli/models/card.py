@@ -72,8 +72,8 @@ class EncoderFacts:
     """
 
     reference: Annotated[str, Field(pattern=r"^(clip|t5):.", max_length=4096)]
-    width: Annotated[int, Field(ge=1, le=2**14)]
-    length: Annotated[int, Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=2**13)]
+    length: Annotated[int, Field(ge=1, le=2**10)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     padded: bool = False
 

@@ -28,6 +28,9 @@ PART, WORDS = "text_encoder", "tokenizer"
 T5_LENGTH = 128
 """Tokens of a text for T5, which itself has no limit: as in Imagen (arXiv:2205.11487)."""
 
+AT_ONCE = 1024
+"""Texts that are tokenised at once."""
+
 AGAIN = "download the file again"
 
 
@@ -152,16 +155,16 @@ class FrozenEncoder:
             ModelError: the tokenizer is damaged.
         """
         check_characters(texts)
-        if not texts:
-            return
         ends = self._words.num_special_tokens_to_add()
-        for text, row in zip(texts, self._tokens(texts)["input_ids"], strict=True):
-            if len(row) > self.length:
-                raise UsageError(
-                    f"a text of {len(row) - ends} tokens, '{one_line(text)[:40]}...'; this model takes at most"
-                    f" {self.length - ends}",
-                    hint="shorten the text",
-                )
+        for first in range(0, len(texts), AT_ONCE):
+            some = texts[first : first + AT_ONCE]
+            for text, row in zip(some, self._tokens(some)["input_ids"], strict=True):
+                if len(row) > self.length:
+                    raise UsageError(
+                        f"a text of {len(row) - ends} tokens, '{one_line(text)[:40]}...'; this model takes at most"
+                        f" {self.length - ends}",
+                        hint="shorten the text",
+                    )
 
     def padded(self, texts: Sequence[str]) -> Tensor:
         """Return the tokens of texts, (N, length), filled up by the tokenizer.

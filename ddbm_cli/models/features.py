@@ -96,7 +96,7 @@ class TextFeatures:
         Raises:
             UsageError, ModelError: as `label`.
         """
-        said = [text for text in texts if text.strip()]
+        said = [text for text in dict.fromkeys(texts) if text.strip()]
         if said:
             self.encoder.check(said)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.errors import DdbmError
+from ddbm_cli.foundation.hashing import sha256
 from ddbm_cli.foundation.text import one_line
 from ddbm_cli.models import TranslationModel
 from ddbm_cli.samplers import Noise, NoiseSource
@@ -107,7 +108,7 @@ class Row:
         settings = maker.settings("png")
         label = maker.conditions.label(self.ticket.drawing.loaded.job)
         decisive = {name: value for name, value in settings.items() if name not in ("seed", "keep_size", "alpha")}
-        named = None if label is None else label.tolist()
+        named = None if label is None else sha256(label.numpy().tobytes())
         return json.dumps([maker.model.name, named, list(self.source.shape), decisive], sort_keys=True, default=str)
 
 

@@ -21,7 +21,7 @@ from ddbm_cli.models.features import TextFeatures, TextRows, features_of
 from ddbm_cli.models.texts import embed
 from ddbm_cli.registry.library import constants
 from tests.pipelines import write_clip, write_pipeline, write_t5
-from tests.tiny import NETWORK, tiny_card
+from tests.tiny import NETWORK, tiny_card, write_tiny
 
 TEXT = "make it red"
 
@@ -146,9 +146,16 @@ def test_damaged_folders_are_refused(clip):
 FACTS = EncoderFacts(reference="clip:org/clip", width=16, length=20, sha256="0" * 64)
 
 
+ENCODED = {"network": NETWORK | {"text_features": 16}, "text_encoder": FACTS, "text_conditional": True}
+
+
 def encoded_card(**changes):
-    network = NETWORK | {"text_features": 16}
-    return tiny_card(**{"network": network, "text_encoder": FACTS, "text_conditional": True} | changes)
+    return tiny_card(**ENCODED | changes)
+
+
+def test_the_facts_of_a_model_name_it(ddbm, tmp_path):
+    _, out, _ = ddbm("weights", "info", write_tiny(tmp_path / "tiny.safetensors", **ENCODED))
+    assert b"clip:org/clip, at most 20 tokens; not a part of the file" in out
 
 
 def test_a_card_holds_it():
