@@ -1,6 +1,10 @@
 """Schrödinger bridges between sets of points against closed forms and published figures, in one table.
 
     python -m tests.benchmarks.schrodinger [--steps 20000] [--rounds 20] [--only gaussian|sets] [--dimensions 5,20,50]
+        [--methods IMF,IPF,DSB] [--results FILE.json]
+
+With --results a finished case is written to the file, and not trained again by the next command. --steps 400000 is the
+published budget: about an hour of a core for each Gaussian case.
 
 The points are trained with the couplings, the objective and the loop of `ddbm train --task schrodinger --networks two`,
 and with the published test's networks (two of 256 and 256 units), 20 steps of simulation and 10,000 points.
@@ -15,9 +19,11 @@ more points, and their sets may be scaled differently.
 """
 
 import argparse
+import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +32,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ddbm_cli.foundation.files import write_text
 from ddbm_cli.paths import BrownianBridge
 from ddbm_cli.training.couplings import Rounds, Simulation
 from ddbm_cli.training.first_couplings import Draws, FromReference, Independent
@@ -138,6 +145,39 @@ def plane(name: str, first: str, steps: int, rounds: int) -> dict[str, float]:
     return {"w2": w2(found, end(TESTED, random)), "floor": w2(end(TESTED, random), end(TESTED, random))}
 
 
+def gaussian_line(name: str, dimension: int, row: Mapping[str, float]) -> str:
+    """Return a case of `gaussian` in words, beside the published figure."""
+    published = PUBLISHED_KL[name].get(dimension, math.nan)
+    return (
+        f"Gaussian d={dimension:<3} {name}  KL x 1000 {row['kl']:7.2f} (published {published}; exact draws "
+        f"{dimension / 10:g})  variance {row['variance']:.3f} (1)  covariance {row['covariance']:.3f} ({BEST:.3f})"
+    )
+
+
+def plane_line(name: str, chosen: str, row: Mapping[str, float]) -> str:
+    """Return a case of `plane` in words, beside the published figures."""
+    return (
+        f"{chosen:<22} {name}  W2 {row['w2']:.3f} (two true sets {row['floor']:.3f}; published "
+        f"DSBM-IPF {PUBLISHED_W2[chosen]}, DSB {PUBLISHED_W2_DSB[chosen]})"
+    )
+
+
+class Results:
+    """Figures of finished cases, in a file if one is given."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._known: dict[str, dict[str, float]] = json.loads(file.read_text()) if file and file.exists() else {}
+
+    def of(self, case: str, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Return the figures of a case; compute and keep them if they are not known."""
+        if case not in self._known:
+            self._known[case] = compute()
+            if self._file:
+                write_text(self._file, json.dumps(self._known, indent=1) + "\n")
+        return self._known[case]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20_000)
@@ -145,25 +185,19 @@ def main() -> None:
     parser.add_argument("--only", choices=["gaussian", "sets"])
     parser.add_argument("--dimensions", default="5,20,50")
     parser.add_argument("--methods", default="IMF,IPF,DSB")
+    parser.add_argument("--results", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    results, budget = Results(given.results), (given.steps, given.rounds)
     lines = [f"{given.steps} steps of {BATCH} in {given.rounds} rounds; published: 400,000 of 128, one direction each"]
     for name in given.methods.split(","):
         for dimension in map(int, given.dimensions.split(",")) if given.only != "sets" else ():
-            row = gaussian(dimension, name, given.steps, given.rounds)
-            published = PUBLISHED_KL[name].get(dimension, math.nan)
-            lines.append(
-                f"Gaussian d={dimension:<3} {name}  KL x 1000 {row['kl']:7.2f} (published {published}; exact draws "
-                f"{dimension / 10:g})  variance "
-                f"{row['variance']:.3f} (1)  covariance {row['covariance']:.3f} ({BEST:.3f})"
-            )
+            row = results.of(f"{name} {dimension} {budget}", partial(gaussian, dimension, name, *budget))
+            lines.append(gaussian_line(name, dimension, row))
             print(lines[-1], flush=True)
-        for name_of_set in SETS if given.only != "gaussian" else ():
-            found = plane(name_of_set, name, given.steps, given.rounds)
-            lines.append(
-                f"{name_of_set:<22} {name}  W2 {found['w2']:.3f} (two true sets {found['floor']:.3f}; published "
-                f"DSBM-IPF {PUBLISHED_W2[name_of_set]}, DSB {PUBLISHED_W2_DSB[name_of_set]})"
-            )
+        for chosen in SETS if given.only != "gaussian" else ():
+            row = results.of(f"{name} {chosen} {budget}", partial(plane, chosen, name, *budget))
+            lines.append(plane_line(name, chosen, row))
             print(lines[-1], flush=True)
     print("\n".join(["", *lines]))
 
