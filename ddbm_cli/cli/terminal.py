@@ -4,6 +4,7 @@ Results go to standard output, everything for people to standard error. Outside 
 Characters that the encoding of a stream lacks are spelled out, so that no name and no locale ends the work.
 """
 
+import atexit
 import contextlib
 import os
 import sys
@@ -26,6 +27,7 @@ def prepare() -> None:
             results = stream is sys.stdout and not is_terminal(stream) and _is_ascii_based(stream)
             stream.reconfigure(errors=RAW_BYTES if results else SPELL_OUT)
     sys.stderr = Guard(raw(sys.stderr))
+    atexit.register(_give_up_errors)
     if not debugging():
         warnings.simplefilter("ignore")  # of libraries, about images that are reported as broken in any case
 
@@ -164,8 +166,20 @@ class Guard:
 
 def abandon_output() -> None:
     """Send what is left for standard output nowhere: its reader has gone, as `head` does, or its disk is full."""
+    _abandon(sys.stdout)
+
+
+def _give_up_errors() -> None:
+    """Send words for people nowhere where they cannot be written: Python would end with the exit code 120."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _abandon(sys.stderr)
+
+
+def _abandon(stream: Any) -> None:
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _output(line: str) -> None:
