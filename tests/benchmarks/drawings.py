@@ -72,6 +72,7 @@ def main(folder: Path, clean: Sequence[Path]) -> None:
     seconds = megapixels = 0.0
     with (folder / "index.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
+    prepare(open_picture(images / rows[0]["file"]), expects, size, Steps())  # imports libraries at its first use
     for row in rows:
         drawing = open_picture(images / row["file"])
         began = time.process_time()
