@@ -185,8 +185,11 @@ class FrozenEncoder:
         Raises:
             UsageError, ModelError: as `check`.
         """
-        self.check([text])
-        tokens = self.padded([text]) if padded else self._tensor([text])
+        if padded:
+            tokens = self.padded([text])
+        else:
+            self.check([text])
+            tokens = self._tensor([text])
         with self._lock:
             found: Tensor = self.model(tokens.to(self.model.device)).last_hidden_state[0]
             return found.float().cpu()

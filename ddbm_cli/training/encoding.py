@@ -6,6 +6,7 @@ every epoch; then the cache fills up to its limits, and images are coded in ever
 
 import threading
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -52,19 +53,23 @@ class Encoder:
 
         writes: whether the file may be created and changed.
         """
-        device = next(self.codec.parameters()).device
-        digest = bytes.fromhex(digest_of(self.codec, device.type, self.shape))
         if self._file:
             self._file.close()
             self._file = None
         with suppress(OSError):
             if writes:
                 path.parent.mkdir(exist_ok=True)
-            self._file = LatentFile(path, digest, self._length, most=self._disk if writes else None)
+            self._file = LatentFile(path, self._digest, self._length, most=self._disk if writes else None)
             for key, index in self._known.items():
                 found = self.cache.kept(index)
                 if found is not None:
                     self._file.put(key, found.view(torch.float32))
+
+    @cached_property
+    def _digest(self) -> bytes:
+        """Of what latents depend on; the codec is on its device by then."""
+        device = next(self.codec.parameters()).device
+        return bytes.fromhex(digest_of(self.codec, device.type, self.shape))
 
     def forget(self) -> None:
         """Delete the file."""
