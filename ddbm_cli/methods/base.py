@@ -149,10 +149,9 @@ def portable_reference(reference: str | None) -> str | None:
 
     None for a path, and for built-in models, which the record names in any case: so it is the same with and without -m.
     """
-    from ddbm_cli.registry import read_registry
+    from ddbm_cli.registry.entries import built_in
 
-    entry = None if reference is None else read_registry().get(reference)
-    if reference is None or (entry and entry.builtin):
+    if reference is None or any(entry.name == reference for entry in built_in()):
         return None
     path = Path(reference.removeprefix("diffusers:")).expanduser()
     return None if path.is_absolute() or path.exists() else reference

@@ -8,6 +8,7 @@ are checked when they are read, the package's by a test, so that listing models 
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,23 @@ def read_registry() -> Registry:
     """
     registry = Registry()
     own = own_registry()
-    for name, table in read_toml(own, hint="reinstall ddbm-cli").items():
+    for name, table in _own_tables(own).items():
         registry[name] = _entry(own, name, table, packaged=True)
     user = user_registry()
     if user is not None:
         _add(registry, user)
     return registry
+
+
+def built_in() -> tuple[Entry, ...]:
+    """Return the built-in models, which the package's own registry alone can name; it is read once."""
+    return _built_in(own_registry())
+
+
+@lru_cache(maxsize=1)
+def _built_in(path: Path) -> tuple[Entry, ...]:
+    entries = (_entry(path, name, table, packaged=True) for name, table in _own_tables(path).items())
+    return tuple(entry for entry in entries if entry.builtin)
 
 
 def alternatives(task: str) -> list[Entry]:
@@ -68,8 +80,11 @@ def alternatives(task: str) -> list[Entry]:
     The kind is the first word: "sketch" of "sketch of a garment -> photo".
     """
     kind = task.partition(" ")[0]
-    entries = (entry for entry in read_registry().values() if entry.builtin and entry.task != task)
-    return [entry for entry in entries if entry.task.partition(" ")[0] == kind]
+    return [entry for entry in built_in() if entry.task != task and entry.task.partition(" ")[0] == kind]
+
+
+def _own_tables(path: Path) -> dict[str, Any]:
+    return read_toml(path, hint="reinstall ddbm-cli")
 
 
 def own_registry() -> Path:
