@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
@@ -66,12 +66,26 @@ class ADMConfig:
     patch: Factor = 1
     places: bool = False
     mirrors: bool = False
+    copies: bool = False
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
     vocabulary: Annotated[int, Field(ge=1, le=2**16)] | None = None
     text_length: Annotated[int, Field(ge=1, le=512)] = 32
     text_width: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 128
     text_layers: Annotated[int, Field(ge=1, le=32)] = 2
     text_features: Width | None = None
+
+    @field_validator("copies")
+    @classmethod
+    def _whole_images(cls, value: bool, info: ValidationInfo) -> bool:
+        given = info.data.get("in_channels", 0), info.data.get("out_channels", 1)
+        if value and given[0] % given[1]:
+            raise ValueError("with copies=true, in_channels must be a multiple of out_channels")
+        return value
+
+    @property
+    def images(self) -> int:
+        """Images in the input, mirrored ones included."""
+        return self.in_channels // self.out_channels * (3 if self.mirrors else 1)
 
     @property
     def takes_text(self) -> bool:
@@ -149,7 +163,8 @@ class ADM(nn.Module):
                     up.append(block(channels, channels, "up"))
                 self.output_blocks.append(up)
 
-        last = zero(Conv(channels, config.out_channels * folded))
+        outputs = config.out_channels + (config.images if config.copies else 0)
+        last = zero(Conv(channels, outputs * folded))
         self.out = nn.Sequential(norm(channels), nn.SiLU(), last)
         self.memory_format = torch.channels_last
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -199,8 +214,8 @@ class ADM(nn.Module):
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
-        x = self._first_features(x.to(dtype))
-        x = x.contiguous(memory_format=self.memory_format)
+        sides = self._sides(x.to(dtype))
+        x = self._first_features(sides).contiguous(memory_format=self.memory_format)
         skips = []
         for down in self.input_blocks:
             x = down(x, embedding, text)
@@ -210,11 +225,19 @@ class ADM(nn.Module):
             x = torch.cat([x, skips.pop()], dim=1)  # a statement of its own: frees its inputs
             x = up(x, embedding, text)
         x = self.out[2](silu(self.out[0](x)))
-        return F.pixel_shuffle(x, self.config.patch)
+        output = F.pixel_shuffle(x, self.config.patch)
+        if not self.config.copies:
+            return output
+        own, factors = output.tensor_split([self.config.out_channels], dim=1)
+        images = torch.cat(sides, dim=1).unflatten(1, (-1, self.config.out_channels))
+        return own + (factors[:, :, None] * images).sum(1)
 
-    def _first_features(self, x: Tensor) -> Tensor:
-        """Return what the first layer gets of an input (B, in_channels, H, W), in patches."""
-        sides = [x, x.flip(3), x.flip(2)] if self.config.mirrors else [x]
+    def _sides(self, x: Tensor) -> list[Tensor]:
+        """Return the input (B, in_channels, H, W), and mirrored ones if the network gets them."""
+        return [x, x.flip(3), x.flip(2)] if self.config.mirrors else [x]
+
+    def _first_features(self, sides: list[Tensor]) -> Tensor:
+        """Return what the first layer gets of the sides of an input, in patches."""
         patches, *mirrored = (F.pixel_unshuffle(side, self.config.patch) for side in sides)
         places = [place_features(patches)] if self.config.places else []
         return torch.cat([patches, *places, *mirrored], dim=1) if places or mirrored else patches

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.networks import ADM, NETWORKS, ADMConfig, pack, packed
-from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, place_features, time_features
+from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, zero, place_features, time_features
 from tests.golden_networks import CONFIGS, golden_network
 
 RELEASED = {
@@ -110,6 +110,25 @@ def test_mirrored_inputs_reach_the_first_layer_in_their_places(axis):
             layer.weight.zero_()[:, place : place + 24] = own
         made(x if place else x.flip(axis), time)
     assert torch.allclose(seen[0], seen[1], atol=1e-6) and seen[0].std() > 0.1
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_the_output_can_be_a_copy_of_any_image_of_the_input(mirrors):
+    """With a bias of the last layer alone, the output is the image that its place belongs to, times the bias."""
+    made, patch = network(mirrors=mirrors, copies=True, patch=2), 2
+    zero(made.out[2])
+    x = torch.randn(2, 6, 16, 16)
+    images = [each for side in ([x, x.flip(3), x.flip(2)] if mirrors else [x]) for each in side.split(3, dim=1)]
+    assert not made(x, torch.zeros(1)).any()
+    for index, image in enumerate(images):
+        with torch.no_grad():
+            made.out[2].bias.zero_()[(3 + index) * patch**2 : (4 + index) * patch**2] = 0.5
+        assert torch.equal(made(x, torch.zeros(1)), 0.5 * image)
+
+
+def test_copies_need_whole_images():
+    with pytest.raises(ValueError, match="in_channels must be a multiple of out_channels"):
+        network(in_channels=5, copies=True)
 
 
 def test_an_image_of_one_position_can_be_normalised():
