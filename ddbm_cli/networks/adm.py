@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import (
     PLACE_CHANNELS,
@@ -74,14 +75,6 @@ class ADMConfig:
     text_layers: Annotated[int, Field(ge=1, le=32)] = 2
     text_features: Width | None = None
 
-    @field_validator("copies")
-    @classmethod
-    def _whole_images(cls, value: bool, info: ValidationInfo) -> bool:
-        given = info.data.get("in_channels", 0), info.data.get("out_channels", 1)
-        if value and given[0] % given[1]:
-            raise ValueError("with copies=true, in_channels must be a multiple of out_channels")
-        return value
-
     @property
     def images(self) -> int:
         """Images in the input, mirrored ones included."""
@@ -112,6 +105,11 @@ class ADM(nn.Module):
     def __init__(self, config: ADMConfig) -> None:
         super().__init__()
         self.config = config
+        if config.copies and config.in_channels % config.out_channels:
+            raise UsageError(
+                f"network adm: copies=true with {config.in_channels} channels in and {config.out_channels} out",
+                hint="leave out copies, or use channels in that are a multiple of those out",
+            )
         width, embedding = config.channels, 4 * config.channels
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         if config.classes is not None:

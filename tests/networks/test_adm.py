@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import build, describe
 from ddbm_cli.networks import ADM, NETWORKS, ADMConfig, pack, packed
-from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, zero, place_features, time_features
+from ddbm_cli.networks.blocks import LARGE_WEIGHT, Attention, Conv, norm, place_features, time_features, zero
 from tests.golden_networks import CONFIGS, golden_network
 
 RELEASED = {
@@ -127,7 +127,7 @@ def test_the_output_can_be_a_copy_of_any_image_of_the_input(mirrors):
 
 
 def test_copies_need_whole_images():
-    with pytest.raises(ValueError, match="in_channels must be a multiple of out_channels"):
+    with pytest.raises(UsageError, match="copies=true with 5 channels in and 3 out"):
         network(in_channels=5, copies=True)
 
 
