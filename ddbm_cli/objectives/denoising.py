@@ -3,14 +3,17 @@
     loss = | D(x_t, t, x_T) - x_0 |^2 / out(t)^2,    x_t = a x_T + b x_0 + c eps     (DDBM arXiv:2309.16948, eq. 10)
 
 1 / out^2 undoes the scale that the prediction gives to the network's output, so the network's own error is measured.
+A perceptual distance of decoded images can join it, as in latent bridge matching (arXiv:2503.07535), at all times.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
+from ddbm_cli.objectives.decoded import DecodedDistance
 from ddbm_cli.objectives.objective import Context, Loss, Objective
 
 
@@ -24,10 +27,17 @@ def denoising_loss(
         t: times (B,), float64.
         conditions: label and source condition of each image.
     """
+    return _loss_and_estimate(denoiser, x0, source, t, eps, conditions)[0]
+
+
+def _loss_and_estimate(
+    denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each image, (B,), and the estimates of x_0, (B, C, H, W)."""
     x_t = denoiser.path.training_state(x0, source, eps, t)
-    weight = error_weight(denoiser, t)
-    error: Tensor = (denoiser(x_t, t, source, conditions) - x0).square().flatten(1).mean(1)
-    return weight.to(error) * error
+    weight, estimate = error_weight(denoiser, t), denoiser(x_t, t, source, conditions)
+    error = (estimate - x0).square().flatten(1).mean(1)
+    return weight.to(error) * error, estimate
 
 
 def error_weight(denoiser: Denoiser, t: Tensor) -> Tensor:
@@ -37,16 +47,30 @@ def error_weight(denoiser: Denoiser, t: Tensor) -> Tensor:
 
 @settings
 class Denoising(Objective):
-    """The denoising loss, for bridges, priors and rectified flows."""
+    """The denoising loss, for bridges, priors and rectified flows.
+
+    perceptual: weight of the perceptual distance of decoded estimates and targets, 0 for none. With it estimates are
+        sharper than the mean that the squared error has as its best, which a few evaluations show.
+    crop: side of the part of each image that this distance compares, in pixels.
+    """
 
     name: ClassVar[str] = "denoising"
 
+    perceptual: Annotated[float, Field(ge=0)] = 0.0
+    crop: Annotated[int, Field(ge=32, le=4096)] = 128
+
     def create(self, context: Context) -> Loss:
-        return _DenoisingLoss()
+        return _DenoisingLoss(self, context)
 
 
 class _DenoisingLoss(Loss):
     divisible: ClassVar[bool] = True
+
+    def __init__(self, objective: Denoising, context: Context) -> None:
+        super().__init__()
+        self._weight = objective.perceptual
+        if self._weight:
+            self._distance = DecodedDistance(context, crop=objective.crop, objective=objective.name)
 
     def __call__(
         self,
@@ -57,4 +81,5 @@ class _DenoisingLoss(Loss):
         eps: Tensor,
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
-        return denoising_loss(denoiser, x0, source, t, eps, conditions)
+        loss, estimate = _loss_and_estimate(denoiser, x0, source, t, eps, conditions)
+        return loss + self._weight * self._distance(estimate, x0) if self._weight else loss

@@ -1,4 +1,7 @@
-"""Latent bridge matching: losses and steps that are computed by hand, and a run with its preset."""
+"""Latent bridge matching, and the denoising loss with its perceptual term: losses and steps that are computed by hand,
+and a run with the preset."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Denoiser, DriftPrediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import load_model
-from ddbm_cli.objectives import Context, DiscreteTimes, LatentBridgeMatching, latent_bridge
+from ddbm_cli.objectives import Context, Denoising, DiscreteTimes, LatentBridgeMatching, decoded
 from ddbm_cli.paths import BrownianBridge
 from ddbm_cli.samplers import LBM, Bridge, Pinned, Uniform, finish, sample
 from ddbm_cli.tasks.train import request, run
@@ -49,7 +52,7 @@ class Eightfold(Codec):
 def absolute(monkeypatch):
     """Use the mean absolute difference in place of the perceptual distance."""
     distance = lambda images, others: (images - others).abs().flatten(1).mean(1)  # noqa: E731
-    monkeypatch.setattr(latent_bridge, "load_perceptual_distance", lambda device, objective: distance)
+    monkeypatch.setattr(decoded, "load_perceptual_distance", lambda device, objective: distance)
 
 
 def loss_of(objective, codec, shape=(1, 3, 8, 8), sees_source=False):
@@ -66,17 +69,28 @@ def test_the_loss_is_that_of_the_paper(absolute, weight, wanted):
     assert float(loss.detach()) == pytest.approx(wanted, abs=1e-5) and LatentBridgeMatching().perceptual == 10
 
 
-def test_a_part_of_the_images_is_decoded_with_derivatives(absolute):
+def test_the_denoising_loss_gets_a_perceptual_term(absolute):
+    """z = 1.2525 and v = 1, so the estimate is .7525, and the target .5."""
+    plain, more = (loss_of(Denoising(perceptual=weight), Eightfold()).detach() for weight in (0, 2))
+    assert float(more - plain) == pytest.approx(2 * 0.2525, abs=1e-5)
+
+
+KINDS = pytest.mark.parametrize("kind", [LatentBridgeMatching, partial(Denoising, perceptual=1.0)])
+
+
+@KINDS
+def test_a_part_of_the_images_is_decoded_with_derivatives(absolute, kind):
     codec = Eightfold()
-    loss_of(LatentBridgeMatching(crop=32), codec, (2, 3, 8, 16)).sum().backward()
+    loss_of(kind(crop=32), codec, (2, 3, 8, 16)).sum().backward()
     made, wanted = codec.decoded
     assert made.shape == wanted.shape == (2, 3, 4, 4) and made.requires_grad and not wanted.requires_grad
 
 
-def test_the_same_part_of_both(absolute, monkeypatch):
+@KINDS
+def test_the_same_part_of_both(absolute, monkeypatch, kind):
     """The estimate is the target itself, which varies over the image: then only equal parts have no distance."""
     codec, target = Eightfold(), torch.rand(1, 3, 16, 16)
-    loss = LatentBridgeMatching(crop=32).create(Context(device=torch.device("cpu"), codec=codec))
+    loss = kind(crop=32).create(Context(device=torch.device("cpu"), codec=codec))
     denoiser = Denoiser(Constant(0.0), PATH, DriftPrediction(), sees_source=False)
     monkeypatch.setattr(denoiser, "forward", lambda x, t, source, conditions: target)
     half = torch.full((1,), 0.5, dtype=torch.float64)
