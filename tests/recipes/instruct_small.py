@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.recipes import measure_instruct, ship_instruct
 from tests.recipes.sketch_to_3d import HERE, ddbm, train
 
-NOISE = ["--path", "vp", "--prediction", "preconditioned:c_noise=log-snr,output=target"]
+NOISE = ["--path", "vp"]
 
 GARMENTS = "recolour,stripes,darker,lighter"
 """What is done to photographs of garments."""
