@@ -45,6 +45,10 @@ class ADMConfig:
         which edits such as mirroring need.
     mirrors: give the first layer the input also mirrored left to right and upside down, so that an edit that mirrors
         the image need not move content across it by attention.
+    copies: add to the output, for each pixel, a weighted sum of the images of the input (mirrored ones too with
+        `mirrors`) in changed colours; the network computes the weights and a matrix of colours. What an edit keeps,
+        mirrors or recolours then need not pass through the channels of the network. Similar to the attention mask of
+        GANimation (arXiv:1807.09251), and to the local affine colours of HDRNet (arXiv:1707.02880).
     classes: number of labels; None for a network without classes.
     vocabulary: number of tokens of texts; None for a network without texts. Each attention layer is then followed by
         one to the features of the text; see `networks.text`.
@@ -76,9 +80,10 @@ class ADMConfig:
     text_features: Width | None = None
 
     @property
-    def images(self) -> int:
-        """Images in the input, mirrored ones included."""
-        return self.in_channels // self.out_channels * (3 if self.mirrors else 1)
+    def outputs(self) -> tuple[int, ...]:
+        """Channels that the last layer computes for each pixel: of the output, weights of images, the matrix."""
+        images = self.in_channels // self.out_channels * (3 if self.mirrors else 1)
+        return (self.out_channels, *((images, self.out_channels**2) if self.copies else ()))
 
     @property
     def takes_text(self) -> bool:
@@ -161,8 +166,7 @@ class ADM(nn.Module):
                     up.append(block(channels, channels, "up"))
                 self.output_blocks.append(up)
 
-        outputs = config.out_channels + (config.images if config.copies else 0)
-        last = zero(Conv(channels, outputs * folded))
+        last = zero(Conv(channels, sum(config.outputs) * folded))
         self.out = nn.Sequential(norm(channels), nn.SiLU(), last)
         self.memory_format = torch.channels_last
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -223,12 +227,15 @@ class ADM(nn.Module):
             x = torch.cat([x, skips.pop()], dim=1)  # a statement of its own: frees its inputs
             x = up(x, embedding, text)
         x = self.out[2](silu(self.out[0](x)))
-        output = F.pixel_shuffle(x, self.config.patch)
-        if not self.config.copies:
-            return output
-        own, factors = output.tensor_split([self.config.out_channels], dim=1)
-        images = torch.cat(sides, dim=1).unflatten(1, (-1, self.config.out_channels))
-        return own + (factors[:, :, None] * images).sum(1)
+        own, *copying = F.pixel_shuffle(x, self.config.patch).split(self.config.outputs, dim=1)
+        return own + self._copied(sides, *copying) if copying else own
+
+    def _copied(self, sides: list[Tensor], weights: Tensor, matrix: Tensor) -> Tensor:
+        """Return the weighted sum of the images of all sides, (B, out_channels, H, W), in changed colours."""
+        channels = self.config.out_channels
+        images = torch.cat(sides, dim=1).unflatten(1, (-1, channels))
+        chosen = (weights[:, :, None] * images).sum(1)
+        return chosen + (matrix.unflatten(1, (channels, channels)) * chosen[:, None]).sum(2)
 
     def _sides(self, x: Tensor) -> list[Tensor]:
         """Return the input (B, in_channels, H, W), and mirrored ones if the network gets them."""

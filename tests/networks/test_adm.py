@@ -126,6 +126,18 @@ def test_the_output_can_be_a_copy_of_any_image_of_the_input(mirrors):
         assert torch.equal(made(x, torch.zeros(1)), 0.5 * image)
 
 
+def test_a_copy_can_have_other_colours():
+    """With a bias alone: the matrix of colours is added to that of no change, row by row."""
+    made, matrix = network(copies=True), torch.randn(3, 3)
+    zero(made.out[2])
+    x = torch.randn(2, 6, 16, 16)
+    with torch.no_grad():
+        made.out[2].bias[3] = 1  # the first image alone
+        made.out[2].bias[5:] = matrix.flatten()
+    changed = torch.einsum("oc,bchw->bohw", torch.eye(3) + matrix, x[:, :3])
+    assert torch.allclose(made(x, torch.zeros(1)), changed, atol=1e-5)
+
+
 def test_copies_need_whole_images():
     with pytest.raises(UsageError, match="copies=true with 5 channels in and 3 out"):
         network(in_channels=5, copies=True)
