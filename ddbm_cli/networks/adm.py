@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import (
     PLACE_CHANNELS,
@@ -110,11 +109,6 @@ class ADM(nn.Module):
     def __init__(self, config: ADMConfig) -> None:
         super().__init__()
         self.config = config
-        if config.copies and config.in_channels % config.out_channels:
-            raise UsageError(
-                f"network adm: copies=true with {config.in_channels} channels in and {config.out_channels} out",
-                hint="leave out copies, or use channels in that are a multiple of those out",
-            )
         width, embedding = config.channels, 4 * config.channels
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         if config.classes is not None:
@@ -233,7 +227,8 @@ class ADM(nn.Module):
     def _copied(self, sides: list[Tensor], weights: Tensor, matrix: Tensor) -> Tensor:
         """Return the weighted sum of the images of all sides, (B, out_channels, H, W), in changed colours."""
         channels = self.config.out_channels
-        images = torch.cat(sides, dim=1).unflatten(1, (-1, channels))
+        whole = self.config.in_channels // channels * channels  # further channels, of noise, are no image
+        images = torch.cat([side[:, :whole] for side in sides], dim=1).unflatten(1, (-1, channels))
         chosen = (weights[:, :, None] * images).sum(1)
         return chosen + (matrix.unflatten(1, (channels, channels)) * chosen[:, None]).sum(2)
 

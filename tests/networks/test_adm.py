@@ -138,9 +138,14 @@ def test_a_copy_can_have_other_colours():
     assert torch.allclose(made(x, torch.zeros(1)), changed, atol=1e-5)
 
 
-def test_copies_need_whole_images():
-    with pytest.raises(UsageError, match="copies=true with 5 channels in and 3 out"):
-        network(in_channels=5, copies=True)
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_further_channels_are_not_copied(mirrors):
+    made = network(in_channels=7, mirrors=mirrors, copies=True)
+    zero(made.out[2])
+    with torch.no_grad():
+        made.out[2].bias[3:5] = 1  # the first two images
+    x = torch.randn(1, 7, 8, 8)
+    assert torch.equal(made(x, torch.zeros(1)), x[:, :3] + x[:, 3:6])
 
 
 def test_an_image_of_one_position_can_be_normalised():
