@@ -39,7 +39,23 @@ def _last(path: ProbabilityPath) -> float:
 
 
 @settings
-class UniformTimes(TimeDistribution):
+class ContinuousTimes(TimeDistribution):
+    """Base of those that have every time.
+
+    at_source: how often, in 0..1, the time is that of the source itself, where the first evaluation of a bridge is made.
+        At all other times the state has a part of the target. Where the path has little noise, as on large images, that
+        part shows the whole colour and shape, which the network then does not learn to choose.
+    """
+
+    at_source: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def times(self, path: ProbabilityPath, u: Tensor) -> Tensor:
+        u, most = u.double(), 1 - self.at_source
+        return torch.where(u < most, super().times(path, (u / most).clamp(max=1)), path.at_source)
+
+
+@settings
+class UniformTimes(ContinuousTimes):
     """Every time alike, as the released DDBM training does."""
 
     name: ClassVar[str] = "uniform"
@@ -49,7 +65,7 @@ class UniformTimes(TimeDistribution):
 
 
 @settings
-class ArcsineTimes(TimeDistribution):
+class ArcsineTimes(ContinuousTimes):
     """More at both ends: near the source, where a bridge decides about large areas, and near the target's details."""
 
     name: ClassVar[str] = "arcsine"
@@ -59,7 +75,7 @@ class ArcsineTimes(TimeDistribution):
 
 
 @settings
-class LogNormalTimes(TimeDistribution):
+class LogNormalTimes(ContinuousTimes):
     """Noise levels c / b whose logarithm is normal (EDM, arXiv:2206.00364, Table 1): most at the middle ones.
 
     mean, std: of log(c / b); -1.2 and 1.2 in the paper.

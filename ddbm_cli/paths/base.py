@@ -80,7 +80,7 @@ class ProbabilityPath:
     @property
     def at_source(self) -> float:
         """A time below t_max at which the state is the source to rounding, for networks that were trained there."""
-        return self.t_max * (1 - 1e-9)
+        return self.t_max * (1 - 1e-12)
 
     def before_source(self, gap: float) -> float:
         """Return the time `gap` before t_max; on a table the last one, not t_max, for every gap above 0."""

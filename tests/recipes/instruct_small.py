@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.recipes import measure_instruct, ship_instruct
 from tests.recipes.sketch_to_3d import HERE, ddbm, train
 
-NOISE = ["--path", "vp"]
+NOISE = ["--path", "vp", "--times", "arcsine"]
 
 GARMENTS = "recolour,stripes,darker,lighter"
 """What is done to photographs of garments."""
