@@ -110,3 +110,15 @@ def test_an_unconditional_bridge_is_accepted_where_its_source_is_noise(batches, 
 def test_an_unconditional_bridge_is_refused_where_the_image_shows_through(batches, path):
     with pytest.raises(UsageError, match="needs a source"):
         card(batches, path, task="prior", times="uniform")
+
+
+@pytest.mark.parametrize("prediction", ["noise", "v", "residual"])
+def test_predictions_that_the_source_does_not_have_are_not_trained_there(batches, prediction):
+    """They divide by b, which is 0 at the source; others are trained there."""
+    times = "arcsine:at_source=0.2"
+    if prediction == "residual":
+        assert card(batches, "vp-bridge", prediction, times=times)
+        return
+    card(batches, "vp-bridge", prediction)
+    with pytest.raises(UsageError, match=f"prediction '{prediction}' is not defined at the source"):
+        card(batches, "vp-bridge", prediction, times=times)

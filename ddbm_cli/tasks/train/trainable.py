@@ -19,6 +19,9 @@ TIMES = 64
 LEAST_DISTINCT = TIMES // 4
 """Number of different values that the time embedding input must have at so many times."""
 
+LARGEST_SCALE = 1e5
+"""Factor of the network's input or output in the estimate, above which float32 leaves too few of its digits."""
+
 
 class _Constant(nn.Module):
     """A network of one pixel whose output does not depend on its input."""
@@ -68,6 +71,11 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
         raise UsageError(
             f"times '{distribution.name}' are nearly all the same on path '{path.name}'",
             hint="choose --times uniform or arcsine",
+        )
+    if max(float(each.abs().max()) for each in prediction.scalings(path, at)[:3]) > LARGEST_SCALE:
+        raise UsageError(
+            f"prediction '{prediction.name}' is not defined at the source, where --times '{times}' trains it",
+            hint="choose another --prediction, or other --times",
         )
     if not timeless:
         check_prediction(path, prediction)
