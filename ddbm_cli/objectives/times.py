@@ -42,7 +42,7 @@ def _last(path: ProbabilityPath) -> float:
 class ContinuousTimes(TimeDistribution):
     """Base of those that have every time.
 
-    at_source: how often, in 0..1, the time is that of the source itself, where the first evaluation of a bridge is made.
+    at_source: how often, in 0..1, the time is that of the source itself, at which a bridge is evaluated first.
         At all other times the state has a part of the target. Where the path has little noise, as on large images, that
         part shows the whole colour and shape, which the network then does not learn to choose.
     """
