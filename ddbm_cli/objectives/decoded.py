@@ -31,7 +31,8 @@ class DecodedDistance:
             image = self._codec.decode_image(made.float()).clamp(-1, 1)
             with torch.no_grad():
                 true = self._codec.decode_image(wanted.float()).clamp(-1, 1)
-            return self._distance(image, true)
+            distance: Tensor = self._distance(image, true)
+        return distance
 
     def _parts(self, *states: Tensor) -> list[Tensor]:
         """Return the same part of all states; the step's seed decides where."""
