@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ddbm_cli.imaging.alpha import cut_out
@@ -166,8 +167,18 @@ def _erased(image: Floats, truth: Truth) -> float:
 
 
 def _skin(image: Floats, truth: Truth) -> float:
-    """Closeness of the mean colour to that of the true answer."""
-    return -float(np.linalg.norm(_mean(image, truth) - _mean(truth.after, truth)))
+    """Closeness to the true answer of the mean colour where skin is; hair, whose colour may change too, is left out."""
+    place = _has_hue_of_skin(truth.before) & _has_hue_of_skin(truth.after)
+    place &= np.abs(truth.after - truth.before).mean(axis=2) > 0.02
+    return -float(np.linalg.norm(image[place].mean(axis=0) - truth.after[place].mean(axis=0))) if place.any() else 0.0
+
+
+def _has_hue_of_skin(image: Floats) -> NDArray[np.bool_]:
+    """Return where (H, W) a colour has the hue of skin in any tone: an orange of 5 to 45 degrees that is not near grey."""
+    picture = Image.fromarray(np.rint(255 * image).astype(np.uint8)).convert("HSV")
+    hue, saturation, _ = np.moveaxis(np.asarray(picture) / 255.0, 2, 0)
+    found: NDArray[np.bool_] = (saturation > 0.15) & (hue > 5 / 360) & (hue < 45 / 360)
+    return found
 
 
 ATTRIBUTES: Mapping[str, Callable[[Floats, Truth], float]] = {

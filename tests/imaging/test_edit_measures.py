@@ -52,6 +52,23 @@ def test_another_edit_does_not_count(drawing, kind, other):
     assert progress(kind, pair(drawing, other).after, truth) < 0.25
 
 
+def test_the_colour_of_hair_is_not_that_of_skin():
+    """The true answer has another skin and other hair: the skin alone is 1, the hair alone 0."""
+
+    def person(skin, hair):
+        picture = Image.new("RGB", (SIZE, SIZE), "white")
+        draw = ImageDraw.Draw(picture)
+        draw.ellipse((8, 4, 56, 60), fill=hair)
+        draw.ellipse((20, 24, 44, 56), fill=skin)
+        return np.asarray(picture, dtype=np.float64) / 255
+
+    dark, light, brown, black = (110, 70, 50), (250, 205, 175), (100, 70, 50), (30, 30, 32)
+    truth = Truth(person(dark, brown), person(light, black), silhouette_of(person(dark, brown)), "light")
+    assert progress("skin", person(light, brown), truth) == pytest.approx(1)
+    assert progress("skin", person(dark, black), truth) == pytest.approx(0)
+    assert progress("skin", person((180, 137, 112), brown), truth) == pytest.approx(0.5, abs=0.02)
+
+
 def test_an_edit_that_shows_nothing_has_no_progress(drawing):
     truth = pair(drawing, "grey")
     assert np.isnan(progress("grey", truth.before, Truth(truth.after, truth.after, truth.silhouette)))
