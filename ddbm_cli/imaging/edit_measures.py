@@ -174,7 +174,7 @@ def _skin(image: Floats, truth: Truth) -> float:
 
 
 def _has_hue_of_skin(image: Floats) -> NDArray[np.bool_]:
-    """Return where (H, W) a colour has the hue of skin in any tone: an orange of 5 to 45 degrees that is not near grey."""
+    """Return where (H, W) a colour has the hue of skin, in any tone: an orange of 5 to 45 degrees, not near grey."""
     picture = Image.fromarray(np.rint(255 * image).astype(np.uint8)).convert("HSV")
     hue, saturation, _ = np.moveaxis(np.asarray(picture) / 255.0, 2, 0)
     found: NDArray[np.bool_] = (saturation > 0.15) & (hue > 5 / 360) & (hue < 45 / 360)
