@@ -18,6 +18,8 @@ from PIL import Image
 from ddbm_cli.imaging.alpha import cut_out
 from ddbm_cli.imaging.edits import COLOURS, EDITS, LUMA, SKIN, STRIPES, Drawing, Floats
 
+Places = NDArray[np.bool_]
+
 INSIDE = 0.5
 """Opacity from which a pixel belongs to an object."""
 
@@ -47,8 +49,7 @@ class Asked(NamedTuple):
 
 def silhouette_of(image: Floats) -> Floats:
     """Return the silhouette (H, W), 0..1, of an object on white paper."""
-    picture = Image.fromarray(np.rint(255 * image).astype(np.uint8))
-    return np.asarray(cut_out(picture, 255), dtype=np.float64) / 255
+    return np.asarray(cut_out(_picture(image), 255), dtype=np.float64) / 255
 
 
 def iou(one: Floats, other: Floats) -> float:
@@ -113,6 +114,16 @@ def similarity(before: Image.Image, output: Image.Image) -> float:
     return float(1 - np.abs(Drawing.of(before, size).colours - Drawing.of(output, size).colours).mean())
 
 
+def _picture(image: Floats) -> Image.Image:
+    return Image.fromarray(np.rint(255 * image).astype(np.uint8))
+
+
+def _changed(truth: Truth, least: float) -> Places:
+    """Return where (H, W) the true answer changes the colours by more than `least` on average."""
+    found: Places = np.abs(truth.after - truth.before).mean(axis=2) > least
+    return found
+
+
 def _mean(image: Floats, truth: Truth) -> Floats:
     """Return the mean colour (3,) inside the silhouette."""
     weight = truth.silhouette[..., None]
@@ -142,7 +153,7 @@ def _like_after(image: Floats, truth: Truth) -> float:
 
 def _ring(image: Floats, truth: Truth) -> float:
     """Darkness just outside the object, where the true answer has its outline."""
-    place = np.abs(truth.after - truth.before).mean(axis=2) > 0.1
+    place = _changed(truth, 0.1)
     return float(1 - (image @ LUMA)[place].mean()) if place.any() else 0.0
 
 
@@ -162,22 +173,20 @@ def _paper(image: Floats, truth: Truth) -> float:
 
 def _erased(image: Floats, truth: Truth) -> float:
     """Whiteness where the true answer is erased."""
-    place = np.abs(truth.after - truth.before).mean(axis=2) > 0.02
+    place = _changed(truth, 0.02)
     return float(image[place].mean()) if place.any() else 0.0
 
 
 def _skin(image: Floats, truth: Truth) -> float:
     """Closeness to the true answer of the mean colour where skin is; hair, whose colour may change too, is left out."""
-    place = _has_hue_of_skin(truth.before) & _has_hue_of_skin(truth.after)
-    place &= np.abs(truth.after - truth.before).mean(axis=2) > 0.02
+    place = _has_hue_of_skin(truth.before) & _has_hue_of_skin(truth.after) & _changed(truth, 0.02)
     return -float(np.linalg.norm(image[place].mean(axis=0) - truth.after[place].mean(axis=0))) if place.any() else 0.0
 
 
-def _has_hue_of_skin(image: Floats) -> NDArray[np.bool_]:
+def _has_hue_of_skin(image: Floats) -> Places:
     """Return where (H, W) a colour has the hue of skin, in any tone: an orange of 5 to 45 degrees, not near grey."""
-    picture = Image.fromarray(np.rint(255 * image).astype(np.uint8)).convert("HSV")
-    hue, saturation, _ = np.moveaxis(np.asarray(picture) / 255.0, 2, 0)
-    found: NDArray[np.bool_] = (saturation > 0.15) & (hue > 5 / 360) & (hue < 45 / 360)
+    hue, saturation, _ = np.moveaxis(np.asarray(_picture(image).convert("HSV")) / 255.0, 2, 0)
+    found: Places = (saturation > 0.15) & (hue > 5 / 360) & (hue < 45 / 360)
     return found
 
 

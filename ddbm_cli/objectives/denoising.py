@@ -68,9 +68,8 @@ class _DenoisingLoss(Loss):
 
     def __init__(self, objective: Denoising, context: Context) -> None:
         super().__init__()
-        self._weight = objective.perceptual
-        if self._weight:
-            self._distance = DecodedDistance(context, crop=objective.crop, objective=objective.name)
+        own = objective
+        self._distance = DecodedDistance(context, weight=own.perceptual, crop=own.crop, objective=own.name)
 
     def __call__(
         self,
@@ -82,4 +81,4 @@ class _DenoisingLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         loss, estimate = _loss_and_estimate(denoiser, x0, source, t, eps, conditions)
-        return loss + self._weight * self._distance(estimate, x0) if self._weight else loss
+        return loss + self._distance(estimate, x0)

@@ -35,9 +35,8 @@ class LatentBridgeMatching(Objective):
 class _LatentBridgeMatchingLoss(Loss):
     def __init__(self, objective: LatentBridgeMatching, context: Context) -> None:
         super().__init__()
-        self._weight = objective.perceptual
-        if self._weight:
-            self._distance = DecodedDistance(context, crop=objective.crop, objective=objective.name)
+        own = objective
+        self._distance = DecodedDistance(context, weight=own.perceptual, crop=own.crop, objective=own.name)
 
     def __call__(
         self,
@@ -52,4 +51,4 @@ class _LatentBridgeMatchingLoss(Loss):
         estimate = denoiser(x_t, t, source, conditions)
         a = denoiser.path.coefficients(t.double()).a.view(-1, 1, 1, 1).to(x0)
         loss: Tensor = ((x_t - estimate) / a - (source - x0)).square().flatten(1).mean(1)
-        return loss + self._weight * self._distance(estimate, x0) if self._weight else loss
+        return loss + self._distance(estimate, x0)

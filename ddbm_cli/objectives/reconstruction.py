@@ -21,6 +21,7 @@ from ddbm_cli.networks import Autoencoder, PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
 from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.objectives.objective import Context, Loss, Objective
+from ddbm_cli.objectives.parts import random_part
 
 MOMENTUM = 0.02
 """Weight of a step in the running moments of the latents."""
@@ -90,14 +91,14 @@ class _ReconstructionLoss(Loss):
         if network.training:
             if int(self._moments.steps) == 0 and network.may_begin_linear:
                 network.begin_linear(x0)
-            source = x0 = self._part(x0, self._own.crop, network.size_multiple)
+            source = x0 = x0[random_part(x0.shape[-2:], self._own.crop, multiple=network.size_multiple)]
             self._moments.give(network)  # of the steps before, which a saved state holds
         raw = network.raw(source)
         made = network.open(raw).float()
         loss = _l1(made, x0)
         if self._distance is not None and int(self._moments.steps) >= self._own.perceptual_after:
-            pair = torch.stack([made, x0])
-            pair = self._part(pair, self._own.perceptual_crop, 1) if network.training else pair
+            part = random_part(x0.shape[-2:], self._own.perceptual_crop) if network.training else ...
+            pair = torch.stack([made, x0])[part]
             loss = loss + self._own.perceptual * self._distance(pair[0], pair[1])
         if self._own.equivariance and min(raw.shape[-2:]) >= 2 * LEAST_REDUCED:
             side = 4 if float(torch.rand(())) < 0.5 and min(raw.shape[-2:]) >= 4 * LEAST_REDUCED else 2
@@ -108,16 +109,6 @@ class _ReconstructionLoss(Loss):
         if network.training:
             self._moments.add(raw.detach())
         return loss
-
-    @staticmethod
-    def _part(images: Tensor, side: int, multiple: int) -> Tensor:
-        """Return a part of images (..., H, W), sides multiples of `multiple`; the step's seed decides where."""
-        height, width = (min(whole, side or whole) // multiple * multiple for whole in images.shape[-2:])
-        top, left = (
-            int(torch.randint(have - want + 1, ()))
-            for have, want in zip(images.shape[-2:], (height, width), strict=True)
-        )
-        return images[..., top : top + height, left : left + width]
 
     def _judged(self, real: Tensor, made: Tensor) -> Tensor:
         """Train the critic by one step, and return what it says of the images, (B,); 0 before it joins."""
