@@ -138,6 +138,8 @@ def _remedy(kind: str, message: str) -> str:
     """Return what to pass instead, for a type of error of pydantic and its message."""
     if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "finite_number"):
         return "pass a whole number" if kind.startswith("int") else "pass a number"
+    if kind in ("bool_parsing", "bool_type"):
+        return "pass true or false"
     return f"{message[:1].lower()}{message[1:]}"
 
 

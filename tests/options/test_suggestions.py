@@ -6,6 +6,7 @@ from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.guides import GUIDES
+from ddbm_cli.networks import NETWORKS
 from ddbm_cli.options.names import suggest
 
 DEGRADATIONS = ["degrade:sr4", "degrade:sr8", "degrade:jpeg10"]
@@ -27,10 +28,14 @@ def test_nothing_is_suggested_where_nothing_is_known():
     assert suggest("word", []) == ""
 
 
-def test_a_value_that_is_no_number_is_explained_in_plain_words():
+@pytest.mark.parametrize(
+    ("kinds", "spec", "hint"),
+    [(GUIDES, "blur:sigma=x", "pass a number"), (NETWORKS, "adm:copies=maybe", "pass true or false")],
+)
+def test_a_value_of_another_kind_is_explained_in_plain_words(kinds, spec, hint):
     with pytest.raises(UsageError) as caught:
-        build(GUIDES, "blur:sigma=x", what="guide")
-    assert caught.value.hint == "pass a number"
+        build(kinds, spec, what="part")
+    assert caught.value.hint == hint
 
 
 def test_a_large_limit_is_written_without_a_fraction():
