@@ -29,25 +29,20 @@ class Preconditioned(Prediction):
     output: what F is. "mixture" is of target and noise (the papers). "target" is the target divided by sigma_data:
         skip = 0, out = sigma_data, with the weight of a mixture in the loss, at most 1 / (0.3 sigma_data)^2, similar
         to JiT (arXiv:2511.13720). A network with large patches and few channels cannot carry the noise of a patch,
-        which the mixture requires, but can output a clean one. "blend", with the weight of "target", is nearly the
-        target where there is much noise, and nearly the mixture where there is little, so that details of the state
-        need not pass through the network: its skip is the fourth power of the mixture's.
+        which the mixture requires, but can output a clean one.
     """
 
     name: ClassVar[str] = "preconditioned"
 
     LEAST_OUT: ClassVar[float] = 0.3
-    """Of "target" and "blend": `out` of the mixture, in units of sigma_data, below which the weight of the loss grows no more."""
-
-    BLEND: ClassVar[int] = 4
-    """The power of "blend"."""
+    """Of "target": `out` of the mixture, in units of sigma_data, below which the weight of the loss grows no more."""
 
     sigma_data: Annotated[float, Field(gt=0)] = 0.5
     sigma_source: Annotated[float, Field(gt=0)] = 0.5
     cov: float = 0.0
     time_scale: Annotated[float, Field(gt=0)] = 1000.0
     c_noise: Literal["log-time", "log-snr"] = "log-time"
-    output: Literal["mixture", "target", "blend"] = "mixture"
+    output: Literal["mixture", "target"] = "mixture"
 
     def meaning(self, path: ProbabilityPath, t: Tensor) -> Coefficients | None:
         zero = torch.zeros_like(t)
@@ -57,15 +52,11 @@ class Preconditioned(Prediction):
         mixture = self._mixture(path, t)
         if self.output == "mixture":
             return mixture
-        if self.output == "target":
-            return mixture._replace(skip=torch.zeros_like(t), out=torch.full_like(t, self.sigma_data))
-        # The variance of x_0 - skip x_t is least for the mixture's skip, and grows with the square of the difference.
-        skip = mixture.skip.clamp(min=0) ** self.BLEND
-        return mixture._replace(skip=skip, out=torch.hypot(mixture.out, (skip - mixture.skip) / mixture.in_))
+        return mixture._replace(skip=torch.zeros_like(t), out=torch.full_like(t, self.sigma_data))
 
     def weight(self, path: ProbabilityPath, t: Tensor) -> Tensor:
         out = self._mixture(path, t).out
-        least = self.LEAST_OUT * self.sigma_data if self.output != "mixture" else 0.0
+        least = self.LEAST_OUT * self.sigma_data if self.output == "target" else 0.0
         return out.clamp(min=least) ** -2
 
     def _mixture(self, path: ProbabilityPath, t: Tensor) -> Scalings:

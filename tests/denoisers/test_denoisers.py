@@ -71,14 +71,13 @@ def test_a_perfect_network_gives_the_target(path, name):
         assert torch.allclose(estimate, x0, atol=1e-9)
 
 
-@pytest.mark.parametrize("output", ["mixture", "target", "blend"])
-def test_preconditioned_targets_have_unit_variance(output):
+def test_preconditioned_targets_have_unit_variance():
     """The point of it: on data with the stated moments, the network's target is of size 1 at every time."""
     random = torch.Generator().manual_seed(2)
     noise = torch.randn(3, 200_000, 1, 1, 1, dtype=torch.float64, generator=random)
     x0 = 0.7 * noise[0]
     source = 0.5 * noise[0] + 0.4 * noise[1]
-    prediction = Preconditioned(sigma_data=0.7, sigma_source=(0.25 + 0.16) ** 0.5, cov=0.35, output=output)
+    prediction = Preconditioned(sigma_data=0.7, sigma_source=(0.25 + 0.16) ** 0.5, cov=0.35)
     for t in (0.01, 0.3, 0.7, 0.99):
         t = torch.tensor(t, dtype=torch.float64)
         numbers = prediction.scalings(VPBridge(), t)
@@ -186,15 +185,3 @@ def test_a_network_that_outputs_the_target_has_the_weights_of_a_mixture():
     assert (scalings.skip == 0).all() and (scalings.out == 0.5).all()
     assert torch.equal(target.weight(path, t)[1:], mixture.weight(path, t)[1:])
     assert mixture.weight(path, t)[0] > 1000 and target.weight(path, t)[0] == pytest.approx((0.3 * 0.5) ** -2)
-
-
-def test_a_blend_keeps_the_state_where_there_is_little_noise_and_is_the_target_where_there_is_much():
-    """From 0 at the source to 1 at the target, below the mixture; with the weight of the target."""
-    path, t = VPBridge(), torch.linspace(1e-4, 1.0, 21, dtype=torch.float64)
-    mixture, blend = (Preconditioned(output=output) for output in ("mixture", "blend"))
-    skip = blend.scalings(path, t).skip
-    assert torch.equal(skip, mixture.scalings(path, t).skip ** 4) and (skip.diff() < 0).all()
-    assert skip[0] > 0.99 and (skip[10:] < 0.1).all()
-    assert torch.equal(blend.weight(path, t), Preconditioned(output="target").weight(path, t))
-    opposed = Preconditioned(output="blend", cov=-0.2).scalings(path, t)
-    assert (opposed.skip >= 0).all() and all(each.isfinite().all() for each in opposed)
