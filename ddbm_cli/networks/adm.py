@@ -46,7 +46,8 @@ class ADMConfig:
         the image need not move content across it by attention.
     copies: add to the output, for each pixel, a weighted sum of the images of the input (mirrored ones too with
         `mirrors`) in changed colours; the network computes the weights and a matrix of colours. What an edit keeps,
-        mirrors or recolours then need not pass through the channels of the network. Similar to the attention mask of
+        mirrors or recolours then need not pass through the channels of the network, nor the details of a state of
+        little noise, if the network outputs the target (see `Preconditioned`). Similar to the attention mask of
         GANimation (arXiv:1807.09251), and to the local affine colours of HDRNet (arXiv:1707.02880).
     classes: number of labels; None for a network without classes.
     vocabulary: number of tokens of texts; None for a network without texts. Each attention layer is then followed by
