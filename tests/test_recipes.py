@@ -1,18 +1,22 @@
-"""The recipe of the small model that edits by instruction: its measures, and what is packaged."""
+"""The recipes of built-in models: the measures of the one that edits by instruction, and what is packaged."""
 
+import dataclasses
 import json
 import math
 import tomllib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.vocabulary import learn
+from ddbm_cli.networks import NETWORKS
 from tests.models.test_vocabulary import text_card
-from tests.recipes import measure_instruct, ship, ship_instruct
+from tests.recipes import measure_instruct, ship, ship_instruct, sketch_to_clothing
 from tests.tasks.test_instruct import instruct, lines, pictures
 from tests.tiny import tiny_weights
 
@@ -50,6 +54,18 @@ def test_two_models_are_measured_in_one_table_at_equal_evaluations(edits, tmp_pa
     table = (folder / "table.md").read_text().splitlines()
     assert len(table) == 2 + 4 * len(rows[0].table) and table[2].startswith("| bridge | 1:1 | 2 | ")
     assert len(json.loads((folder / "table.json").read_text())) == 4
+
+
+def test_the_model_of_garments_fits_its_file_together_with_the_autoencoder():
+    """Known before hours of training, at whose end the recipe refuses a larger file."""
+    recipe = tomllib.loads((sketch_to_clothing.HERE / f"{sketch_to_clothing.MODELS[0]}.toml").read_text())
+    config = build(NETWORKS, recipe["network"], what="network")
+    with torch.device("meta"):
+        network = dataclasses.replace(config, in_channels=32, out_channels=16, classes=20).create()
+    own = sum(2 * each.numel() for each in network.parameters())
+    codec = (ship.ASSETS / "autoencoder-8x.safetensors").stat().st_size
+    heading = 100_000
+    assert own + codec + heading < sketch_to_clothing.LARGEST
 
 
 def test_some_are_taken_at_even_distances():
