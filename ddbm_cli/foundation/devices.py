@@ -32,6 +32,17 @@ def is_finite(tensor: Tensor) -> bool:
     return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
+def seed_everywhere(seed: int, device: torch.device) -> None:
+    """Set the seed of the numbers that torch draws without a generator, on the CPU and on a device.
+
+    Draws are those after `torch.manual_seed`, which takes longer on a CPU alone because it also notes seeds for GPUs.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of that name; "auto" is a GPU where there is one, each process of torchrun's its own.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ddbm_cli.denoisers import Conditions, Denoiser
-from ddbm_cli.foundation.devices import DTYPES
+from ddbm_cli.foundation.devices import DTYPES, seed_everywhere
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.objectives import Loss, Share, TimeDistribution, noise_source
 from ddbm_cli.options.recipe import Compute, Recipe
@@ -104,7 +104,7 @@ class Optimization:
         self._optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._device)
         for part, given in enumerate(zip(*columns, conditions, strict=True)):
-            torch.manual_seed(self._recipe.seed + step)  # dropout, and what the loss draws for the whole batch
+            seed_everywhere(self._recipe.seed + step, self._device)  # dropout, and draws of the loss
             self._processes.share.part = part
             is_last = part == count - 1
             with nullcontext() if is_last else self._processes.without_exchange(self._model):

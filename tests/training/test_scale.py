@@ -1,8 +1,11 @@
 """How a step is computed: parts, processes, number types and recomputed activations change no more than rounding."""
 
+from functools import partial
+
 import pytest
 import torch
 
+from ddbm_cli.foundation.devices import seed_everywhere
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.events import Noticed, Stepped
 from ddbm_cli.tasks.train import request, run
@@ -59,6 +62,14 @@ def test_parts_of_a_batch_follow_the_whole(root, whole):
     losses = [event.loss for event in events if is_step(event)]
     assert losses == pytest.approx(whole[1], rel=1e-4)
     assert "2 parts of 2 pairs" in events[0].facts["Device"]
+
+
+def test_what_torch_draws_follows_from_the_seed_of_a_step():
+    drawn = []
+    for set_seed in (torch.manual_seed, partial(seed_everywhere, device=torch.device("cpu"))):
+        set_seed(7)
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
 
 
 def test_dropout_of_parts_is_that_of_the_whole(root):
