@@ -44,7 +44,7 @@ def _row(entry: "Entry") -> tuple[str, ...]:
 
 def _status(entry: "Entry") -> str:
     if entry.builtin:
-        return "built in"
+        return "default" if entry.is_default else "built in"
     if not entry.repo:
         return "by hand"
     return "downloaded" if at_a_glance(entry) else "-"
@@ -58,6 +58,7 @@ def _record(entry: "Entry") -> dict[str, Any]:
         "pixels": card.get("preprocess", {}).get("size"),
         "type": card.get("path", {}).get("name"),
         "cached": at_a_glance(entry) or False,
+        "default": entry.is_default,
         "licence": entry.licence,
         "licence_source": entry.licence_source,
         "source": str(entry.path or (entry.hub_file if entry.repo else entry.url or "built-in")),

@@ -117,6 +117,11 @@ class Entry:
         return "this package" if self.builtin else self.repo or "manual"
 
     @property
+    def is_default(self) -> bool:
+        """Whether this is the model that is used when no model is specified."""
+        return self.builtin and self.builtin_file == BUILTIN
+
+    @property
     def about_bytes(self) -> int | None:
         """The size of the file: as stated, else 4 bytes per weight; None if unknown."""
         return self.size or (4 * self.parameters if self.parameters else None)

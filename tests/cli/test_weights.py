@@ -62,7 +62,8 @@ def test_list(ddbm, hub):
     cached = {line.split()[0]: line[place:].split("  ")[0] for line in lines[1:]}
     assert {"edges2handbags-vp-64", "diode-vp-256", "adm-lsun-bedroom", "plain", "foreign"} < cached.keys()
     built_in = {entry.name for entry in read_registry().values() if entry.builtin}
-    assert {name for name, word in cached.items() if word == "built in"} == built_in
+    assert {name for name, word in cached.items() if word in ("built in", "default")} == built_in
+    assert [name for name, word in cached.items() if word == "default"] == [builtin_path().stem]
     assert not hub.requests
 
 
@@ -70,6 +71,7 @@ def test_list_reports_what_is_downloaded(ddbm, hub, importer):
     ddbm("weights", "pull", "plain", "foreign")
     found = {each["name"]: each for each in records(ddbm("weights", "list", "--json")[1])}
     assert [found[name]["cached"] for name in ("plain", "foreign", "diode-vp-256")] == ["yes", "yes", False]
+    assert [name for name, each in found.items() if each["default"]] == [builtin_path().stem]
     assert found["plain"]["licence"] == "CC0" and found["foreign"]["parameters"] == 12500
 
 
