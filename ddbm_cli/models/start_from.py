@@ -2,7 +2,8 @@
 
 Weights are found by their names. A layer of the same shape is copied. A layer of another shape is adapted: the channels
 that both have are copied, and further input channels are initialised to zero, as in InstructPix2Pix (arXiv:2211.09800),
-so that the network begins with the same output. Classes are found by their names in the card. All else is new.
+so that the network begins with the same output. Where patches are larger or smaller by a whole factor, the network begins
+with the output for the resized image. Classes are found by their names in the card. All else is new.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ CLASSES = "label_emb.weight"
 TEXTS = "context"
 """Embeddings of texts, in networks of diffusers."""
 
-BY_PATCH = ("input_blocks.0.0.", "out.2.")
-"""Layers of ADM whose channels are pixels of a patch: between two sizes of patches they mean different things."""
+BY_PATCH = {"input_blocks.0.0.weight": 1, "out.2.weight": 0, "out.2.bias": 0}
+"""Layers of ADM of which one dimension, the input's or the output's, has the pixels of a patch."""
 
 PARTS = {".qkv.": 3, ".emb_layers.1.": 2}
 """Layers of ADM whose output channels are several parts (queries, keys, values; scale, shift), each adapted alone."""
@@ -79,19 +80,24 @@ def start_from(
         if not (card.embeds_direction and CLASSES in own and not classes):
             card, tensors = one_direction(card, tensors, direction if card.directions else FORWARD)
         names = {name for name in tensors.keys() if not name.startswith(CODEC_PREFIX)}  # noqa: SIM118 - not a dict
-        patches = (getattr(getattr(network, "config", None), "patch", 1), card.network.get("patch", 1))
+        settings = getattr(network, "config", None)
+        patches = getattr(settings, "patch", 1), card.network.get("patch", 1)
+        has_places = getattr(settings, "places", False) or card.network.get("places", False)
         for name, fresh in own.items():
             given = tensors.get_tensor(name).to(fresh) if name in names else None
-            by_patch = name.startswith(BY_PATCH) and patches[0] != patches[1]
+            by_patch = given is not None and name in BY_PATCH and patches[0] != patches[1]
+            if given is not None and by_patch:
+                given = None if has_places else _repatched(given, BY_PATCH[name], patches[1], patches[0])
             if given is not None and name == CLASSES and card.class_names:
                 made, adapted[name] = _classes(given, fresh, card.class_names, classes)
                 fresh.copy_(made)
             elif given is not None and given.shape == fresh.shape and not by_patch:
                 fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and not by_patch and _is_adaptable(name, given, fresh, first=first):
+            elif given is not None and _is_adaptable(name, given, fresh, first=first):
                 fresh.copy_(_adapted(name, given, fresh))
-                adapted[name] = f"{_shape(given)} -> {_shape(fresh)}"
+                what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
+                adapted[name] = f"{what}{_shape(given)} -> {_shape(fresh)}"
             else:
                 new.append(name)
     if not same:
@@ -143,6 +149,26 @@ def _classes(given: Tensor, fresh: Tensor, before: Sequence[str], now: Sequence[
     for name in known:
         made[now.index(name)] = given[list(before).index(name)]
     return made, f"{len(known)} of {len(now)} are those of the model"
+
+
+def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor | None:
+    """Return a layer for patches of another side, which sees the mean of pixels, or repeats them; None if none does.
+
+    Args:
+        dimension: the one with the pixels of a patch; 1 for the input, 0 for the output.
+    """
+    large, small = max(before, now), min(before, now)
+    if large % small:
+        return None
+    factor, is_input, is_finer = large // small, dimension == 1, now > before
+    pixels = given.unflatten(dimension, (-1, before, before))
+    for side in (dimension + 1, dimension + 2):
+        if is_finer:
+            pixels = pixels.repeat_interleave(factor, side) / (factor if is_input else 1)
+        else:
+            blocks = pixels.unflatten(side, (now, factor))
+            pixels = blocks.sum(side + 1) if is_input else blocks.mean(side + 1)
+    return pixels.flatten(dimension, dimension + 2)
 
 
 def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, first: str) -> bool:

@@ -99,11 +99,34 @@ def test_layers_of_another_width_are_adapted_and_named(root, model):
     assert joined in started.new and torch.equal(now[joined], fresh[joined])
 
 
-def test_another_patch_keeps_the_inner_layers(model):
-    network = assemble(tiny_card(network=TWO_LEVELS | {"patch": 1, "in_channels": 6})).network
+@pytest.mark.parametrize("patch", [1, 4])
+def test_another_patch_begins_with_the_output_for_the_resized_image(model, patch):
+    fine, coarse = max(patch, 2), min(patch, 2)
+    factor = fine // coarse
+    networks = {2: assemble(tiny_card(network=TWO_LEVELS)).network}
+    networks[2].load_state_dict(tiny_weights(tiny_card(network=TWO_LEVELS)))
+    networks[patch] = assemble(tiny_card(network=TWO_LEVELS | {"patch": patch})).network
+    started = start_from(networks[patch], model)
+    assert set(started.adapted) == {"input_blocks.0.0.weight", "out.2.weight", "out.2.bias"} and not started.new
+    assert started.adapted["out.2.bias"].startswith(f"patches of 2 -> {patch}, ")
+    small, time = torch.randn(2, 6, 4 * coarse, 4 * coarse), torch.tensor([100.0])
+    large = small.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    found, reduced = networks[fine](large, time), networks[coarse](small, time)
+    assert reduced.abs().max() > 0.01
+    assert torch.allclose(torch.nn.functional.avg_pool2d(found, factor), reduced, atol=1e-5)
+    if patch > 2:
+        noise = large + torch.randn(large.shape)
+        pooled = torch.nn.functional.avg_pool2d(noise, factor)
+        repeated = networks[coarse](pooled, time).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        assert torch.allclose(networks[fine](noise, time), repeated, atol=1e-5)
+
+
+def test_patches_that_are_no_multiple_are_new(model):
+    network = assemble(tiny_card(network=TWO_LEVELS | {"patch": 3})).network
     started = start_from(network, model)
-    assert set(started.new) == {"input_blocks.0.0.weight", "input_blocks.0.0.bias", "out.2.weight", "out.2.bias"}
-    assert not started.adapted and started.same > 10
+    assert set(started.new) == {"input_blocks.0.0.weight", "out.2.weight", "out.2.bias"} and not started.adapted
+    network = assemble(tiny_card(network=TWO_LEVELS | {"patch": 4, "places": True})).network
+    assert set(start_from(network, model).new) == set(started.new)
 
 
 def test_what_differs_is_a_notice(root, model):
