@@ -20,6 +20,7 @@ from ddbm_cli.foundation.files import write_bytes
 from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
+from ddbm_cli.metrics.sliced import SlicedWasserstein
 from ddbm_cli.models import TranslationModel, load_model
 from ddbm_cli.networks.perceptual import load_perceptual_distance
 from ddbm_cli.samplers import NoiseSource, finish
@@ -66,11 +67,13 @@ def budgets(models: Mapping[str, TranslationModel]) -> dict[str, dict[str, int |
 
 
 def figures(results: Sequence[Path], targets: Sequence[Path]) -> dict[str, float]:
-    """Return means over all images: squared error and perceptual distance at 256 pixels, and how white the ground is.
+    """Return how near results are to their photographs at 256 pixels.
 
-    The ground is what is white in the photograph: `ground` is the mean squared error there.
+    `mse`, `perceptual` and `ground` are means over all images; the ground is what is white in the photograph, and its
+    figure the squared error there. `swd` is the sliced Wasserstein distance of all results to all photographs, which
+    has no reward for the average of possible results.
     """
-    distance = load_perceptual_distance(torch.device("cpu"))
+    distance, sets = load_perceptual_distance(torch.device("cpu")), SlicedWasserstein(torch.device("cpu"))
     sums = torch.zeros(3, dtype=torch.float64)
     for first in range(0, len(targets), BATCH):
         made, wanted = (read(files[first : first + BATCH]) for files in (results, targets))
@@ -80,7 +83,10 @@ def figures(results: Sequence[Path], targets: Sequence[Path]) -> dict[str, float
         with torch.no_grad():
             near = distance(made, wanted)
         sums += torch.stack([error.flatten(1).mean(1).sum(), near.sum(), ground.sum()])
-    return dict(zip(("mse", "perceptual", "ground"), (sums / len(targets)).tolist(), strict=True))
+        for side, images in (("outputs", made), ("targets", wanted)):
+            sets.add(side, first + torch.arange(len(images)), ((images + 1) * 127.5).round().to(torch.uint8))
+    means = dict(zip(("mse", "perceptual", "ground"), (sums / len(targets)).tolist(), strict=True))
+    return means | {"swd": sets.figures()[0].value or 0.0}
 
 
 def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> dict[str, Scores]:
@@ -90,7 +96,7 @@ def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> dict
         The figures of each model at its own settings, by style of sketches.
     """
     models = {name: load_model(file, device="cpu") for name, file in files.items()}
-    lines = ["| model | setting | style | images | s / image | mse | perceptual | ground |", f"|{'---|' * 8}"]
+    lines = ["| model | setting | style | images | s / image | mse | perceptual | ground | swd |", f"|{'---|' * 9}"]
     shown: dict[str, list[Path]] = {}
     found: dict[str, Scores] = {name: {} for name in files}
     sketches, truths = (
