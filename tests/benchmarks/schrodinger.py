@@ -3,8 +3,8 @@
     python -m tests.benchmarks.schrodinger [--steps 20000] [--rounds 20] [--only gaussian|sets] [--dimensions 5,20,50]
         [--methods IMF,IPF,DSB] [--results FILE.json]
 
-With --results a finished case is written to the file, and not trained again by the next command. --steps 400000 is the
-published budget: about an hour of a core for each Gaussian case.
+With --results a finished case is written to the file, and not trained again by the next command. A step has points of
+both directions, so --steps 200000 is the published budget: about half an hour of a core for each Gaussian case.
 
 The points are trained with the couplings, the objective and the loop of `ddbm train --task schrodinger --networks two`,
 and with the published test's networks (two of 256 and 256 units), 20 steps of simulation and 10,000 points.
