@@ -2,8 +2,8 @@
 
 Weights are found by their names. A layer of the same shape is copied. A layer of another shape is adapted: the channels
 that both have are copied, and further input channels are initialised to zero, as in InstructPix2Pix (arXiv:2211.09800),
-so that the network begins with the same output. Where patches are larger or smaller by a whole factor, the network begins
-with the output for the resized image. Classes are found by their names in the card. All else is new.
+so that the network begins with the same output. Where patches are larger or smaller by a whole factor, the network
+begins with the output for the resized image. Classes are found by their names in the card. All else is new.
 """
 
 from collections.abc import Sequence

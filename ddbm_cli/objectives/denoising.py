@@ -3,7 +3,8 @@
     loss = | D(x_t, t, x_T) - x_0 |^2 / out(t)^2,    x_t = a x_T + b x_0 + c eps     (DDBM arXiv:2309.16948, eq. 10)
 
 1 / out^2 undoes the scale that the prediction gives to the network's output, so the network's own error is measured.
-A perceptual distance of decoded images can join it, as in latent bridge matching (arXiv:2503.07535), at all times.
+A perceptual distance of decoded images can join it, as in latent bridge matching (arXiv:2503.07535), at all times alike
+or in proportion to the signal of the target in the state, b^2 / (b^2 + c^2).
 """
 
 from typing import Annotated, ClassVar
@@ -40,6 +41,16 @@ def _loss_and_estimate(
     return weight.to(error) * error, estimate
 
 
+def signal(denoiser: Denoiser, t: Tensor) -> Tensor:
+    """Return which part of the power of states at t (B,) is of the target and not of noise: (B,), float64, 0..1.
+
+    A source that the network does not see counts as noise.
+    """
+    a, b, c = denoiser.path.coefficients(t.double())
+    noise = c.square() if denoiser.sees_source else c.square() + a.square()
+    return b.square() / (b.square() + noise).clamp(min=1e-30)
+
+
 def error_weight(denoiser: Denoiser, t: Tensor) -> Tensor:
     """Return the weight (B,), float64, of the squared error of x_0 at times t (B,); see `Prediction.weight`."""
     return denoiser.prediction.weight(denoiser.path, t.double())
@@ -51,12 +62,15 @@ class Denoising(Objective):
 
     perceptual: weight of the perceptual distance of decoded estimates and targets, 0 for none. With it estimates are
         sharper than the mean that the squared error has as its best, which a few evaluations show.
+    by_signal: at each time this distance counts in proportion to the signal of the target in the state. Where the
+        state says little of the target, estimates stay the mean, which samplers of many evaluations need.
     crop: side of the part of each image that this distance compares, in pixels.
     """
 
     name: ClassVar[str] = "denoising"
 
     perceptual: Annotated[float, Field(ge=0)] = 0.0
+    by_signal: bool = False
     crop: Annotated[int, Field(ge=32, le=4096)] = 128
 
     def create(self, context: Context) -> Loss:
@@ -68,7 +82,7 @@ class _DenoisingLoss(Loss):
 
     def __init__(self, objective: Denoising, context: Context) -> None:
         super().__init__()
-        own = objective
+        own, self._by_signal = objective, objective.by_signal
         self._distance = DecodedDistance(context, weight=own.perceptual, crop=own.crop, objective=own.name)
 
     def __call__(
@@ -81,4 +95,5 @@ class _DenoisingLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         loss, estimate = _loss_and_estimate(denoiser, x0, source, t, eps, conditions)
-        return loss + self._distance(estimate, x0)
+        share = signal(denoiser, t).to(loss) if self._by_signal else 1.0
+        return loss + share * self._distance(estimate, x0)

@@ -28,7 +28,7 @@ class Constant(nn.Module):
         self.value = nn.Parameter(torch.tensor(value))
 
     def forward(self, x, time):
-        return self.value.expand_as(x)
+        return self.value.expand_as(x[:, :3])
 
 
 class Eightfold(Codec):
@@ -69,10 +69,21 @@ def test_the_loss_is_that_of_the_paper(absolute, weight, wanted):
     assert float(loss.detach()) == pytest.approx(wanted, abs=1e-5) and LatentBridgeMatching().perceptual == 10
 
 
-def test_the_denoising_loss_gets_a_perceptual_term(absolute):
-    """z = 1.2525 and v = 1, so the estimate is .7525, and the target .5."""
-    plain, more = (loss_of(Denoising(perceptual=weight), Eightfold()).detach() for weight in (0, 2))
-    assert float(more - plain) == pytest.approx(2 * 0.2525, abs=1e-5)
+@pytest.mark.parametrize("time", [0.25, 0.5, 0.999])
+@pytest.mark.parametrize(("by_signal", "sees_source"), [(False, True), (True, False), (True, True)])
+def test_the_denoising_loss_gets_a_perceptual_term(absolute, time, by_signal, sees_source):
+    """a = t, b = 1 - t, and v = 1, so the estimate is a 2 + b .5 + c - a; the target is .5."""
+    denoiser = Denoiser(Constant(1.0), PATH, DriftPrediction(), sees_source=sees_source)
+    t, c = torch.tensor([time], dtype=torch.float64), 0.005 * (time * (1 - time)) ** 0.5
+    target, source, eps = (torch.full((1, 3, 8, 8), value) for value in (0.5, 2.0, 1.0))
+    losses = []
+    for weight in (0, 2):
+        context = Context(device=torch.device("cpu"), codec=Eightfold())
+        loss = Denoising(perceptual=weight, by_signal=by_signal).create(context)
+        losses.append(float(loss(denoiser, target, source, t, eps).detach()))
+    signal = (1 - time) ** 2 / ((1 - time) ** 2 + c**2 + (0 if sees_source else time**2)) if by_signal else 1
+    distance = abs(2 * time + 0.5 * (1 - time) + c - time - 0.5)
+    assert losses[1] - losses[0] == pytest.approx(2 * signal * distance, abs=1e-4)
 
 
 KINDS = pytest.mark.parametrize("kind", [LatentBridgeMatching, partial(Denoising, perceptual=1.0)])
