@@ -158,15 +158,15 @@ def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor |
         dimension: the one with the pixels of a patch; 1 for the input, 0 for the output.
     """
     large, small = max(before, now), min(before, now)
-    if large % small:
+    if large % small or given.shape[dimension] % before**2:
         return None
     factor, is_input, is_finer = large // small, dimension == 1, now > before
-    pixels = given.unflatten(dimension, (-1, before, before))
+    pixels = torch.unflatten(given, dimension, (-1, before, before))
     for side in (dimension + 1, dimension + 2):
         if is_finer:
             pixels = pixels.repeat_interleave(factor, side) / (factor if is_input else 1)
         else:
-            blocks = pixels.unflatten(side, (now, factor))
+            blocks = torch.unflatten(pixels, side, (now, factor))
             pixels = blocks.sum(side + 1) if is_input else blocks.mean(side + 1)
     return pixels.flatten(dimension, dimension + 2)
 
