@@ -103,22 +103,23 @@ def test_layers_of_another_width_are_adapted_and_named(root, model):
 def test_another_patch_begins_with_the_output_for_the_resized_image(model, patch):
     fine, coarse = max(patch, 2), min(patch, 2)
     factor = fine // coarse
-    networks = {2: assemble(tiny_card(network=TWO_LEVELS)).network}
+    networks = {2: assemble(tiny_card(network=TWO_LEVELS)).network.double()}
     networks[2].load_state_dict(tiny_weights(tiny_card(network=TWO_LEVELS)))
-    networks[patch] = assemble(tiny_card(network=TWO_LEVELS | {"patch": patch})).network
+    networks[patch] = assemble(tiny_card(network=TWO_LEVELS | {"patch": patch})).network.double()
     started = start_from(networks[patch], model)
     assert set(started.adapted) == {"input_blocks.0.0.weight", "out.2.weight", "out.2.bias"} and not started.new
     assert started.adapted["out.2.bias"].startswith(f"patches of 2 -> {patch}, ")
-    small, time = torch.randn(2, 6, 4 * coarse, 4 * coarse), torch.tensor([100.0])
-    large = small.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    random = torch.Generator().manual_seed(0)
+    small = torch.randn(2, 6, 4 * coarse, 4 * coarse, generator=random, dtype=torch.float64)
+    large, time = small.repeat_interleave(factor, 2).repeat_interleave(factor, 3), torch.tensor([100.0])
     found, reduced = networks[fine](large, time), networks[coarse](small, time)
     assert reduced.abs().max() > 0.01
-    assert torch.allclose(torch.nn.functional.avg_pool2d(found, factor), reduced, atol=1e-5)
+    assert torch.allclose(torch.nn.functional.avg_pool2d(found, factor), reduced, atol=1e-9)
     if patch > 2:
-        noise = large + torch.randn(large.shape)
-        pooled = torch.nn.functional.avg_pool2d(noise, factor)
+        noisy = large + torch.randn(large.shape, generator=random, dtype=torch.float64)
+        pooled = torch.nn.functional.avg_pool2d(noisy, factor)
         repeated = networks[coarse](pooled, time).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-        assert torch.allclose(networks[fine](noise, time), repeated, atol=1e-5)
+        assert torch.allclose(networks[fine](noisy, time), repeated, atol=1e-9)
 
 
 def test_patches_that_are_no_multiple_are_new(model):
