@@ -142,9 +142,10 @@ def watch(
             if changed.is_set() or arrivals.waits or time.monotonic() - listed > IDLE:
                 changed.clear()
                 listed = time.monotonic()
-                if gone is not (gone := not root.is_dir()) and gone:
+                found = _listed(root, plan_now)
+                if found is None and not gone:
                     yield Noticed(message=f"{root}: no such folder any more", hint="create it again, or press Ctrl-C")
-                jobs = jobs if gone else plan_now()
+                gone, jobs = found is None, jobs if found is None else found
                 complete = arrivals.complete(set() if gone else {job.source for job in jobs.jobs})
                 new = [job for job in jobs.jobs if job.source in complete and _is_mine(job, request.shard)]
                 if new:
@@ -152,6 +153,20 @@ def watch(
                     continue
             changed.wait(LOOK)
     yield tally.finished(jobs.folder)
+
+
+def _listed(root: Path, plan: Callable[[], Jobs]) -> Jobs | None:
+    """Return the jobs of a folder; None if there is no such folder, also if it is deleted while it is read.
+
+    Raises:
+        UsageError: there is, and it cannot be opened.
+    """
+    if not root.is_dir():
+        return None
+    try:
+        return plan()
+    except UsageError:
+        return plan() if root.is_dir() else None
 
 
 class _Planner:

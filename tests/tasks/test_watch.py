@@ -140,6 +140,25 @@ def test_own_outputs_are_no_inputs(root, model):
     assert names(root / "in") == ["0.png", "made/0-steps.gif", "made/0.png"]
 
 
+def test_a_folder_that_is_deleted_while_it_is_listed_stops_nothing(root, model, monkeypatch):
+    real, deleted = module.plan_jobs_of, []
+
+    def deletes(*given, **options):
+        if deleted == ["now"]:
+            shutil.rmtree(root / "in")
+            deleted.append("done")
+        return real(*given, **options)
+
+    monkeypatch.setattr(module, "plan_jobs_of", deletes)
+    with Session(root, model) as session:
+        deleted.append("now")
+        session.until(lambda: any("no such folder" in event.message for event in kinds(session.events, Noticed)))
+        (root / "in").mkdir()
+        picture(0, 24).save(root / "in" / "0.png")
+        session.until_written(1)
+    assert deleted == ["now", "done"] and not kinds(session.events, Failed)
+
+
 def test_deleted_and_renamed_files_and_folders_stop_nothing(root, model, monkeypatch):
     real = module.Work.run
 
