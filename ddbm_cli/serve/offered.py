@@ -11,7 +11,6 @@ from ddbm_cli.models.card import DIRECTIONS
 from ddbm_cli.options.draw import DrawOptions
 from ddbm_cli.options.translate import TranslateRequest
 from ddbm_cli.registry import read_registry
-from ddbm_cli.registry.entry import BUILTIN
 from ddbm_cli.registry.locate import Locating
 from ddbm_cli.tasks.batch_size import auto_batch_size
 
@@ -96,5 +95,5 @@ def loading_all(options: DrawOptions) -> Locating[Models]:
 def builtin_bridges() -> list[str | None]:
     """Return the references of the built-in bridges, first the one that `translate` uses by default."""
     entries = [entry for entry in read_registry().values() if entry.builtin]
-    others = [entry for entry in entries if entry.builtin_file != BUILTIN]
+    others = [entry for entry in entries if not entry.is_default]
     return [None, *(entry.name for entry in others if entry.facts()["kind"] == "bridge")]

@@ -108,6 +108,7 @@ def test_another_patch_begins_with_the_output_for_the_resized_image(model, patch
     networks[patch] = assemble(tiny_card(network=TWO_LEVELS | {"patch": patch})).network.double()
     started = start_from(networks[patch], model)
     assert set(started.adapted) == {"input_blocks.0.0.weight", "out.2.weight", "out.2.bias"} and not started.new
+    assert started.same > 10
     assert started.adapted["out.2.bias"].startswith(f"patches of 2 -> {patch}, ")
     random = torch.Generator().manual_seed(0)
     small = torch.randn(2, 6, 4 * coarse, 4 * coarse, generator=random, dtype=torch.float64)
