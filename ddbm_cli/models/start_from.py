@@ -85,7 +85,7 @@ def start_from(
         has_places = getattr(settings, "places", False) or card.network.get("places", False)
         for name, fresh in own.items():
             given = tensors.get_tensor(name).to(fresh) if name in names else None
-            by_patch = given is not None and name in BY_PATCH and patches[0] != patches[1]
+            by_patch = name in BY_PATCH and patches[0] != patches[1]
             if given is not None and by_patch:
                 given = None if has_places else _repatched(given, BY_PATCH[name], patches[1], patches[0])
             if given is not None and name == CLASSES and card.class_names:

@@ -82,7 +82,8 @@ class _DenoisingLoss(Loss):
 
     def __init__(self, objective: Denoising, context: Context) -> None:
         super().__init__()
-        own, self._by_signal = objective, objective.by_signal
+        own = objective
+        self._by_signal = own.by_signal
         self._distance = DecodedDistance(context, weight=own.perceptual, crop=own.crop, objective=own.name)
 
     def __call__(
