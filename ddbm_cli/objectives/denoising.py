@@ -4,7 +4,8 @@
 
 1 / out^2 undoes the scale that the prediction gives to the network's output, so the network's own error is measured.
 A perceptual distance of decoded images can join it, as in latent bridge matching (arXiv:2503.07535), at all times alike
-or in proportion to the signal of the target in the state, b^2 / (b^2 + c^2).
+or in proportion to the signal of the target in the state, b^2 / (b^2 + c^2). So can the critic of patches of pix2pix,
+which gets the decoded source with each estimate, as in denoising diffusion GANs (arXiv:2112.07804).
 """
 
 from typing import Annotated, ClassVar
@@ -14,8 +15,14 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.objectives.decoded import DecodedDistance
+from ddbm_cli.networks import PatchGAN
+from ddbm_cli.networks.perceptual import load_perceptual_distance
+from ddbm_cli.objectives.adversarial import Critic
+from ddbm_cli.objectives.decoded import DecodedParts
 from ddbm_cli.objectives.objective import Context, Loss, Objective
+
+CRITIC_CHANNELS = 32
+"""Width of the first layer of the critic."""
 
 
 def denoising_loss(
@@ -64,27 +71,39 @@ class Denoising(Objective):
         sharper than the mean that the squared error has as its best, which a few evaluations show.
     by_signal: at each time this distance counts in proportion to the signal of the target in the state. Where the
         state says little of the target, estimates stay the mean, which samplers of many evaluations need.
-    crop: side of the part of each image that this distance compares, in pixels.
+    critic: weight of a critic of patches, which is trained to tell decoded estimates from targets, 0 for none. With it
+        estimates have the detail of one possible target, which a few evaluations show.
+    crop: side of the part of each image that is decoded for these two, in pixels.
+    rate: learning rate of the critic's Adam. layers: of the critic; 2 see patches of 34 pixels.
     """
 
     name: ClassVar[str] = "denoising"
 
     perceptual: Annotated[float, Field(ge=0)] = 0.0
     by_signal: bool = False
+    critic: Annotated[float, Field(ge=0)] = 0.0
     crop: Annotated[int, Field(ge=32, le=4096)] = 128
+    rate: Annotated[float, Field(gt=0)] = 2e-4
+    layers: Annotated[int, Field(ge=1, le=3)] = 2
 
     def create(self, context: Context) -> Loss:
         return _DenoisingLoss(self, context)
 
 
 class _DenoisingLoss(Loss):
-    divisible: ClassVar[bool] = True
+    several_processes = True
 
     def __init__(self, objective: Denoising, context: Context) -> None:
         super().__init__()
-        own = objective
-        self._by_signal = own.by_signal
-        self._distance = DecodedDistance(context, weight=own.perceptual, crop=own.crop, objective=own.name)
+        self._own, self._parts = objective, DecodedParts(context.codec, objective.crop)
+        self.divisible = not objective.critic
+        if objective.perceptual:
+            self._distance = load_perceptual_distance(context.device, objective=objective.name)
+        if objective.critic:
+            network = PatchGAN(channels=CRITIC_CHANNELS, layers=objective.layers).to(context.device)
+            self._critic = Critic(network, rate=objective.rate, reduce=context.reduce)
+            self.modules = {"critic": network}
+            self.optimizers = {"critic_optimizer": self._critic.optimizer}
 
     def __call__(
         self,
@@ -96,5 +115,13 @@ class _DenoisingLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         loss, estimate = _loss_and_estimate(denoiser, x0, source, t, eps, conditions)
-        share = signal(denoiser, t).to(loss) if self._by_signal else 1.0
-        return loss + share * self._distance(estimate, x0)
+        own = self._own
+        if own.perceptual or own.critic:
+            made, real, *origin = self._parts(estimate, x0, *((source,) if own.critic else ()))
+            if own.perceptual:
+                share = signal(denoiser, t).to(loss) if own.by_signal else 1.0
+                loss = loss + own.perceptual * share * self._distance(made, real)
+            if own.critic:
+                self._critic.teach(origin[0], real, made)
+                loss = loss + own.critic * self._critic.loss(origin[0], made)
+        return loss

@@ -2,7 +2,7 @@
 
     loss = | (x_t - x0) / a - (x_T - x_0) |^2 + w perceptual(decode(x0), decode(x_0)),    x0 = D(x_t, t, x_T)       (1)
 
-with the estimate D and the target x_0; `objectives.decoded` has the distance.
+with the estimate D and the target x_0; `networks.perceptual` has the distance.
 """
 
 from typing import Annotated, ClassVar
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.objectives.decoded import DecodedDistance
+from ddbm_cli.networks.perceptual import load_perceptual_distance
+from ddbm_cli.objectives.decoded import DecodedParts
 from ddbm_cli.objectives.objective import Context, Loss, Objective
 
 
@@ -35,8 +36,9 @@ class LatentBridgeMatching(Objective):
 class _LatentBridgeMatchingLoss(Loss):
     def __init__(self, objective: LatentBridgeMatching, context: Context) -> None:
         super().__init__()
-        own = objective
-        self._distance = DecodedDistance(context, weight=own.perceptual, crop=own.crop, objective=own.name)
+        self._perceptual, self._parts = objective.perceptual, DecodedParts(context.codec, objective.crop)
+        if self._perceptual:
+            self._distance = load_perceptual_distance(context.device, objective=objective.name)
 
     def __call__(
         self,
@@ -51,4 +53,6 @@ class _LatentBridgeMatchingLoss(Loss):
         estimate = denoiser(x_t, t, source, conditions)
         a = denoiser.path.coefficients(t.double()).a.view(-1, 1, 1, 1).to(x0)
         loss: Tensor = ((x_t - estimate) / a - (source - x0)).square().flatten(1).mean(1)
-        return loss + self._distance(estimate, x0)
+        if self._perceptual:
+            loss = loss + self._perceptual * self._distance(*self._parts(estimate, x0))
+        return loss

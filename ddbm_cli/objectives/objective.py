@@ -87,7 +87,7 @@ class Loss(ABC):
     """
 
     several_processes: ClassVar[bool] = False
-    divisible: ClassVar[bool] = False
+    divisible: bool = False
 
     def __init__(self) -> None:
         self.modules: dict[str, nn.Module] = {}

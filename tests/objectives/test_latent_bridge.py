@@ -11,7 +11,7 @@ from ddbm_cli.codecs import Codec
 from ddbm_cli.denoisers import Denoiser, DriftPrediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import load_model
-from ddbm_cli.objectives import Context, Denoising, DiscreteTimes, LatentBridgeMatching, decoded
+from ddbm_cli.objectives import Context, Denoising, DiscreteTimes, LatentBridgeMatching, denoising, latent_bridge
 from ddbm_cli.paths import BrownianBridge
 from ddbm_cli.samplers import LBM, Bridge, Pinned, Uniform, finish, sample
 from ddbm_cli.tasks.train import request, run
@@ -52,7 +52,8 @@ class Eightfold(Codec):
 def absolute(monkeypatch):
     """Use the mean absolute difference in place of the perceptual distance."""
     distance = lambda images, others: (images - others).abs().flatten(1).mean(1)  # noqa: E731
-    monkeypatch.setattr(decoded, "load_perceptual_distance", lambda device, objective: distance)
+    for module in (denoising, latent_bridge):
+        monkeypatch.setattr(module, "load_perceptual_distance", lambda device, objective: distance)
 
 
 def loss_of(objective, codec, shape=(1, 3, 8, 8), sees_source=False):
