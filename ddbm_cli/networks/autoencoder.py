@@ -6,13 +6,14 @@ F(x, time): the image that its decoder makes of the latents of the source.
 """
 
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Conv, zero
 
@@ -30,7 +31,9 @@ class AutoencoderConfig:
     latent_channels: of the latents. channels: of the first level; `multipliers` times that at each level, each level
     half as large as the one before. blocks: residual blocks of a level. patch: side of the squares of pixels that are
     folded into channels first. pointwise: use kernels of 1x1, not 3x3, where pixels are folded; fast for large
-    patches.
+    patches. encoder: "mean" for latents that are the image at 1/`factor` of its size, each pixel the mean of a square.
+    Then the decoder alone is trained, to enlarge images, and a model of such small images becomes one of large images.
+    It needs latent_channels=3.
     """
 
     name: ClassVar[str] = "autoencoder"
@@ -46,6 +49,7 @@ class AutoencoderConfig:
     blocks: Annotated[int, Field(ge=1, le=16)] = 2
     patch: Annotated[int, Field(ge=1, le=8)] = 2
     pointwise: bool = False
+    encoder: Literal["trained", "mean"] = "trained"
 
     @property
     def factor(self) -> int:
@@ -62,6 +66,9 @@ class Autoencoder(nn.Module):
 
     channels: of the latents. factor: pixels of an image, along each side, for one position of its latents.
     `shift` and `scale` (channels,) bring each channel of the latents to mean 0 and standard deviation `SPREAD`.
+
+    Raises:
+        UsageError: the settings contradict each other.
     """
 
     batch_invariant = True
@@ -71,6 +78,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
+        if config.encoder == "mean" and config.latent_channels != 3:
+            raise UsageError("latents of encoder=mean are images", hint="pass latent_channels=3")
         self.config = config
         self.channels = config.latent_channels
         self.factor = config.factor
@@ -80,14 +89,16 @@ class Autoencoder(nn.Module):
         def blocks(width: int) -> list[nn.Module]:
             return [Block(width) for _ in range(config.blocks)]
 
-        down: list[nn.Module] = [Conv(folded, widths[0], stem), *blocks(widths[0])]
-        for before, width in pairwise(widths):
-            down += [Fold(before, width), *blocks(width)]
-        self.encoder = nn.Sequential(*down, Conv(widths[-1], self.channels))
+        if config.encoder == "trained":
+            down: list[nn.Module] = [Conv(folded, widths[0], stem), *blocks(widths[0])]
+            for before, width in pairwise(widths):
+                down += [Fold(before, width), *blocks(width)]
+            self.encoder = nn.Sequential(*down, Conv(widths[-1], self.channels))
         up: list[nn.Module] = [Conv(self.channels, widths[-1]), *blocks(widths[-1])]
         for before, width in pairwise(reversed(widths)):
             up += [Unfold(before, width), *blocks(width)]
-        self.decoder = nn.Sequential(*up, Conv(widths[0], folded, stem))
+        last = Conv(widths[0], folded, stem)
+        self.decoder = nn.Sequential(*up, zero(last) if config.encoder == "mean" else last)
         self.register_buffer("shift", torch.zeros(self.channels))
         self.register_buffer("scale", torch.ones(self.channels))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,6 +124,8 @@ class Autoencoder(nn.Module):
 
     def raw(self, image: Tensor) -> Tensor:
         """Return the latents (N, channels, h, w) of images (N, 3, H, W) before `shift` and `scale`."""
+        if self.config.encoder == "mean":
+            return F.avg_pool2d(image.to(self.shift.dtype), self.factor)
         folded = F.pixel_unshuffle(image.to(self.shift.dtype), self.config.patch)
         code = self.encoder(folded.contiguous(memory_format=torch.channels_last))
         bounded: Tensor = BOUND * torch.tanh(code / BOUND)
@@ -120,7 +133,11 @@ class Autoencoder(nn.Module):
 
     def open(self, raw: Tensor) -> Tensor:
         """Return the images (N, 3, H, W) of latents (N, channels, h, w) before `shift` and `scale`."""
-        return F.pixel_shuffle(self.decoder(raw.to(self.shift.dtype)), self.config.patch)
+        raw = raw.to(self.shift.dtype)
+        image = F.pixel_shuffle(self.decoder(raw), self.config.patch)
+        if self.config.encoder == "mean":
+            image = image + F.interpolate(raw, scale_factor=self.factor, mode="bilinear")
+        return image
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Return the latents (N, channels, h, w), float32, of images (N, 3, H, W)."""
@@ -136,6 +153,7 @@ class Autoencoder(nn.Module):
     def may_begin_linear(self) -> bool:
         """Whether `begin_linear` is possible: one level, which holds all folded pixels, and blocks that are fresh."""
         one = len(self.config.multipliers) == 1 and self.config.channels >= 3 * self.config.patch**2
+        one &= self.config.encoder == "trained"
         return one and not any(bool(m.second.weight.any()) for m in self.modules() if isinstance(m, Block))
 
     @torch.no_grad()
@@ -164,7 +182,9 @@ class Autoencoder(nn.Module):
             conv.bias.zero_()[: len(bias)] = bias
 
     def calibrate(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set `shift` and `scale` from the mean and standard deviation (channels,) of raw latents."""
+        """Set `shift` and `scale` from the mean and standard deviation (channels,) of raw latents; not of images."""
+        if self.config.encoder == "mean":
+            return
         self.shift.copy_(mean)
         self.scale.copy_(SPREAD / deviation.clamp(min=1e-6))
 

@@ -1,6 +1,7 @@
-"""Latent bridge matching, and the denoising loss with its perceptual term: losses and steps that are computed by hand,
-and a run with the preset."""
+"""Latent bridge matching, and the denoising loss with its perceptual term and its critic: losses and steps that are
+computed by hand, and a run with the preset."""
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from ddbm_cli.denoisers import Denoiser, DriftPrediction
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.models import load_model
 from ddbm_cli.objectives import Context, Denoising, DiscreteTimes, LatentBridgeMatching, denoising, latent_bridge
+from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.paths import BrownianBridge
 from ddbm_cli.samplers import LBM, Bridge, Pinned, Uniform, finish, sample
 from ddbm_cli.tasks.train import request, run
@@ -107,6 +109,37 @@ def test_the_same_part_of_both(absolute, monkeypatch, kind):
     monkeypatch.setattr(denoiser, "forward", lambda x, t, source, conditions: target)
     half = torch.full((1,), 0.5, dtype=torch.float64)
     assert float(loss(denoiser, target, target, half, torch.zeros_like(target)).detach()) < 1e-8
+
+
+def test_the_critic_is_taught_and_then_judges_the_decoded_estimate_with_its_source():
+    context = Context(device=torch.device("cpu"), codec=Eightfold())
+    denoiser = Denoiser(Constant(0.0), PATH, DriftPrediction(), sees_source=False)
+    x0, source = torch.rand(2, 2, 3, 8, 8)
+    half, eps = torch.full((2,), 0.5, dtype=torch.float64), torch.zeros(2, 3, 8, 8)
+    plain = Denoising().create(context)(denoiser, x0, source, half, eps)
+    loss = Denoising(critic=2.0, crop=64).create(context)
+    alone = deepcopy(loss.modules["critic"])
+    judged = loss(denoiser, x0, source, half, eps)
+    critic = Critic(alone, rate=2e-4, reduce=lambda tensors: None)
+    estimate = denoiser(PATH.training_state(x0, source, eps, half), half, source)
+    made, real, origin = (context.codec.decode_image(state) for state in (estimate, x0, source))
+    critic.teach(origin, real, made)
+    assert torch.allclose(judged, plain + 2 * critic.loss(origin, made), atol=1e-6)
+    judged.sum().backward()
+    assert float(denoiser.network.value.grad) != 0 and all(each.grad is not None for each in alone.parameters())
+
+
+@pytest.mark.parametrize("change", [{"rate": 0.1}, {"layers": 1}, {"critic": 1.0}, {"crop": 32}])
+def test_each_setting_of_the_critic_changes_the_second_loss(change):
+    def second(**settings):
+        torch.manual_seed(0)
+        loss = Denoising(**{"critic": 0.1, "crop": 64, **settings}).create(Context(device=torch.device("cpu")))
+        denoiser = Denoiser(Constant(0.0), PATH, DriftPrediction(), sees_source=False)
+        x0, source, eps = torch.rand(3, 2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        half = torch.full((2,), 0.5, dtype=torch.float64)
+        return [loss(denoiser, x0, source, half, eps).detach() for _ in range(2)][1]
+
+    assert not torch.equal(second(), second(**change))
 
 
 def test_times_are_drawn_as_often_as_their_weights_state():

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ddbm_cli.codecs import CODECS
-from ddbm_cli.foundation.errors import UsageError
+from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.preprocess import to_tensor
 from ddbm_cli.models import load_model
@@ -22,6 +23,8 @@ SMALL = {
     "size": 40,
     "device": "cpu",
 }
+
+PLAIN = SMALL["objective"].replace("critic=0.1", "critic=0")
 
 
 def write_pictures(folder):
@@ -51,8 +54,7 @@ def asked(root, output="run", steps=12, **changes):
 
 
 def test_it_learns_and_codes_images(root):
-    plain = SMALL["objective"].replace("critic=0.1", "critic=0")
-    list(run(asked(root, steps=100, val_share=0.2, objective=plain, recipe={"learning_rate": 4e-3, "ema": 0.9})))
+    list(run(asked(root, steps=100, val_share=0.2, objective=PLAIN, recipe={"learning_rate": 4e-3, "ema": 0.9})))
     model = load_model(root / "run" / "model.safetensors", device="cpu")
     assert model.card.scores["mse"] < 0.2 * model.card.scores["blank_mse"] and model.plan().nfe == 1
     source = torch.stack([torch.full((3, 40, 40), level) for level in (-0.5, 0.7)])
@@ -83,6 +85,22 @@ def test_its_latents_have_the_spread_of_images(root):
     assert (latents.std((0, 2, 3)) - 0.5).abs().max() < 0.2
 
 
+def test_latents_that_are_small_images_train_the_decoder_alone(root):
+    """The first decoder is bilinear; a model of small images gets larger ones by it."""
+    small = "autoencoder:encoder=mean,latent_channels=3,patch=2,channels=8,multipliers=1-1,blocks=1"
+    pictures = torch.stack([to_tensor(picture(index, 40)) for index in range(12)])
+    fresh = build(NETWORKS, small, what="network").create()
+    assert torch.equal(fresh.encode_image(pictures), F.avg_pool2d(pictures, 4))
+    bilinear = F.interpolate(F.avg_pool2d(pictures, 4), scale_factor=4, mode="bilinear")
+    assert torch.allclose(fresh.decode_image(fresh.encode_image(pictures)), bilinear, atol=1e-6)
+    list(run(asked(root, steps=60, network=small, objective=PLAIN, recipe={"learning_rate": 1e-2, "ema": 0.9})))
+    trained = load_model(root / "run" / "model.safetensors", device="cpu").denoiser.network
+    latents = trained.encode_image(pictures)
+    assert torch.equal(latents, F.avg_pool2d(pictures, 4)), "also after the moments of latents were taken"
+    error = [(made - pictures).abs().mean() for made in (trained.decode_image(latents), bilinear)]
+    assert error[0] < 0.98 * error[1]
+
+
 def test_a_run_in_parts_is_the_run_in_one(root):
     """With a critic, the moments and parts of images at random places."""
     list(run(asked(root, "whole")))
@@ -108,6 +126,8 @@ def test_wrong_requests_are_refused(root):
         asked(root, source="degrade:sr4")
     with pytest.raises(UsageError, match="is for autoencoders"):
         list(run(asked(root, network="pix2pix:channels=8,depth=3")))
+    with pytest.raises(ModelError, match="latents of encoder=mean are images"):
+        list(run(asked(root, network="autoencoder:encoder=mean")))
     with pytest.raises(UsageError, match="does not fit this network"):
         list(run(asked(root, size=42)))
 

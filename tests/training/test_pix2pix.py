@@ -66,9 +66,11 @@ def test_the_result_does_not_depend_on_the_sampler_or_the_steps(root):
         assert torch.allclose(result, wanted, atol=1e-5)
 
 
-def test_a_resumed_run_is_bit_identical(root):
-    list(run(asked(root)))
-    stopped_and_resumed(asked(root, "cut"))
+@pytest.mark.parametrize("objective", [SMALL["objective"], "denoising:critic=0.1,crop=32,layers=1"])
+def test_a_resumed_run_is_bit_identical(root, objective):
+    """Of pix2pix, and of a bridge of the same network with a critic."""
+    list(run(asked(root, objective=objective)))
+    stopped_and_resumed(asked(root, "cut", objective=objective))
     assert same(weights(root / "run"), weights(root / "cut"))
 
 

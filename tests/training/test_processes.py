@@ -27,6 +27,7 @@ KINDS = {
         "pix2pix:channels=8,depth=3",
         *COMMON,
     ],
+    "bridge with a critic": [*BRIDGE, "--objective", "denoising:critic=0.1,crop=32,layers=1"],
     "autoencoder": [
         "images",
         "--task",
@@ -101,7 +102,7 @@ def check_following(root, kind, steps):
     assert "2 processes" in two[0]["facts"]["Device"]
 
 
-@pytest.mark.parametrize("kind", ["bridge", "pix2pix", "autoencoder", "ibmd"])
+@pytest.mark.parametrize("kind", ["bridge", "bridge with a critic", "pix2pix", "autoencoder", "ibmd"])
 def test_two_processes_follow_one(root, kind):
     """With dropout, critics, fake bridges and random crops: all numbers are drawn for the whole batch."""
     check_following(root, kind, steps=6)
