@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddbm_cli.codecs import CODECS
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
@@ -56,16 +57,17 @@ def test_two_models_are_measured_in_one_table_at_equal_evaluations(edits, tmp_pa
     assert len(json.loads((folder / "table.json").read_text())) == 4
 
 
-def test_the_model_of_garments_fits_its_file_together_with_the_autoencoder():
+def test_the_model_of_garments_fits_its_file_together_with_its_codec():
     """Known before hours of training, at whose end the recipe refuses a larger file."""
-    recipe = tomllib.loads((sketch_to_clothing.HERE / f"{sketch_to_clothing.MODELS[0]}.toml").read_text())
+    recipe = tomllib.loads((sketch_to_clothing.HERE / f"{sketch_to_clothing.MODEL}.toml").read_text())
+    enlarger = tomllib.loads((sketch_to_clothing.HERE / "enlarger-2x.toml").read_text())
     config = build(NETWORKS, recipe["network"], what="network")
     with torch.device("meta"):
-        network = dataclasses.replace(config, in_channels=32, out_channels=16, classes=20).create()
-    own = sum(2 * each.numel() for each in network.parameters())
-    codec = (ship.ASSETS / "autoencoder-8x.safetensors").stat().st_size
+        network = dataclasses.replace(config, classes=20).create()
+        codec = build(CODECS, enlarger["network"], what="codec").create()
+    weights = sum(2 * each.numel() for module in (network, codec) for each in module.parameters())
     heading = 100_000
-    assert own + codec + heading < sketch_to_clothing.LARGEST
+    assert weights + heading < sketch_to_clothing.LARGEST
 
 
 def test_some_are_taken_at_even_distances():

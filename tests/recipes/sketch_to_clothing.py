@@ -1,12 +1,12 @@
 """Make the model from sketches to photographs of garments, the models it is compared with, and the comparison.
 
-    python -m tests.recipes.sketch_to_clothing PHOTOS EMOJI RUNS [--ship] [any option of `ddbm train`]
+    python -m tests.recipes.sketch_to_clothing PHOTOS EMOJI RUNS [--hours H] [--ship] [any option of `ddbm train`]
 
-PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the autoencoder, a bridge of latents at 256 pixels, a
-bridge of pixels at 128, pix2pix at 256, and the comparison. The options are for each of the trainings, so `--hours 8`
-trains each of them for eight hours. The same command resumes an interrupted one; a training that has used its hours
-stays as it is. The model is compared as it is packaged, as float16; --ship writes it into the package. Nothing is
-downloaded. On a GPU: `--device cuda --hours 8`.
+PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the codecs, the parts of the model, each of which begins as
+the one before, a bridge of latents, pix2pix, and the comparison. H hours are for each of the models that are compared,
+those of the model for all its parts; the options are for each of the trainings. The same command resumes an interrupted
+one; a training that has used its hours stays as it is. The model is compared as it is packaged, as float16; --ship
+writes it into the package. Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
 """
 
 import argparse
@@ -19,16 +19,44 @@ from tests.recipes import autoencoder, compare_clothing
 from tests.recipes.ship import ASSETS, packed, register
 from tests.recipes.sketch_to_3d import HERE, train
 
-MODELS = ("sketch-to-clothing-256", "pixels-128", "pix2pix-256")
-"""The recipes, which are also the folders of their runs; the first is the model, the others are compared with it."""
+PARTS = {"pixels-128": 0.45, "sketch-to-clothing-128": 0.4, "sketch-to-clothing-256": 0.15}
+"""The recipes of the model's parts, which are also the folders of their runs, and their shares of its hours."""
+
+MODEL = "sketch-to-clothing-256"
+SMALLER = "sketch-to-clothing-128"
+"""The model without its last part."""
 
 LARGEST = 24_000_000
-"""Bytes of the packaged file, at most; the autoencoder is in it."""
+"""Bytes of the packaged file, at most; its codec is in it."""
 
 ENTRY = """task = "sketch of a garment -> photo"
 licence = "MIT"
 licence_source = "trained on Clothing dataset (Alexey Grigorev and contributors, CC0)"
 """
+
+
+def make(pairs: list[Path], images: list[Path], codec: Path, runs: Path, hours: float, options: list[str]) -> list[str]:
+    """Train the model and those it is compared with, or resume; return their names, the model's first.
+
+    images: what the enlarging decoder is trained on. codec: the autoencoder of the bridge of latents.
+    """
+
+    def begin(name: str, share: float, *new: str) -> Path:
+        own = [] if (runs / name / "config.json").exists() else list(new)
+        train(pairs if name != "enlarger-2x" else images, HERE / f"{name}.toml", runs / name, [*own, *budget(share)])
+        return runs / name / "model.safetensors"
+
+    def budget(share: float) -> list[str]:
+        return [*(["--hours", f"{share * hours:g}"] if hours else []), *options]
+
+    enlarger = begin("enlarger-2x", 0.25)
+    before: list[str] = []
+    for name, share in PARTS.items():
+        file = begin(name, share, *before, *(["--codec", str(enlarger)] if name == MODEL else []))
+        before = ["--from", str(file)]
+    begin("latents-256", 1, "--codec", str(codec))
+    begin("pix2pix-256", 1)
+    return [MODEL, SMALLER, "latents-256", "pix2pix-256"]
 
 
 def ship(staged: Path, scores: compare_clothing.Scores, comparison: Path) -> None:
@@ -43,19 +71,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("photos", "emoji", "runs"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--hours", type=float, default=0, help="of training for each model that is compared")
     parser.add_argument("--ship", action="store_true", help="write the model into the package, and its entry")
     given, options = parser.parse_known_args()
     codec = autoencoder.make(given.photos, given.emoji, given.runs / "autoencoder", options)
     pairs = [given.runs / "pairs" / style for style in autoencoder.STYLES]
-    for name in MODELS:
-        latent = ["--codec", str(codec)] if name == MODELS[0] and not (given.runs / name).exists() else []
-        train(pairs, HERE / f"{name}.toml", given.runs / name, [*latent, *options])
-    files = {name: given.runs / name / "model.safetensors" for name in MODELS}
+    images = [pairs[0] / "train" / "B", *(pair / "train" / "A" for pair in pairs)]
+    names = make(pairs, images, codec, given.runs, given.hours, options)
+    files = {name: given.runs / name / "model.safetensors" for name in names}
     comparison = given.runs / "comparison"
-    files[MODELS[0]] = packed(comparison / f"{MODELS[0]}.safetensors", *read_model(files[MODELS[0]]), LARGEST)
+    files[MODEL] = packed(comparison / f"{MODEL}.safetensors", *read_model(files[MODEL]), LARGEST)
     scores = compare_clothing.compare(files, pairs, comparison)
     if given.ship:
-        ship(files[MODELS[0]], scores[MODELS[0]], comparison)
+        ship(files[MODEL], scores[MODEL], comparison)
 
 
 if __name__ == "__main__":
