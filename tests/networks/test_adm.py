@@ -341,3 +341,10 @@ def test_layers_agree_with_pytorch(side):
         expected = layer(x)  # with derivatives: PyTorch's own
         with torch.inference_mode():
             assert torch.allclose(layer(x), expected, atol=1e-4)
+
+
+def test_mixed_precision_is_normalised_in_float32():
+    layer, x = norm(64), torch.randn(2, 64, 4, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        made = layer(x)
+    assert made.dtype == torch.bfloat16 and torch.equal(made, layer(x.float()).bfloat16())

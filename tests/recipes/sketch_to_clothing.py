@@ -2,11 +2,11 @@
 
     python -m tests.recipes.sketch_to_clothing PHOTOS EMOJI RUNS [--hours H] [--ship] [any option of `ddbm train`]
 
-PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the codecs, the parts of the model, each of which begins as
-the one before, a bridge of latents, pix2pix, and the comparison. H hours are for each of the models that are compared,
-those of the model for all its parts; the options are for each of the trainings. The same command resumes an interrupted
-one; a training that has used its hours stays as it is. The model is compared as it is packaged, as float16; --ship
-writes it into the package. Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
+PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the codecs, the parts of the model, each of which begins
+as the one before, a bridge of latents, pix2pix, and the comparison. H hours are for each of the models that are
+compared, those of the model for all its parts; the options are for each of the trainings. The same command resumes an
+interrupted one; a training that has used its hours stays as it is. The model is compared as it is packaged, as float16;
+--ship writes it into the package. Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
 """
 
 import argparse
