@@ -77,4 +77,5 @@ class Preconditioned(Prediction):
     def _c_noise(self, path: ProbabilityPath, t: Tensor) -> Tensor:
         if self.c_noise == "log-time":
             return t.log() / 4
-        return (path.log_snr(t) / 8).clamp(-2.5, 2.5)
+        called = t.clamp(max=path.t_last)  # as `samplers.network_time`, also in training at the source itself
+        return (path.log_snr(called) / 8).clamp(-2.5, 2.5)

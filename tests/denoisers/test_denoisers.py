@@ -11,8 +11,9 @@ from torch import nn
 from ddbm_cli.denoisers import PREDICTIONS, Denoiser, I2SBPrediction, Preconditioned, clipped
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.networks import ADMConfig
-from ddbm_cli.objectives import denoising_loss
+from ddbm_cli.objectives import ArcsineTimes, denoising_loss
 from ddbm_cli.paths import PATHS, VE, BrownianBridge, I2SBBridge, RectifiedFlow, VEBridge, VPBridge
+from ddbm_cli.samplers import network_time
 from tests.golden_networks import golden_network
 
 OFFICIAL = {"vp": VPBridge(), "ve80": VEBridge(sigma_max=80.0), "ve10": VEBridge(sigma_max=10.0)}
@@ -111,6 +112,16 @@ def test_estimates_are_finite_at_the_source(name, c_noise):
     path = PATHS[name]()
     numbers = Preconditioned(c_noise=c_noise).scalings(path, torch.tensor(path.t_max, dtype=torch.float64))
     assert all(torch.isfinite(number) for number in numbers)
+
+
+@pytest.mark.parametrize("name", ["vp-bridge", "ve-bridge", "brownian"])
+def test_training_at_the_source_is_at_the_time_of_the_first_evaluation(name):
+    path = PATHS[name]()
+    trained = ArcsineTimes(at_source=0.5).times(path, torch.tensor([0.9]))
+    called = network_time(path, torch.tensor(path.t_max, dtype=torch.float64))
+    prediction = Preconditioned(c_noise="log-snr")
+    assert path.coefficients(trained).c < 1e-3 * path.coefficients(called).c, "the state is the source"
+    assert float(prediction.scalings(path, trained).time) == float(prediction.scalings(path, called).time)
 
 
 def test_clipping_keeps_estimates_in_range():
