@@ -14,7 +14,7 @@ from ddbm_cli.denoisers import PREDICTIONS, Denoiser
 from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models.card import AGAIN, ModelCard
-from ddbm_cli.networks import NETWORKS, ADMConfig, DiffusersNetworkConfig
+from ddbm_cli.networks import NETWORKS, ADMConfig, DiffusersNetworkConfig, UNetConfig
 from ddbm_cli.networks.pix2pix import Pix2PixConfig
 from ddbm_cli.paths import PATHS, ProbabilityPath
 
@@ -29,6 +29,9 @@ MOST_BLOCKS = 64
 
 MOST_POSITIONS = 2**15
 """Positions that attend to each other: 181x181. Their products grow with the square of this."""
+
+ShapedConfig = ADMConfig | UNetConfig | Pix2PixConfig | DiffusersNetworkConfig
+"""Networks whose activations grow with the image."""
 
 
 def assemble(card: ModelCard) -> Denoiser:
@@ -153,7 +156,7 @@ def _codec_fault(config: CodecConfig) -> str:
 
 def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
     """Return what is wrong with the network's channels or the size of images, "" for nothing."""
-    if not isinstance(config, ADMConfig | Pix2PixConfig | DiffusersNetworkConfig):
+    if not isinstance(config, ShapedConfig):
         return ""
     size, shape = card.preprocess.size, (card.preprocess.width // codec.factor, card.preprocess.height // codec.factor)
     channels, states = codec.channels, "images have" if codec.factor == 1 else "latents have"
@@ -175,9 +178,9 @@ def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
     return ""
 
 
-def _largest_activation(config: ADMConfig | Pix2PixConfig | DiffusersNetworkConfig, width: int, height: int) -> int:
+def _largest_activation(config: ShapedConfig, width: int, height: int) -> int:
     """Return how many numbers the largest activation of an image has."""
-    if isinstance(config, DiffusersNetworkConfig):
+    if isinstance(config, DiffusersNetworkConfig | UNetConfig):
         return config.largest_activation(width, height)
     if isinstance(config, Pix2PixConfig):
         return max(config.channels * (width // 2) * (height // 2), config.out_channels * width * height)
@@ -186,9 +189,9 @@ def _largest_activation(config: ADMConfig | Pix2PixConfig | DiffusersNetworkConf
     return max(each * (across >> level) * (down >> level) for level, each in enumerate(channels))
 
 
-def _most_positions(config: ADMConfig | Pix2PixConfig | DiffusersNetworkConfig, width: int, height: int) -> int:
+def _most_positions(config: ShapedConfig, width: int, height: int) -> int:
     """Return how many positions attend to each other, at most."""
-    if isinstance(config, DiffusersNetworkConfig):
+    if isinstance(config, DiffusersNetworkConfig | UNetConfig):
         return config.most_positions(width, height)
     if isinstance(config, Pix2PixConfig):
         return 0

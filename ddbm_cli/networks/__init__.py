@@ -7,11 +7,12 @@ from ddbm_cli.networks.detect import detect, normalise
 from ddbm_cli.networks.diffusers import DiffusersNetwork, DiffusersNetworkConfig
 from ddbm_cli.networks.directed import Directed
 from ddbm_cli.networks.pix2pix import PatchGAN, Pix2Pix, Pix2PixConfig
+from ddbm_cli.networks.unet import UNet, UNetConfig
 
-NetworkConfig = ADMConfig | Pix2PixConfig | AutoencoderConfig | DiffusersNetworkConfig
+NetworkConfig = ADMConfig | UNetConfig | Pix2PixConfig | AutoencoderConfig | DiffusersNetworkConfig
 
 NETWORKS: dict[str, type[NetworkConfig]] = {
-    each.name: each for each in (ADMConfig, Pix2PixConfig, AutoencoderConfig, DiffusersNetworkConfig)
+    each.name: each for each in (ADMConfig, UNetConfig, Pix2PixConfig, AutoencoderConfig, DiffusersNetworkConfig)
 }
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "PatchGAN",
     "Pix2Pix",
     "Pix2PixConfig",
+    "UNet",
+    "UNetConfig",
     "detect",
     "normalise",
     "pack",

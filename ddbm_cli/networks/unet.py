@@ -1,0 +1,139 @@
+"""A light U-Net: one strided convolution for each level down and up, as in pix2pix (arXiv:1611.07004), and a time.
+
+A level costs one convolution where ADM's has four and more, so that the highest level can have the size of the image:
+what a sketch shows finely passes to the output at once, and the narrowest level sees the whole image.
+"""
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ddbm_cli.foundation.settings import settings
+from ddbm_cli.networks.blocks import GroupNorm, normal, silu, time_features, zero
+
+GROUPS = 8
+"""Groups of a normalisation, at most."""
+
+WIDEST = 8
+"""Channels grow by halvings of the size up to this many times the first level's."""
+
+EMBEDDING = 128
+"""Numbers of the embedding of time and label."""
+
+
+@settings
+class UNetConfig:
+    """A light U-Net of strided convolutions.
+
+    in_channels: of x_t and x_T together. channels: after the first halving; half as many before it. depth: halvings of
+    the size; 7 for 128 pixels. classes: number of labels; None for a network without classes.
+    """
+
+    name: ClassVar[str] = "unet"
+    at_once: ClassVar[bool] = False
+
+    in_channels: Annotated[int, Field(ge=1, le=2**14)] = 6
+    out_channels: Annotated[int, Field(ge=1, le=2**14)] = 3
+    channels: Annotated[int, Field(ge=2, le=2**12, multiple_of=2)] = 32
+    depth: Annotated[int, Field(ge=1, le=12)] = 7
+    classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level, that of the image first."""
+        return [self.channels // 2, *(self.channels * min(2**level, WIDEST) for level in range(self.depth))]
+
+    def largest_activation(self, width: int, height: int) -> int:
+        """Return how many numbers the largest activation of an image has."""
+        return max(self.channels, self.in_channels, self.out_channels) * width * height
+
+    def most_positions(self, width: int, height: int) -> int:
+        """Return how many positions attend to each other: none do."""
+        return 0
+
+    def create(self) -> "UNet":
+        """Return the network with fresh weights."""
+        return UNet(self)
+
+
+class UNet(nn.Module):
+    """F(x, time), or F(x, time, label); it begins as 0.
+
+    The output is what the last layer computes, plus the images of the input, each with a weight for each pixel that the
+    last layer computes too. Height and width of the input must be multiples of `size_multiple`.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        self.images = config.in_channels // config.out_channels
+        self.time_embed = nn.Sequential(
+            nn.Linear(2 * config.channels, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING)
+        )
+        if config.classes is not None:
+            self.label_emb = nn.Embedding(config.classes, EMBEDDING, _weight=normal(config.classes, EMBEDDING))
+        self.first = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        levels = range(config.depth)
+        # The narrowest level may be a single position, which no normalisation would leave a difference.
+        self.down = nn.ModuleList(
+            Level(nn.Conv2d(widths[n], widths[n + 1], 4, 2, 1), normalised=n + 1 < config.depth) for n in levels
+        )
+        self.up = nn.ModuleList(
+            Level(nn.ConvTranspose2d(widths[n + 1] * (1 if n + 1 == config.depth else 2), widths[n], 4, 2, 1))
+            for n in reversed(levels)
+        )
+        self.last = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
+        self.out = zero(nn.Conv2d(widths[0], config.out_channels + self.images, 3, padding=1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width must be multiples of."""
+        return int(2**self.config.depth)
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return F (B, out_channels, H, W), computed in the dtype of the weights.
+
+        Args:
+            x: (B, in_channels, H, W).
+            time: (B,), or (1,) for the whole batch: the input of the time embedding.
+            label: (B,) integers, or (1,) for all, for networks with classes; negative, or None, for no label.
+        """
+        dtype = self.first.weight.dtype
+        embedding = self.time_embed(time_features(time, 2 * self.config.channels).to(dtype))
+        if label is not None:
+            embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
+        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        kept = [self.first(x)]
+        for down in self.down:
+            kept.append(down(kept[-1], embedding))
+        h = kept.pop()
+        for up in self.up:
+            h = torch.cat([up(h, embedding), kept.pop()], dim=1)
+        channels = self.config.out_channels
+        own, weights = self.out(silu(self.last(silu(h)))).split((channels, self.images), dim=1)
+        images = x[:, : self.images * channels].unflatten(1, (self.images, channels))
+        result: Tensor = own + (weights[:, :, None] * images).sum(1)
+        return result
+
+
+class Level(nn.Module):
+    """A convolution to half or twice the size; the embedding scales and shifts its result."""
+
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, *, normalised: bool = True) -> None:
+        super().__init__()
+        channels = convolution.out_channels
+        self.convolution = convolution
+        self.norm = GroupNorm(math.gcd(GROUPS, channels), channels) if normalised else nn.Identity()
+        self.embed = nn.Linear(EMBEDDING, 2 * channels)
+        nn.init.zeros_(self.embed.weight)
+        nn.init.zeros_(self.embed.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.embed(nn.functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h: Tensor = self.norm(self.convolution(nn.functional.silu(x)))
+        return h * (1 + scale) + shift

@@ -1,0 +1,99 @@
+"""The light U-Net: what its output depends on, and that it is trained, stored and loaded as other networks are."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from ddbm_cli.foundation.errors import ModelError, UsageError
+from ddbm_cli.models import load_model
+from ddbm_cli.models.assemble import assemble
+from ddbm_cli.networks import UNetConfig
+from ddbm_cli.samplers import NoiseSource, finish
+from ddbm_cli.tasks.train import request, run
+from tests.tiny import tiny_card, write_pairs
+from tests.training.interruptions import stopped_and_resumed
+from tests.training.test_training import same, weights
+
+SMALL = "unet:channels=8,depth=3"
+
+
+def network(**fields):
+    """A network whose layers of zeros are filled, so that all of its parts count."""
+    torch.manual_seed(0)
+    made = UNetConfig(**{"channels": 8, "depth": 3, **fields}).create().eval()
+    for weight in made.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.1)
+    return made
+
+
+@torch.no_grad()
+def test_a_new_network_outputs_zeros_and_a_trained_one_depends_on_all_inputs():
+    x, time = torch.randn(2, 6, 16, 24), torch.tensor([0.3])
+    assert not UNetConfig(channels=8, depth=3).create()(x, time).any()
+    made = network(classes=4)
+    wanted = made(x, time)
+    assert wanted.shape == (2, 3, 16, 24)
+    state, source = x.clone(), x.clone()
+    state[:, 0], source[:, 3] = 0, 0
+    for other in (made(state, time), made(source, time), made(x, time + 1), made(x, time, torch.tensor([2]))):
+        assert (other - wanted).abs().max() > 1e-4
+    assert torch.equal(made(x, time, torch.tensor([-1])), wanted), "a negative label is none"
+    assert torch.allclose(made(x, time.expand(2)), wanted, atol=1e-5)
+    assert torch.allclose(made(x[1:], time), wanted[1:], atol=1e-5), "images do not affect each other"
+
+
+@torch.no_grad()
+def test_images_of_the_input_pass_to_the_output_with_a_weight_for_each_pixel():
+    made, x = UNetConfig(channels=8, depth=3).create(), torch.randn(1, 7, 8, 8)
+    made.out.bias.copy_(torch.tensor([0, 0, 0, 0.25, 2]))
+    assert torch.allclose(made(x[:, :6], torch.zeros(1)), 0.25 * x[:, :3] + 2 * x[:, 3:6])
+    noisy = UNetConfig(in_channels=7, channels=8, depth=3).create()
+    noisy.out.bias.copy_(torch.tensor([0, 0, 0, 1.0, 0]))
+    assert torch.allclose(noisy(x, torch.zeros(1)), x[:, :3]), "a further channel of noise is no image"
+
+
+@pytest.mark.parametrize("field", [{"channels": 16}, {"depth": 2}, {"classes": 2}])
+def test_every_field_changes_the_network(field):
+    shapes = [
+        {name: value.shape for name, value in each.state_dict().items()} for each in (network(), network(**field))
+    ]
+    assert shapes[0] != shapes[1]
+
+
+def test_it_computes_in_the_type_of_its_weights():
+    made, x = network(), torch.randn(1, 6, 16, 16)
+    wanted = made(x, torch.zeros(1))
+    assert torch.allclose(made.double()(x, torch.zeros(1)), wanted.double(), atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = made.float()(x, torch.zeros(1))
+    assert (mixed.float() - wanted).abs().max() < 0.1 * wanted.abs().max()
+
+
+def asked(root, output="run", steps=8, **changes):
+    recipe = {"steps": steps, "batch_size": 4, "warmup": 0, "save_every": 4, "validate_every": steps}
+    given = {"data": [root / "pairs"], "output": root / output, "network": SMALL, "size": 16, "device": "cpu"}
+    return request(given | changes | {"recipe": recipe | changes.get("recipe", {})})
+
+
+def test_it_learns_and_resumes_to_the_bit(tmp_path):
+    write_pairs(tmp_path / "pairs", 12)
+    learns = {"learning_rate": 4e-3, "ema": 0.9}
+    list(run(asked(tmp_path, "learns", 200, val_share=0.2, recipe=learns, prediction="preconditioned:output=target")))
+    model = load_model(tmp_path / "learns" / "model.safetensors", device="cpu")
+    assert model.card.scores["mse"] < 0.5 * model.card.scores["blank_mse"]
+    source = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert finish(model.translate(source, NoiseSource(0, list("ab")), model.plan(nfe=4))).shape == (2, 3, 16, 16)
+    list(run(asked(tmp_path, "whole")))
+    stopped_and_resumed(asked(tmp_path, "parts"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    with pytest.raises(UsageError, match="does not fit"):
+        list(run(asked(tmp_path, "odd", size=20)))
+
+
+def test_what_would_not_fit_into_memory_is_refused():
+    card = tiny_card(network={"name": "unet", "channels": 2**12, "depth": 1})
+    large = dataclasses.replace(card, preprocess=dataclasses.replace(card.preprocess, size=256))
+    with pytest.raises(ModelError, match="too large for this network"):
+        assemble(large)
