@@ -8,6 +8,7 @@ import dataclasses
 import inspect
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -156,6 +157,9 @@ def main() -> None:
             file.write_text(text, encoding="utf-8")
     for file in old:
         sys.stdout.write(f"{'not up to date' if check else 'written'}: {file}\n")
+    if FILE in old and not check:  # the options, which `reference` describes, were made with the names before
+        sys.stdout.flush()
+        sys.exit(subprocess.run([sys.executable, "-m", "ddbm_cli.cli.generate"], check=False).returncode)
     sys.exit(int(check and bool(old)))
 
 
