@@ -171,30 +171,8 @@ def _shape_fault(card: ModelCard, config: object, codec: Codec) -> str:
         return f"network: {fault}"
     if isinstance(config, DiffusersNetworkConfig) and config.square_only and shape[0] != shape[1]:
         return f"preprocess.size {size} is not square, as images of this network must be"
-    if _largest_activation(config, *shape) > LARGEST_ACTIVATION:
+    if config.largest_activation(*shape) > LARGEST_ACTIVATION:
         return f"preprocess.size {size} is too large for this network: one image would not fit into memory"
-    if _most_positions(config, *shape) > MOST_POSITIONS:
+    if config.most_positions(*shape) > MOST_POSITIONS:
         return f"preprocess.size {size} is too large for this network's attention"
     return ""
-
-
-def _largest_activation(config: ShapedConfig, width: int, height: int) -> int:
-    """Return how many numbers the largest activation of an image has."""
-    if isinstance(config, DiffusersNetworkConfig | UNetConfig):
-        return config.largest_activation(width, height)
-    if isinstance(config, Pix2PixConfig):
-        return max(config.channels * (width // 2) * (height // 2), config.out_channels * width * height)
-    across, down = width // config.patch, height // config.patch
-    channels = (config.channels * multiplier for multiplier in config.multipliers)
-    return max(each * (across >> level) * (down >> level) for level, each in enumerate(channels))
-
-
-def _most_positions(config: ShapedConfig, width: int, height: int) -> int:
-    """Return how many positions attend to each other, at most."""
-    if isinstance(config, DiffusersNetworkConfig | UNetConfig):
-        return config.most_positions(width, height)
-    if isinstance(config, Pix2PixConfig):
-        return 0
-    across, down, last = width // config.patch, height // config.patch, len(config.multipliers) - 1
-    levels = (level for level in range(last + 1) if level == last or 2**level in config.attention)
-    return max((across >> level) * (down >> level) for level in levels)

@@ -19,6 +19,7 @@ from ddbm_cli.networks.blocks import (
     CrossAttention,
     ResBlock,
     Stage,
+    label_features,
     norm,
     normal,
     place_features,
@@ -94,6 +95,18 @@ class ADMConfig:
     def context_width(self) -> int:
         """Channels of what the attention to a text gets."""
         return self.text_features or self.text_width
+
+    def largest_activation(self, width: int, height: int) -> int:
+        """Return how many numbers the largest activation of an image has."""
+        across, down = width // self.patch, height // self.patch
+        channels = (self.channels * multiplier for multiplier in self.multipliers)
+        return max(each * (across >> level) * (down >> level) for level, each in enumerate(channels))
+
+    def most_positions(self, width: int, height: int) -> int:
+        """Return how many positions attend to each other, at most."""
+        across, down, last = width // self.patch, height // self.patch, len(self.multipliers) - 1
+        levels = (level for level in range(last + 1) if level == last or 2**level in self.attention)
+        return max((across >> level) * (down >> level) for level in levels)
 
     def create(self) -> "ADM":
         """Return the network with fresh weights."""
@@ -210,7 +223,7 @@ class ADM(nn.Module):
             embedding = embedding + self.text_emb(pooled(features, known))
             text = features.expand(len(x), -1, -1), known.expand(len(x), -1)
         elif label is not None:
-            embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
+            embedding = embedding + label_features(self.label_emb, label)
         sides = self._sides(x.to(dtype))
         x = self._first_features(sides).contiguous(memory_format=self.memory_format)
         skips = []

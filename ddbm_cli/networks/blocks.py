@@ -8,6 +8,7 @@ every normalisation, product and sum walks through memory in order.
 """
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,10 @@ def normal(*shape: int, std: float = 1.0) -> Tensor:
     return numbers if numbers.is_meta else numbers.normal_() * std
 
 
-def zero(layer: nn.Conv2d) -> nn.Conv2d:
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def zero(layer: Layer) -> Layer:
     """Set a layer's weights to 0, so that a new block changes nothing."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -90,6 +94,12 @@ def time_features(time: Tensor, channels: int) -> Tensor:
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=time.device) / half)
     angles = time.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def label_features(table: nn.Embedding, label: Tensor) -> Tensor:
+    """Return the embeddings of labels (B,): (B, C), zeros for negative ones, which are none."""
+    features: Tensor = table(label.clamp(min=0)) * (label >= 0).to(table.weight.dtype)[:, None]
+    return features
 
 
 PLACE_CHANNELS = 16

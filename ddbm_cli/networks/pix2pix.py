@@ -36,6 +36,14 @@ class Pix2PixConfig:
     depth: Annotated[int, Field(ge=2, le=12)] = 6
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
+    def largest_activation(self, width: int, height: int) -> int:
+        """Return how many numbers the largest activation of an image has."""
+        return max(self.channels * (width // 2) * (height // 2), self.out_channels * width * height)
+
+    def most_positions(self, width: int, height: int) -> int:
+        """Return how many positions attend to each other: none do."""
+        return 0
+
     def create(self) -> "Pix2Pix":
         """Return the network with fresh weights."""
         return Pix2Pix(self)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.networks.blocks import GroupNorm, normal, silu, time_features, zero
+from ddbm_cli.networks.blocks import GroupNorm, label_features, normal, silu, time_features, zero
 
 GROUPS = 8
 """Groups of a normalisation, at most."""
@@ -106,7 +106,7 @@ class UNet(nn.Module):
         dtype = self.first.weight.dtype
         embedding = self.time_embed(time_features(time, 2 * self.config.channels).to(dtype))
         if label is not None:
-            embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0).to(dtype)[:, None]
+            embedding = embedding + label_features(self.label_emb, label)
         x = x.to(dtype).contiguous(memory_format=torch.channels_last)
         kept = [self.first(x)]
         for down in self.down:
@@ -129,9 +129,7 @@ class Level(nn.Module):
         channels = convolution.out_channels
         self.convolution = convolution
         self.norm = GroupNorm(math.gcd(GROUPS, channels), channels) if normalised else nn.Identity()
-        self.embed = nn.Linear(EMBEDDING, 2 * channels)
-        nn.init.zeros_(self.embed.weight)
-        nn.init.zeros_(self.embed.bias)
+        self.embed = zero(nn.Linear(EMBEDDING, 2 * channels))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.embed(nn.functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)

@@ -48,6 +48,16 @@ class Critic:
         self.optimizer = torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))
         self._reduce = reduce
 
+    def join(self, loss: Loss) -> None:
+        """Make network and optimizer a part of the loss, which are saved with its run."""
+        loss.modules["critic"] = self.network
+        loss.optimizers["critic_optimizer"] = self.optimizer
+
+    def judge(self, source: Tensor, real: Tensor, made: Tensor) -> Tensor:
+        """Train the critic by one step; return what the network then minimises, (B,)."""
+        self.teach(source, real, made)
+        return self.loss(source, made)
+
     def teach(self, source: Tensor, real: Tensor, made: Tensor) -> None:
         """Train the critic by one step on real and made images (B, C, H, W) of the same sources."""
         loss = F.softplus(-self.network(source, real)).mean() + F.softplus(self.network(source, made.detach())).mean()
@@ -72,8 +82,7 @@ class _AdversarialLoss(Loss):
         self._l1 = objective.l1
         network = PatchGAN(channels=objective.channels, layers=objective.layers).to(context.device)
         self._critic = Critic(network, rate=objective.rate, reduce=context.reduce)
-        self.modules = {"critic": network}
-        self.optimizers = {"critic_optimizer": self._critic.optimizer}
+        self._critic.join(self)
 
     def __call__(
         self,
@@ -85,7 +94,6 @@ class _AdversarialLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         made = denoiser(denoiser.path.training_state(x0, source, eps, t), t, source, conditions)
-        self._critic.teach(source, x0, made)
-        looks = self._critic.loss(source, made)
+        looks = self._critic.judge(source, x0, made)
         looks += self._l1 * (made - x0).abs().flatten(1).mean(1)
         return looks

@@ -102,8 +102,7 @@ class _DenoisingLoss(Loss):
         if objective.critic:
             network = PatchGAN(channels=CRITIC_CHANNELS, layers=objective.layers).to(context.device)
             self._critic = Critic(network, rate=objective.rate, reduce=context.reduce)
-            self.modules = {"critic": network}
-            self.optimizers = {"critic_optimizer": self._critic.optimizer}
+            self._critic.join(self)
 
     def __call__(
         self,
@@ -122,6 +121,5 @@ class _DenoisingLoss(Loss):
                 share = signal(denoiser, t).to(loss) if own.by_signal else 1.0
                 loss = loss + own.perceptual * share * self._distance(made, real)
             if own.critic:
-                self._critic.teach(origin[0], real, made)
-                loss = loss + own.critic * self._critic.loss(origin[0], made)
+                loss = loss + own.critic * self._critic.judge(origin[0], real, made)
         return loss

@@ -101,8 +101,7 @@ class Distillation(Loss):
         if context.adversarial:
             network = _critic_for(context.states).to(context.device)
             self._critic = Critic(network, rate=CRITIC_RATE, reduce=context.reduce)
-            self.modules["critic"] = network
-            self.optimizers["critic_optimizer"] = self._critic.optimizer
+            self._critic.join(self)
 
     def __call__(
         self,
@@ -118,8 +117,7 @@ class Distillation(Loss):
             return loss
         every = len(x0) // len(made)
         real, sources = x0[every - 1 :: every], source[every - 1 :: every]
-        self._critic.teach(sources, real, made)
-        return loss + self.context.adversarial * self._critic.loss(sources, made)
+        return loss + self.context.adversarial * self._critic.judge(sources, real, made)
 
     @abstractmethod
     def compute(

@@ -73,8 +73,7 @@ class _ReconstructionLoss(Loss):
         if objective.critic:
             network = PatchGAN(channels_in=3, channels=32, layers=objective.layers).to(context.device)
             self._critic = Critic(network, rate=objective.rate, reduce=context.reduce)
-            self.modules["critic"] = network
-            self.optimizers = {"critic_optimizer": self._critic.optimizer}
+            self._critic.join(self)
 
     def __call__(
         self,
@@ -115,8 +114,7 @@ class _ReconstructionLoss(Loss):
         if int(self._moments.steps) < self._own.critic_after:
             return made.new_zeros(len(made))
         alone = real[:, :0]  # the critic gets no source
-        self._critic.teach(alone, real, made)
-        return self._own.critic * self._critic.loss(alone, made)
+        return self._own.critic * self._critic.judge(alone, real, made)
 
 
 def _l1(made: Tensor, wanted: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ from tests.recipes.sketch_to_3d import HERE, train
 PARTS = {"pixels-128": 0.45, "sketch-to-clothing-128": 0.4, "sketch-to-clothing-256": 0.15}
 """The recipes of the model's parts, which are also the folders of their runs, and their shares of its hours."""
 
+ENLARGER = 0.25
+"""The share of as many hours for the decoder that enlarges, which is trained before."""
+
 MODEL = "sketch-to-clothing-256"
 SMALLER = "sketch-to-clothing-128"
 """The model without its last part."""
@@ -41,15 +44,13 @@ def make(pairs: list[Path], images: list[Path], codec: Path, runs: Path, hours: 
     images: what the enlarging decoder is trained on. codec: the autoencoder of the bridge of latents.
     """
 
-    def begin(name: str, share: float, *new: str) -> Path:
+    def begin(name: str, share: float, *new: str, data: list[Path] = pairs) -> Path:
         own = [] if (runs / name / "config.json").exists() else list(new)
-        train(pairs if name != "enlarger-2x" else images, HERE / f"{name}.toml", runs / name, [*own, *budget(share)])
+        budget = ["--hours", f"{share * hours:g}"] if hours else []
+        train(data, HERE / f"{name}.toml", runs / name, [*own, *budget, *options])
         return runs / name / "model.safetensors"
 
-    def budget(share: float) -> list[str]:
-        return [*(["--hours", f"{share * hours:g}"] if hours else []), *options]
-
-    enlarger = begin("enlarger-2x", 0.25)
+    enlarger = begin("enlarger-2x", ENLARGER, data=images)
     before: list[str] = []
     for name, share in PARTS.items():
         file = begin(name, share, *before, *(["--codec", str(enlarger)] if name == MODEL else []))
