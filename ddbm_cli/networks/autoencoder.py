@@ -51,6 +51,15 @@ class AutoencoderConfig:
     pointwise: bool = False
     encoder: Literal["trained", "mean"] = "trained"
 
+    def check_together(self) -> None:
+        """Check that latents that are images have their channels.
+
+        Raises:
+            UsageError: they have not.
+        """
+        if self.encoder == "mean" and self.latent_channels != 3:
+            raise UsageError("latents of encoder=mean are images", hint="pass latent_channels=3")
+
     @property
     def factor(self) -> int:
         """Pixels of an image, along each side, for one position of its latents."""
@@ -66,9 +75,6 @@ class Autoencoder(nn.Module):
 
     channels: of the latents. factor: pixels of an image, along each side, for one position of its latents.
     `shift` and `scale` (channels,) bring each channel of the latents to mean 0 and standard deviation `SPREAD`.
-
-    Raises:
-        UsageError: the settings contradict each other.
     """
 
     batch_invariant = True
@@ -78,8 +84,6 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
-        if config.encoder == "mean" and config.latent_channels != 3:
-            raise UsageError("latents of encoder=mean are images", hint="pass latent_channels=3")
         self.config = config
         self.channels = config.latent_channels
         self.factor = config.factor

@@ -126,8 +126,9 @@ def test_wrong_requests_are_refused(root):
         asked(root, source="degrade:sr4")
     with pytest.raises(UsageError, match="is for autoencoders"):
         list(run(asked(root, network="pix2pix:channels=8,depth=3")))
-    with pytest.raises(ModelError, match="latents of encoder=mean are images"):
-        list(run(asked(root, network="autoencoder:encoder=mean")))
+    with pytest.raises(UsageError, match="latents of encoder=mean are images") as error:
+        list(run(asked(root, "mean", network="autoencoder:encoder=mean")))
+    assert not isinstance(error.value, ModelError) and error.value.hint == "pass latent_channels=3"
     with pytest.raises(UsageError, match="does not fit this network"):
         list(run(asked(root, size=42)))
 
