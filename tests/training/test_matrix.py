@@ -76,6 +76,11 @@ def test_what_is_accepted_samples_with_every_sampler(batches, path, prediction):
         assert result.isfinite().all(), (path, prediction, sampler)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_most_times_can_be_that_of_the_source(batches, share):
+    card(batches, "vp-bridge", times=f"arcsine:at_source={share}")
+
+
 @pytest.mark.parametrize(("path", "times"), itertools.product(ALL_PATHS, TIME_DISTRIBUTIONS))
 def test_the_default_prediction_is_given_the_time(batches, path, times):
     if times == "log-normal" and build(PATHS, path, what="path").noise_free:

@@ -16,8 +16,8 @@ from ddbm_cli.paths import PATHS
 from ddbm_cli.samplers import Bridge, NoiseSource, finish, sample
 
 TIMES = 64
-LEAST_DISTINCT = TIMES // 4
-"""Number of different values that the time embedding input must have at so many times."""
+DISTINCT = 0.25
+"""Share of so many times, not counting those of the source alone, that must be different."""
 
 LARGEST_SCALE = 1e5
 """Factor of the network's input or output in the estimate, above which float32 leaves too few of its digits."""
@@ -49,10 +49,6 @@ def can_sample(card: ModelCard) -> bool:
     return True
 
 
-def _distinct(values: Tensor) -> int:
-    return len(set(values.tolist()))
-
-
 def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> None:
     """Refuse settings that cannot be trained, or can be trained but never sampled.
 
@@ -67,7 +63,8 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
     path, prediction = build(PATHS, card.path, what="path"), build(PREDICTIONS, card.prediction, what="prediction")
     distribution = build(TIME_DISTRIBUTIONS, times, what="time distribution")
     at = distribution.times(path, (torch.arange(TIMES) + 0.5) / TIMES)
-    if _distinct(at) < min(LEAST_DISTINCT, distribution.count or LEAST_DISTINCT):
+    away = int((at != path.at_source).sum())
+    if len(at.unique()) < min(max(2, DISTINCT * away), distribution.count or TIMES):
         raise UsageError(
             f"times '{distribution.name}' are nearly all the same on path '{path.name}'",
             hint="choose --times uniform or arcsine",
