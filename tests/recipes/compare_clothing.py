@@ -3,8 +3,8 @@
     python -m tests.recipes.compare_clothing PAIRS OUT MODEL.safetensors ...
 
 PAIRS has folders of pairs in several styles, with val/A and val/B. Results are kept, so the same command resumes an
-interrupted one. OUT gets `table.md`, `sketches.png` (each sketch with the results of all models, to be shown), and
-`truth.png` (with the photographs too, which are not ours to publish).
+interrupted one. OUT gets `table.md`, `sketches.png` (each sketch with the result of the first model), `models.png`
+(with the results of all), and `truth.png` (with the photographs too, which stay outside the repository).
 """
 
 import argparse
@@ -27,16 +27,18 @@ from ddbm_cli.samplers import NoiseSource, finish
 from tests.recipes.ship import evenly
 from tests.recipes.sketch_to_3d import ddbm
 
-SIDE, SHOWN, COLUMNS = 256, 24, 3
-BATCH = 16
+SIDE, BATCH = 256, 16
+
+SHOWN, SHOWN_SIDE, ACROSS = 24, 144, 12
+"""Of the grids: sketches, pixels of an image, and images in a row."""
 
 Scores = dict[str, dict[str, float]]
 """Figures of a model by style of sketches."""
 
 
-def read(files: Sequence[Path]) -> Tensor:
-    """Return images (N, 3, SIDE, SIDE)."""
-    preprocess = Preprocess(size=SIDE)
+def read(files: Sequence[Path], side: int = SIDE) -> Tensor:
+    """Return images (N, 3, side, side)."""
+    preprocess = Preprocess(size=side)
     return torch.stack([preprocess.forward(open_picture(file))[0] for file in files])
 
 
@@ -122,9 +124,9 @@ def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> dict
             if setting == "own":
                 shown[name] = made
     write_bytes(out / "table.md", ("\n".join(lines) + "\n").encode())
-    sides = [evenly(each, SHOWN) for each in (sketches, *shown.values(), truths)]
-    for sheet, columns in (("sketches.png", sides[:-1]), ("truth.png", sides)):
-        save_picture(contact_sheet([read(each) for each in columns], columns=COLUMNS), out / sheet)
+    sides = [read(evenly(each, SHOWN), SHOWN_SIDE) for each in (sketches, *shown.values(), truths)]
+    for sheet, columns in (("sketches.png", sides[:2]), ("models.png", sides[:-1]), ("truth.png", sides)):
+        save_picture(contact_sheet(columns, columns=max(1, ACROSS // len(columns))), out / sheet)
     return found
 
 

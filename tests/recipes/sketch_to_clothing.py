@@ -19,7 +19,7 @@ from tests.recipes import autoencoder, compare_clothing
 from tests.recipes.ship import ASSETS, packed, register
 from tests.recipes.sketch_to_3d import HERE, train
 
-PARTS = {"pixels-128": 0.45, "sketch-to-clothing-128": 0.4, "sketch-to-clothing-256": 0.15}
+PARTS = {"pixels-128": 0.35, "sketch-to-clothing-128": 0.5, "sketch-to-clothing-256": 0.15}
 """The recipes of the model's parts, which are also the folders of their runs, and their shares of its hours."""
 
 ENLARGER = 0.25
@@ -61,11 +61,12 @@ def make(pairs: list[Path], images: list[Path], codec: Path, runs: Path, hours: 
 
 
 def ship(staged: Path, scores: compare_clothing.Scores, comparison: Path) -> None:
-    """Write the model with its figures into the package, and the grid of sketches and results."""
+    """Write the model with its figures into the package, and the grids of sketches and results."""
     card, weights = read_model(staged)
     target = ASSETS / staged.name
     register(packed(target, dataclasses.replace(card, scores=scores), weights, LARGEST), entry=ENTRY)
-    save_picture(open_picture(comparison / "sketches.png"), ASSETS / "sketch-to-clothing.jpg")
+    for sheet, asset in (("sketches", "sketch-to-clothing"), ("models", "clothing-models")):
+        save_picture(open_picture(comparison / f"{sheet}.png"), ASSETS / f"{asset}.jpg")
 
 
 def main() -> None:
