@@ -17,9 +17,9 @@ from ddbm_cli.models.checkpoint import read_model
 from ddbm_cli.models.vocabulary import learn
 from ddbm_cli.networks import NETWORKS
 from tests.models.test_vocabulary import text_card
-from tests.recipes import measure_instruct, ship, ship_instruct, sketch_to_clothing
+from tests.recipes import compare_clothing, measure_instruct, ship, ship_instruct, sketch_to_clothing
 from tests.tasks.test_instruct import instruct, lines, pictures
-from tests.tiny import tiny_weights
+from tests.tiny import tiny_card, tiny_weights, write_pairs
 
 __all__ = ["pictures"]
 
@@ -68,6 +68,34 @@ def test_the_model_of_garments_fits_its_file_together_with_its_codec():
     weights = sum(2 * each.numel() for module in (network, codec) for each in module.parameters())
     heading = 100_000
     assert weights + heading < sketch_to_clothing.LARGEST
+
+
+def test_garment_models_are_compared_on_the_same_sketches_and_one_is_packaged(tmp_path):
+    pytest.importorskip("stlpips_pytorch")
+    write_pairs(tmp_path / "ink" / "val", 3)
+    files = {name: tmp_path / f"{name}.safetensors" for name in ("first", "second")}
+    for seed, file in enumerate(files.values()):
+        card = tiny_card(name=file.stem, limits="small images", training={"steps": 7, "seconds": 3600})
+        write_model(file, card, tiny_weights(card, seed=seed))
+    out = tmp_path / "out"
+    scores = compare_clothing.compare(files, [tmp_path / "ink"], out)
+    rows = [line.split(" | ") for line in (out / "table.md").read_text().splitlines()[2:]]
+    assert [row[0] + " " + row[1] for row in rows] == ["| first own", "| second own", "| second equal seconds"]
+    assert scores["first"]["ink"]["images"] == 3 and scores["first"] != scores["second"]
+    truths = sorted((tmp_path / "ink" / "val" / "B").glob("*.png"))
+    perfect = compare_clothing.figures(truths, truths)
+    assert set(perfect.values()) == {0.0} and scores["first"]["ink"]["mse"] > 0
+    widths = []
+    for sheet in ("sketches", "models", "truth"):
+        with Image.open(out / f"{sheet}.png") as image:
+            widths.append(image.width)
+    assert widths[0] < widths[1] < widths[2]
+    registry = tmp_path / "weights.toml"
+    registry.write_text(ship.BEFORE)
+    file = sketch_to_clothing.ship(files["first"], scores["first"], out, assets=tmp_path / "assets", registry=registry)
+    assert read_model(file)[0].scores == scores["first"]
+    assert tomllib.loads(registry.read_text())["first"]["size"] == file.stat().st_size
+    assert (tmp_path / "assets" / "sketch-to-clothing.jpg").exists()
 
 
 def test_some_are_taken_at_even_distances():

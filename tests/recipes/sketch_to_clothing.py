@@ -16,7 +16,7 @@ from pathlib import Path
 from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.models.checkpoint import read_model
 from tests.recipes import autoencoder, compare_clothing
-from tests.recipes.ship import ASSETS, packed, register
+from tests.recipes.ship import ASSETS, REGISTRY, packed, register
 from tests.recipes.sketch_to_3d import HERE, train
 
 PARTS = {"pixels-128": 0.35, "sketch-to-clothing-128": 0.5, "sketch-to-clothing-256": 0.15}
@@ -60,13 +60,21 @@ def make(pairs: list[Path], images: list[Path], codec: Path, runs: Path, hours: 
     return [MODEL, SMALLER, "latents-256", "pix2pix-256"]
 
 
-def ship(staged: Path, scores: compare_clothing.Scores, comparison: Path) -> None:
-    """Write the model with its figures into the package, and the grids of sketches and results."""
+def ship(
+    staged: Path,
+    scores: compare_clothing.Scores,
+    comparison: Path,
+    *,
+    assets: Path = ASSETS,
+    registry: Path = REGISTRY,
+) -> Path:
+    """Write the model with its figures into the package, and the grids of sketches and results; return its file."""
     card, weights = read_model(staged)
-    target = ASSETS / staged.name
-    register(packed(target, dataclasses.replace(card, scores=scores), weights, LARGEST), entry=ENTRY)
+    file = packed(assets / staged.name, dataclasses.replace(card, scores=scores), weights, LARGEST)
+    register(file, registry, ENTRY)
     for sheet, asset in (("sketches", "sketch-to-clothing"), ("models", "clothing-models")):
-        save_picture(open_picture(comparison / f"{sheet}.png"), ASSETS / f"{asset}.jpg")
+        save_picture(open_picture(comparison / f"{sheet}.png"), assets / f"{asset}.jpg")
+    return file
 
 
 def main() -> None:
