@@ -3,16 +3,19 @@
 from ddbm_cli.networks.adm import ADM, ADMConfig
 from ddbm_cli.networks.autoencoder import Autoencoder, AutoencoderConfig
 from ddbm_cli.networks.blocks import pack
+from ddbm_cli.networks.coder import Coder
 from ddbm_cli.networks.detect import detect, normalise
 from ddbm_cli.networks.diffusers import DiffusersNetwork, DiffusersNetworkConfig
 from ddbm_cli.networks.directed import Directed
+from ddbm_cli.networks.enlarger import Enlarger, EnlargerConfig
 from ddbm_cli.networks.pix2pix import PatchGAN, Pix2Pix, Pix2PixConfig
 from ddbm_cli.networks.unet import UNet, UNetConfig
 
-NetworkConfig = ADMConfig | UNetConfig | Pix2PixConfig | AutoencoderConfig | DiffusersNetworkConfig
+NetworkConfig = ADMConfig | UNetConfig | Pix2PixConfig | AutoencoderConfig | EnlargerConfig | DiffusersNetworkConfig
 
 NETWORKS: dict[str, type[NetworkConfig]] = {
-    each.name: each for each in (ADMConfig, UNetConfig, Pix2PixConfig, AutoencoderConfig, DiffusersNetworkConfig)
+    each.name: each
+    for each in (ADMConfig, UNetConfig, Pix2PixConfig, AutoencoderConfig, EnlargerConfig, DiffusersNetworkConfig)
 }
 
 __all__ = [
@@ -21,9 +24,12 @@ __all__ = [
     "ADMConfig",
     "Autoencoder",
     "AutoencoderConfig",
+    "Coder",
     "DiffusersNetwork",
     "DiffusersNetworkConfig",
     "Directed",
+    "Enlarger",
+    "EnlargerConfig",
     "NetworkConfig",
     "PatchGAN",
     "Pix2Pix",

@@ -1,21 +1,20 @@
 """A small convolutional autoencoder, trained by `ddbm train --task autoencoder`.
 
 Encoder and decoder are residual blocks without normalisation, as in TAESD (github.com/madebyollin/taesd): each output
-depends on a neighbourhood of the input alone, so that large images can be coded in tiles. As a network of a model it is
-F(x, time): the image that its decoder makes of the latents of the source.
+depends on a neighbourhood of the input alone, so that large images can be coded in tiles.
 """
 
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Conv, zero
+from ddbm_cli.networks.coder import Coder, neighbourhood
 
 SPREAD = 0.5
 """Standard deviation of each channel of the latents over the training images: that of images in -1..1."""
@@ -31,9 +30,7 @@ class AutoencoderConfig:
     latent_channels: of the latents. channels: of the first level; `multipliers` times that at each level, each level
     half as large as the one before. blocks: residual blocks of a level. patch: side of the squares of pixels that are
     folded into channels first. pointwise: use kernels of 1x1, not 3x3, where pixels are folded; fast for large
-    patches. encoder: "mean" for latents that are the image at 1/`factor` of its size, each pixel the mean of a square.
-    Then the decoder alone is trained, to enlarge images, and a model of such small images becomes one of large images.
-    It needs latent_channels=3.
+    patches.
     """
 
     name: ClassVar[str] = "autoencoder"
@@ -49,16 +46,6 @@ class AutoencoderConfig:
     blocks: Annotated[int, Field(ge=1, le=16)] = 2
     patch: Annotated[int, Field(ge=1, le=8)] = 2
     pointwise: bool = False
-    encoder: Literal["trained", "mean"] = "trained"
-
-    def check_together(self) -> None:
-        """Check that latents that are images have their channels.
-
-        Raises:
-            UsageError: they have not.
-        """
-        if self.encoder == "mean" and self.latent_channels != 3:
-            raise UsageError("latents of encoder=mean are images", hint="pass latent_channels=3")
 
     @property
     def factor(self) -> int:
@@ -70,103 +57,48 @@ class AutoencoderConfig:
         return Autoencoder(self)
 
 
-class Autoencoder(nn.Module):
-    """The small autoencoder.
-
-    channels: of the latents. factor: pixels of an image, along each side, for one position of its latents.
-    `shift` and `scale` (channels,) bring each channel of the latents to mean 0 and standard deviation `SPREAD`.
-    """
-
-    batch_invariant = True
-
-    shift: Tensor
-    scale: Tensor
+class Autoencoder(Coder):
+    """The small autoencoder. Each channel of its latents has mean 0 and standard deviation `SPREAD`."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
+        super().__init__(config.latent_channels, config.factor)
         self.config = config
-        self.channels = config.latent_channels
-        self.factor = config.factor
+        self.reach = neighbourhood(config.blocks, config.patch, len(config.multipliers))
         widths = [config.channels * multiplier for multiplier in config.multipliers]
         folded, stem = 3 * config.patch**2, 1 if config.pointwise else 3
 
         def blocks(width: int) -> list[nn.Module]:
             return [Block(width) for _ in range(config.blocks)]
 
-        if config.encoder == "trained":
-            down: list[nn.Module] = [Conv(folded, widths[0], stem), *blocks(widths[0])]
-            for before, width in pairwise(widths):
-                down += [Fold(before, width), *blocks(width)]
-            self.encoder = nn.Sequential(*down, Conv(widths[-1], self.channels))
+        down: list[nn.Module] = [Conv(folded, widths[0], stem), *blocks(widths[0])]
+        for before, width in pairwise(widths):
+            down += [Fold(before, width), *blocks(width)]
+        self.encoder = nn.Sequential(*down, Conv(widths[-1], self.channels))
         up: list[nn.Module] = [Conv(self.channels, widths[-1]), *blocks(widths[-1])]
         for before, width in pairwise(reversed(widths)):
             up += [Unfold(before, width), *blocks(width)]
-        last = Conv(widths[0], folded, stem)
-        self.decoder = nn.Sequential(*up, zero(last) if config.encoder == "mean" else last)
-        self.register_buffer("shift", torch.zeros(self.channels))
-        self.register_buffer("scale", torch.ones(self.channels))
+        self.decoder = nn.Sequential(*up, Conv(widths[0], folded, stem))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def reach(self) -> int:
-        """Positions of the latents that an image depends on around its own, and the other way round, at most."""
-        blocks, halves = 2 * self.config.blocks, range(len(self.config.multipliers))
-        pixels = sum((blocks + 1) * self.config.patch * 2**level for level in halves)
-        return -(-pixels // self.factor) + 1
-
-    @property
-    def size_multiple(self) -> int:
-        """What height and width of images must be multiples of."""
-        return self.factor
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return the coded source (B, 3, H, W) of x (B, 6, H, W): a state, which has no effect, and the source."""
-        source = x[:, 3:]
-        if self.training:
-            return self.open(self.raw(source))
-        return self.decode_image(self.encode_image(source)).to(x.dtype)
-
     def raw(self, image: Tensor) -> Tensor:
-        """Return the latents (N, channels, h, w) of images (N, 3, H, W) before `shift` and `scale`."""
-        if self.config.encoder == "mean":
-            return F.avg_pool2d(image.to(self.shift.dtype), self.factor)
         folded = F.pixel_unshuffle(image.to(self.shift.dtype), self.config.patch)
         code = self.encoder(folded.contiguous(memory_format=torch.channels_last))
         bounded: Tensor = BOUND * torch.tanh(code / BOUND)
         return bounded
 
     def open(self, raw: Tensor) -> Tensor:
-        """Return the images (N, 3, H, W) of latents (N, channels, h, w) before `shift` and `scale`."""
-        raw = raw.to(self.shift.dtype)
-        image = F.pixel_shuffle(self.decoder(raw), self.config.patch)
-        if self.config.encoder == "mean":
-            image = image + F.interpolate(raw, scale_factor=self.factor, mode="bilinear")
-        return image
-
-    def encode_image(self, image: Tensor) -> Tensor:
-        """Return the latents (N, channels, h, w), float32, of images (N, 3, H, W)."""
-        latents = (self.raw(image) - self.shift.view(1, -1, 1, 1)) * self.scale.view(1, -1, 1, 1)
-        return latents.float()
-
-    def decode_image(self, latents: Tensor) -> Tensor:
-        """Return the images (N, 3, H, W), float32, of latents (N, channels, h, w)."""
-        code = latents.to(self.shift.dtype) / self.scale.view(1, -1, 1, 1) + self.shift.view(1, -1, 1, 1)
-        return self.open(code).float()
-
-    @property
-    def may_begin_linear(self) -> bool:
-        """Whether `begin_linear` is possible: one level, which holds all folded pixels, and blocks that are fresh."""
-        one = len(self.config.multipliers) == 1 and self.config.channels >= 3 * self.config.patch**2
-        one &= self.config.encoder == "trained"
-        return one and not any(bool(m.second.weight.any()) for m in self.modules() if isinstance(m, Block))
+        return F.pixel_shuffle(self.decoder(raw.to(self.shift.dtype)), self.config.patch)
 
     @torch.no_grad()
-    def begin_linear(self, images: Tensor) -> None:
-        """Set fresh weights to the principal components of the patches of images (N, 3, H, W).
+    def begin(self, images: Tensor) -> None:
+        """Set fresh weights to the principal components of the patches of images.
 
         New blocks are the identity, so the network then is the best linear autoencoder of single patches, and training
-        improves on it.
+        improves on it. It has one level, which holds all folded pixels; weights of others stay as they are.
         """
+        one = len(self.config.multipliers) == 1 and self.config.channels >= 3 * self.config.patch**2
+        if not one or any(bool(m.second.weight.any()) for m in self.modules() if isinstance(m, Block)):
+            return
         patches = F.pixel_unshuffle(images.float(), self.config.patch).movedim(1, -1).flatten(0, 2)
         mean = patches.mean(0)
         _, vectors = torch.linalg.eigh(torch.cov(patches.T))
@@ -186,9 +118,6 @@ class Autoencoder(nn.Module):
             conv.bias.zero_()[: len(bias)] = bias
 
     def calibrate(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set `shift` and `scale` from the mean and standard deviation (channels,) of raw latents; not of images."""
-        if self.config.encoder == "mean":
-            return
         self.shift.copy_(mean)
         self.scale.copy_(SPREAD / deviation.clamp(min=1e-6))
 

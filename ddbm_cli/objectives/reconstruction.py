@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.networks import Autoencoder, PatchGAN
+from ddbm_cli.networks import Coder, PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
 from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.objectives.objective import Context, Loss, Objective
@@ -85,11 +85,11 @@ class _ReconstructionLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         network = denoiser.network
-        if not isinstance(network, Autoencoder):
+        if not isinstance(network, Coder):
             raise UsageError("objective 'reconstruction' is for autoencoders", hint="pass --task autoencoder")
         if network.training:
-            if int(self._moments.steps) == 0 and network.may_begin_linear:
-                network.begin_linear(x0)
+            if int(self._moments.steps) == 0:
+                network.begin(x0)
             source = x0 = x0[random_part(x0.shape[-2:], self._own.crop, multiple=network.size_multiple)]
             self._moments.give(network)  # of the steps before, which a saved state holds
         raw = network.raw(source)
@@ -136,7 +136,7 @@ class _Moments(nn.Module):
         self.register_buffer("steps", torch.zeros(()))
 
     @torch.no_grad()
-    def give(self, network: Autoencoder) -> None:
+    def give(self, network: Coder) -> None:
         """Set the network's shift and scale; they do not change its images."""
         if self.steps > 0:
             network.calibrate(self.mean[: network.channels], self.deviation[: network.channels])

@@ -145,7 +145,7 @@ def test_large_images_are_coded_in_tiles_as_the_whole(monkeypatch, changes):
     whole = codec.encode(x)
     picture = codec.decode(whole)
     seen = []
-    monkeypatch.setattr("ddbm_cli.codecs.autoencoder.LARGEST_WHOLE", 32)
+    monkeypatch.setattr("ddbm_cli.codecs.own.LARGEST_WHOLE", 32)
     monkeypatch.setattr(codec.encoder, "forward", lambda x, own=codec.encoder.forward: seen.append(x.shape) or own(x))
     assert torch.allclose(codec.encode(x), whole, atol=1e-5) and len(seen) == 12
     assert torch.allclose(codec.decode(whole), picture, atol=1e-5)

@@ -139,7 +139,7 @@ def write_copying(path, **changes):
     for parameter in denoiser.network.parameters():
         torch.nn.init.zeros_(parameter)
     if codec.factor > 1:
-        codec.begin_linear(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+        codec.begin(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     write_model(path, card, weights_of(denoiser, codec))
     return path
 

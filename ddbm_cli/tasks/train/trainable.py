@@ -64,7 +64,7 @@ def check_trainable(card: ModelCard, *, times: str, timeless: bool = False) -> N
     distribution = build(TIME_DISTRIBUTIONS, times, what="time distribution")
     at = distribution.times(path, (torch.arange(TIMES) + 0.5) / TIMES)
     away = int((at != path.at_source).sum())
-    if len(at.unique()) < min(max(2, DISTINCT * away), distribution.count or TIMES):
+    if len(set(at.tolist())) < min(max(2, DISTINCT * away), distribution.count or TIMES):
         raise UsageError(
             f"times '{distribution.name}' are nearly all the same on path '{path.name}'",
             hint="choose --times uniform or arcsine",
