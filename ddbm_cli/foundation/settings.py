@@ -37,8 +37,7 @@ CONFIG: Any = {"extra": "forbid", "allow_inf_nan": False}
 def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen, keyword-only dataclass whose values are checked against its annotations.
 
-    pydantic checks, and is imported by the first instance, not by the declaration. A class whose fields can contradict
-    each other has a method `check_together`, which raises UsageError.
+    pydantic checks, and is imported by the first instance, not by the declaration.
     """
     cls.__pydantic_config__ = CONFIG  # type: ignore[attr-defined]
     if "__post_init__" not in vars(cls):
@@ -53,8 +52,6 @@ def _check(instance: Any) -> None:
     for name, value in _fields_of(kind).validate_python(given).items():
         if value is not given[name]:
             object.__setattr__(instance, name, value)
-    if hasattr(kind, "check_together"):
-        instance.check_together()
 
 
 @cache
