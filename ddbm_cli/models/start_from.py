@@ -31,7 +31,7 @@ TEXTS = "context"
 """Embeddings of texts, in networks of diffusers."""
 
 BY_PATCH = {"input_blocks.0.0.weight": 1, "out.2.weight": 0, "out.2.bias": 0}
-"""Layers of ADM of which one dimension, the input's or the output's, has the pixels of a patch."""
+"""Layers of ADM of which one dimension, the input's (1) or the output's (0), has the pixels of a patch."""
 
 PARTS = {".qkv.": 3, ".emb_layers.1.": 2}
 """Layers of ADM whose output channels are several parts (queries, keys, values; scale, shift), each adapted alone."""
@@ -73,7 +73,8 @@ def start_from(
         ModelError: the file cannot be read.
         UsageError: no weights fit.
     """
-    own, first = network.state_dict(), getattr(network, "first", FIRST)
+    own, first = network.state_dict(), getattr(network, "first_layer", FIRST)
+    patch_layers = getattr(network, "patch_layers", BY_PATCH)
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
         card, tensors = opened
@@ -85,16 +86,16 @@ def start_from(
         has_places = getattr(settings, "places", False) or card.network.get("places", False)
         for name, fresh in own.items():
             given = tensors.get_tensor(name).to(fresh) if name in names else None
-            by_patch = name in BY_PATCH and patches[0] != patches[1]
+            by_patch = name in patch_layers and patches[0] != patches[1]
             if given is not None and by_patch:
-                given = None if has_places else _repatched(given, BY_PATCH[name], patches[1], patches[0])
+                given = None if has_places else _repatched(given, patch_layers[name], patches[1], patches[0])
             if given is not None and name == CLASSES and card.class_names:
                 made, adapted[name] = _classes(given, fresh, card.class_names, classes)
                 fresh.copy_(made)
             elif given is not None and given.shape == fresh.shape and not by_patch:
                 fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and _is_adaptable(name, given, fresh, first=first):
+            elif given is not None and _is_adaptable(name, given, fresh, first=first, by_patch=by_patch):
                 fresh.copy_(_adapted(name, given, fresh))
                 what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
                 adapted[name] = f"{what}{_shape(given)} -> {_shape(fresh)}"
@@ -171,10 +172,12 @@ def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor |
     return pixels.flatten(dimension, dimension + 2)
 
 
-def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, first: str) -> bool:
-    """Return whether channels of two layers of different shapes mean the same."""
+def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, first: str, by_patch: bool) -> bool:
+    """Return whether channels of two layers mean the same; by_patch: they were made for the same patches."""
+    if by_patch and given.shape == fresh.shape:
+        return True
     if first != FIRST and name != first:
-        return False  # of networks of other programs, the first layer alone is known
+        return False  # of networks other than ADM, the first layer alone is known
     if name == CLASSES or given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
         return False
     # The inputs of these layers are two lists of channels in a row, whose lengths the shapes do not give.

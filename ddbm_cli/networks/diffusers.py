@@ -238,7 +238,7 @@ class DiffusersNetwork(nn.Module):
         return [module for module in self.model.modules() if type(module).__name__ in RECOMPUTABLE]
 
     @property
-    def first(self) -> str:
+    def first_layer(self) -> str:
         """Name of the weights of the layer that takes state and source."""
         return MODEL + FIRST[self.config.kind]
 

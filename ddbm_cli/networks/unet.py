@@ -1,7 +1,8 @@
 """A light U-Net: one strided convolution for each level down and up, as in pix2pix (arXiv:1611.07004), and a time.
 
 A level costs one convolution where ADM's has four and more, so that the highest level can have the size of the image:
-what a sketch shows finely passes to the output at once, and the narrowest level sees the whole image.
+what a sketch shows finely passes to the output at once, and the narrowest level sees the whole image. Where that costs
+too much, the highest level has the size of patches of the image: their pixels become channels (arXiv:1609.05158).
 """
 
 import math
@@ -29,7 +30,8 @@ class UNetConfig:
     """A light U-Net of strided convolutions.
 
     in_channels: of x_t and x_T together. channels: after the first halving; half as many before it. depth: halvings of
-    the size; 7 for 128 pixels. classes: number of labels; None for a network without classes.
+    the size; 7 for 128 pixels. patch: side of the patches whose pixels are channels of the first level. classes: number
+    of labels; None for a network without classes.
     """
 
     name: ClassVar[str] = "unet"
@@ -39,6 +41,7 @@ class UNetConfig:
     out_channels: Annotated[int, Field(ge=1, le=2**14)] = 3
     channels: Annotated[int, Field(ge=2, le=2**12, multiple_of=2)] = 32
     depth: Annotated[int, Field(ge=1, le=12)] = 7
+    patch: Annotated[int, Field(ge=1, le=16)] = 1
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
 
     @property
@@ -48,7 +51,8 @@ class UNetConfig:
 
     def largest_activation(self, width: int, height: int) -> int:
         """Return how many numbers the largest activation of an image has."""
-        return max(self.channels, self.in_channels, self.out_channels) * width * height
+        patches = math.ceil(width / self.patch) * math.ceil(height / self.patch)
+        return max(self.channels, self.patch**2 * max(self.in_channels, self.out_channels)) * patches
 
     def most_positions(self, width: int, height: int) -> int:
         """Return how many positions attend to each other: none do."""
@@ -66,6 +70,9 @@ class UNet(nn.Module):
     last layer computes too. Height and width of the input must be multiples of `size_multiple`.
     """
 
+    first_layer: ClassVar[str] = "first.weight"
+    patch_layers: ClassVar[dict[str, int]] = {"first.weight": 1, "out.weight": 0, "out.bias": 0}
+
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -76,7 +83,8 @@ class UNet(nn.Module):
         )
         if config.classes is not None:
             self.label_emb = nn.Embedding(config.classes, EMBEDDING, _weight=normal(config.classes, EMBEDDING))
-        self.first = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        pixels = config.patch**2
+        self.first = nn.Conv2d(config.in_channels * pixels, widths[0], 3, padding=1)
         levels = range(config.depth)
         # The narrowest level may be a single position, which no normalisation would leave a difference.
         self.down = nn.ModuleList(
@@ -87,13 +95,13 @@ class UNet(nn.Module):
             for n in reversed(levels)
         )
         self.last = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
-        self.out = zero(nn.Conv2d(widths[0], config.out_channels + self.images, 3, padding=1))
+        self.out = zero(nn.Conv2d(widths[0], (config.out_channels + self.images) * pixels, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def size_multiple(self) -> int:
         """What height and width must be multiples of."""
-        return int(2**self.config.depth)
+        return int(self.config.patch * 2**self.config.depth)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """Return F (B, out_channels, H, W), computed in the dtype of the weights.
@@ -108,14 +116,15 @@ class UNet(nn.Module):
         if label is not None:
             embedding = embedding + label_features(self.label_emb, label)
         x = x.to(dtype).contiguous(memory_format=torch.channels_last)
-        kept = [self.first(x)]
+        kept = [self.first(nn.functional.pixel_unshuffle(x, self.config.patch))]
         for down in self.down:
             kept.append(down(kept[-1], embedding))
         h = kept.pop()
         for up in self.up:
             h = torch.cat([up(h, embedding), kept.pop()], dim=1)
         channels = self.config.out_channels
-        own, weights = self.out(silu(self.last(silu(h)))).split((channels, self.images), dim=1)
+        out = nn.functional.pixel_shuffle(self.out(silu(self.last(silu(h)))), self.config.patch)
+        own, weights = out.split((channels, self.images), dim=1)
         images = x[:, : self.images * channels].unflatten(1, (self.images, channels))
         result: Tensor = own + (weights[:, :, None] * images).sum(1)
         return result
@@ -128,10 +137,23 @@ class Level(nn.Module):
         super().__init__()
         channels = convolution.out_channels
         self.convolution = convolution
+        self.enlarges = isinstance(convolution, nn.ConvTranspose2d)
         self.norm = GroupNorm(math.gcd(GROUPS, channels), channels) if normalised else nn.Identity()
         self.embed = zero(nn.Linear(EMBEDDING, 2 * channels))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.embed(nn.functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
-        h: Tensor = self.norm(self.convolution(nn.functional.silu(x)))
-        return h * (1 + scale) + shift
+        h = self.convolution(nn.functional.silu(x))
+        if self.enlarges:
+            h = smoothed(h)
+        result: Tensor = self.norm(h) * (1 + scale) + shift
+        return result
+
+
+def smoothed(x: Tensor) -> Tensor:
+    """Return x (B, C, H, W) filtered by (1, 2, 1) / 4 along both sides.
+
+    What alternates from pixel to pixel becomes 0, as the checkerboard that transposed convolutions leave does.
+    """
+    x = nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+    return nn.functional.avg_pool2d(nn.functional.avg_pool2d(x, 2, stride=1), 2, stride=1)

@@ -9,6 +9,7 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import load_model
 from ddbm_cli.models.assemble import assemble
 from ddbm_cli.networks import UNetConfig
+from ddbm_cli.networks.unet import Level, smoothed
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from tests.tiny import tiny_card, write_pairs
@@ -49,12 +50,48 @@ def test_images_of_the_input_pass_to_the_output_with_a_weight_for_each_pixel():
     made, x = UNetConfig(channels=8, depth=3).create(), torch.randn(1, 7, 8, 8)
     made.out.bias.copy_(torch.tensor([0, 0, 0, 0.25, 2]))
     assert torch.allclose(made(x[:, :6], torch.zeros(1)), 0.25 * x[:, :3] + 2 * x[:, 3:6])
+    patches = UNetConfig(channels=8, depth=2, patch=2).create()
+    patches.out.bias.copy_(torch.tensor([0.0] * 12 + [0.25] * 4 + [2.0] * 4))
+    assert torch.allclose(patches(x[:, :6], torch.zeros(1)), 0.25 * x[:, :3] + 2 * x[:, 3:6])
     noisy = UNetConfig(in_channels=7, channels=8, depth=3).create()
     noisy.out.bias.copy_(torch.tensor([0, 0, 0, 1.0, 0]))
     assert torch.allclose(noisy(x, torch.zeros(1)), x[:, :3]), "a further channel of noise is no image"
 
 
-@pytest.mark.parametrize("field", [{"channels": 16}, {"depth": 2}, {"classes": 2}])
+@torch.no_grad()
+def test_the_pixels_of_a_patch_are_channels_of_the_first_level():
+    made, x = network(depth=2, patch=2), torch.randn(1, 6, 16, 24)
+    assert made.size_multiple == 8
+    wanted = made(x, torch.zeros(1))
+    assert wanted.shape == (1, 3, 16, 24)
+    for row, column in ((4, 4), (4, 5), (5, 4), (5, 5)):
+        other = x.clone()
+        other[:, 3, row, column] += 1
+        changed = (made(other, torch.zeros(1)) - wanted).abs().sum(1)[0]
+        assert changed[row, column] > 1e-4, "each pixel of a patch counts"
+    torch.nn.init.zeros_(made.out.weight)
+    colours = torch.arange(12.0)
+    made.out.bias.copy_(torch.cat([colours, torch.zeros(8)]))
+    assert torch.equal(made(x, torch.zeros(1))[0, :, 6:8, 2:4], colours.unflatten(0, (3, 2, 2)))
+
+
+@torch.no_grad()
+def test_a_larger_level_has_no_checkerboard():
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1
+    inside = smoothed((board + 3).expand(1, 2, 8, 8))[:, :, 1:-1, 1:-1]
+    assert torch.allclose(inside, torch.full_like(inside, 3))
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    assert torch.allclose(smoothed(ramp)[..., 1:-1], ramp[..., 1:-1]), "nothing is shifted"
+    single = torch.zeros(1, 1, 5, 5)
+    single[..., 2, 2] = 16
+    row = torch.tensor([1.0, 2, 1])
+    assert torch.allclose(smoothed(single)[0, 0, 1:-1, 1:-1], row[:, None] * row)
+    level = Level(torch.nn.ConvTranspose2d(2, 8, 4, 2, 1), normalised=False)
+    h = level.convolution(torch.nn.functional.silu(x := torch.randn(1, 2, 4, 4)))
+    assert torch.allclose(level(x, torch.zeros(1, 128)), smoothed(h), atol=1e-6)
+
+
+@pytest.mark.parametrize("field", [{"channels": 16}, {"depth": 2}, {"patch": 2}, {"classes": 2}])
 def test_every_field_changes_the_network(field):
     shapes = [
         {name: value.shape for name, value in each.state_dict().items()} for each in (network(), network(**field))

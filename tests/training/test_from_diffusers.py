@@ -236,9 +236,11 @@ def test_lora(data, folder, tmp_path, separate):
     changed = {
         name
         for name, value in model.denoiser.network.state_dict().items()
-        if not torch.allclose(value[:, :4] if name == model.denoiser.network.first else value, before[name], atol=2e-3)
+        if not torch.allclose(
+            value[:, :4] if name == model.denoiser.network.first_layer else value, before[name], atol=2e-3
+        )
     }
-    assert changed and all(".attentions." in name or name == model.denoiser.network.first for name in changed)
+    assert changed and all(".attentions." in name or name == model.denoiser.network.first_layer for name in changed)
     assert sha256_of_file(folder / "unet" / "diffusion_pytorch_model.safetensors") == digest
     source = torch.rand(1, 3, 16, 16) * 2 - 1
     assert finish(model.translate(source, NoiseSource(0, ["a"]), model.plan(nfe=2))).isfinite().all()

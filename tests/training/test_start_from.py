@@ -99,24 +99,35 @@ def test_layers_of_another_width_are_adapted_and_named(root, model):
     assert joined in started.new and torch.equal(now[joined], fresh[joined])
 
 
+PATCHED = {
+    "adm": (TWO_LEVELS, {"input_blocks.0.0.weight", "out.2.weight", "out.2.bias"}),
+    "unet": ({"name": "unet", "channels": 8, "depth": 2}, {"first.weight", "out.weight", "out.bias"}),
+}
+"""Networks with patches, and their layers that differ with the patches."""
+
+
 @pytest.mark.parametrize("patch", [1, 4])
-def test_another_patch_begins_with_the_output_for_the_resized_image(model, patch):
+@pytest.mark.parametrize("kind", PATCHED)
+def test_another_patch_begins_with_the_output_for_the_resized_image(root, kind, patch):
     fine, coarse = max(patch, 2), min(patch, 2)
     factor = fine // coarse
-    networks = {2: assemble(tiny_card(network=TWO_LEVELS)).network.double()}
-    networks[2].load_state_dict(tiny_weights(tiny_card(network=TWO_LEVELS)))
-    networks[patch] = assemble(tiny_card(network=TWO_LEVELS | {"patch": patch})).network.double()
+    network, layers = PATCHED[kind]
+    model = write_tiny(root / "base.safetensors", network=network | {"patch": 2})
+    networks = {
+        side: assemble(tiny_card(network=network | {"patch": side})).network.double().eval() for side in (2, patch)
+    }
+    networks[2].load_state_dict(tiny_weights(tiny_card(network=network | {"patch": 2})))
     started = start_from(networks[patch], model)
-    assert set(started.adapted) == {"input_blocks.0.0.weight", "out.2.weight", "out.2.bias"} and not started.new
+    assert set(started.adapted) == layers and not started.new
     assert started.same > 10
-    assert started.adapted["out.2.bias"].startswith(f"patches of 2 -> {patch}, ")
+    assert all(how.startswith(f"patches of 2 -> {patch}, ") for how in started.adapted.values())
     random = torch.Generator().manual_seed(0)
     small = torch.randn(2, 6, 4 * coarse, 4 * coarse, generator=random, dtype=torch.float64)
     large, time = small.repeat_interleave(factor, 2).repeat_interleave(factor, 3), torch.tensor([100.0])
     found, reduced = networks[fine](large, time), networks[coarse](small, time)
     assert reduced.abs().max() > 0.01
     assert torch.allclose(torch.nn.functional.avg_pool2d(found, factor), reduced, atol=1e-9)
-    if patch > 2:
+    if patch > 2 and kind == "adm":
         noisy = large + torch.randn(large.shape, generator=random, dtype=torch.float64)
         pooled = torch.nn.functional.avg_pool2d(noisy, factor)
         repeated = networks[coarse](pooled, time).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
