@@ -10,14 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ddbm_cli.codecs import CODECS
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.models import load_model, write_model
 from ddbm_cli.models.checkpoint import read_model
-from ddbm_cli.models.codecs import load_codec
 from ddbm_cli.models.vocabulary import learn
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.samplers import NoiseSource, finish
 from tests.models.test_vocabulary import text_card
 from tests.recipes import compare_clothing, measure_instruct, ship, ship_instruct, sketch_to_clothing
 from tests.tasks.test_instruct import instruct, lines, pictures
@@ -59,35 +56,36 @@ def test_two_models_are_measured_in_one_table_at_equal_evaluations(edits, tmp_pa
     assert len(json.loads((folder / "table.json").read_text())) == 4
 
 
-def test_the_model_of_garments_fits_its_file_together_with_its_codec():
+def test_the_model_of_garments_fits_its_file():
     """Known before hours of training, at whose end the recipe refuses a larger file."""
-    recipe = tomllib.loads((sketch_to_clothing.HERE / f"{sketch_to_clothing.SMALLER}.toml").read_text())
-    enlarger = tomllib.loads((sketch_to_clothing.HERE / "enlarger-2x.toml").read_text())
+    recipe = tomllib.loads((sketch_to_clothing.HERE / f"{sketch_to_clothing.MODEL}.toml").read_text())
     config = build(NETWORKS, recipe["network"], what="network")
     with torch.device("meta"):
         network = dataclasses.replace(config, classes=20).create()
-        codec = build(CODECS, enlarger["network"], what="codec").create()
-    weights = sum(2 * each.numel() for module in (network, codec) for each in module.parameters())
     heading = 100_000
-    assert weights + heading < sketch_to_clothing.LARGEST
+    assert sum(2 * each.numel() for each in network.parameters()) + heading < sketch_to_clothing.LARGEST
 
 
-def test_a_model_with_an_enlarger_enlarges_what_the_small_model_makes(tmp_path):
-    small, enlarger = tiny_card(), tiny_card(network={"name": "enlarger"})
-    for name, card in (("small", small), ("enlarger", enlarger)):
-        write_model(tmp_path / f"{name}.safetensors", card, tiny_weights(card))
-    card, weights = sketch_to_clothing.enlarged(tmp_path / "small.safetensors", tmp_path / "enlarger.safetensors")
-    write_model(tmp_path / "large.safetensors", card, weights)
-    large, before = (load_model(tmp_path / f"{name}.safetensors", device="cpu") for name in ("large", "small"))
-    assert large.card.preprocess.size == 2 * before.card.preprocess.size == 32
-    source = torch.rand(1, 3, 32, 32) * 2 - 1
-    reduced = torch.nn.functional.avg_pool2d(source, 2)
-    made, result = (
-        finish(model.translate(image, NoiseSource(0, ["x"]), model.plan()))
-        for model, image in ((before, reduced), (large, source))
-    )
-    wanted = load_codec(str(tmp_path / "enlarger.safetensors"))[1].decode(made)
-    assert torch.allclose(result, wanted, atol=1e-5)
+def test_all_garment_models_are_trained_as_long_and_each_part_begins_as_the_one_before(tmp_path, monkeypatch):
+    begun = {}
+
+    def train(data, config, run, options):
+        run.mkdir()
+        told = dict(zip(options[::2], options[1::2], strict=True))
+        begun[run.name] = config.name, float(told["--hours"]), told.get("--from", "none/").split("/")[-2]
+        assert config.exists()
+
+    monkeypatch.setattr(sketch_to_clothing, "train", train)
+    names = sketch_to_clothing.make([tmp_path], tmp_path / "codec", tmp_path, 10, [])
+    hours = {name: begun[name][1] for name in begun}
+    starts = {name: begun[name][2] for name in begun}
+    for name in names:
+        total, part = 0.0, name
+        while part in begun:
+            total, part = total + hours[part], starts[part]
+        assert total == pytest.approx(10), name
+    assert starts[sketch_to_clothing.MODEL] == starts[sketch_to_clothing.SMALLER] == "critic-128"
+    assert begun[sketch_to_clothing.SMALLER][0] == "critic-128.toml"
 
 
 def test_garment_models_are_compared_on_the_same_sketches_and_one_is_packaged(tmp_path):

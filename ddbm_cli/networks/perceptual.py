@@ -44,10 +44,11 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(f"weight_{place}", torch.ones(after) / after)
         self.register_buffer("shift", torch.zeros(1, 3, 1, 1))
         self.register_buffer("scale", torch.ones(1, 3, 1, 1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the features (B, C, h, w) of five layers, of unit length at each position."""
-        h = (images - self.shift) / self.scale
+        h = ((images - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
         found = []
         for place, convolution in enumerate(self.convolutions):
             if 0 < place < BLURRED:

@@ -2,45 +2,33 @@
 
     python -m tests.recipes.sketch_to_clothing PHOTOS EMOJI RUNS [--hours H] [--ship] [any option of `ddbm train`]
 
-PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the codecs, the parts of the model, the second of which
-begins as the first, a bridge of latents, pix2pix, and the comparison. The model is the second part, of 128 pixels, with
-a decoder that enlarges its images to 256. H hours are for each of the models that are compared, those of the model for
-both parts; the options are for each of the trainings. The same command resumes an interrupted one; a training that has
-used its hours stays as it is. The model is compared as it is packaged, as float16; --ship writes it into the package.
-Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
+PHOTOS and EMOJI as of `autoencoder`. RUNS gets the sketches, the autoencoder, the parts of the model, each of which
+begins as the one before, the models it is compared with, and the comparison. H hours are for each of the models that
+are compared, those of the model for all of its parts; the options are for each of the trainings. The same command
+resumes an interrupted one; a training that has used its hours stays as it is. The model is compared as it is packaged,
+as float16; --ship writes it into the package. Nothing is downloaded. On a GPU: `--device cuda --hours 8`.
 """
 
 import argparse
 import dataclasses
 from pathlib import Path
 
-from torch import Tensor
-
 from ddbm_cli.imaging.io import open_picture, save_picture
-from ddbm_cli.models import ModelCard, write_model
-from ddbm_cli.models.assemble import CODEC_PREFIX
 from ddbm_cli.models.checkpoint import read_model
-from ddbm_cli.models.codecs import load_codec
 from tests.recipes import autoencoder, compare_clothing
 from tests.recipes.ship import ASSETS, REGISTRY, packed, register
 from tests.recipes.sketch_to_3d import HERE, train
 
-PARTS = {"pixels-128": 0.4, "sketch-to-clothing-128": 0.6}
+MODEL = "sketch-to-clothing-256"
+
+PARTS = {"pixels-128": 0.25, "critic-128": 0.35, MODEL: 0.4}
 """The recipes of the model's parts, which are also the folders of their runs, and their shares of its hours."""
 
-ENLARGER = 0.25
-"""The share of as many hours for the decoder that enlarges, which is trained before."""
-
-MODEL = "sketch-to-clothing-256"
 SMALLER = "sketch-to-clothing-128"
-"""The model without the decoder that enlarges."""
-
-LIMITS = (
-    "256x256 pixels, enlarged from 128x128; single garments on a white background; ink sketches become grey or dark"
-)
+"""The model whose last part is of 128 pixels too, as the one before."""
 
 LARGEST = 24_000_000
-"""Bytes of the packaged file, at most; its codec is in it."""
+"""Bytes of the packaged file, at most."""
 
 ENTRY = """task = "sketch of a garment -> photo"
 licence = "MIT"
@@ -48,44 +36,25 @@ licence_source = "trained on Clothing dataset (Alexey Grigorev and contributors,
 """
 
 
-def make(pairs: list[Path], images: list[Path], codec: Path, runs: Path, hours: float, options: list[str]) -> list[str]:
+def make(pairs: list[Path], codec: Path, runs: Path, hours: float, options: list[str]) -> list[str]:
     """Train the model and those it is compared with, or resume; return their names, the model's first.
 
-    images: what the enlarging decoder is trained on. codec: the autoencoder of the bridge of latents.
+    codec: the autoencoder of the bridge of latents.
     """
 
-    def begin(name: str, share: float, *new: str, data: list[Path] = pairs) -> Path:
+    def begin(name: str, share: float, *new: str, recipe: str = "") -> list[str]:
         own = [] if (runs / name / "config.json").exists() else list(new)
         budget = ["--hours", f"{share * hours:g}"] if hours else []
-        train(data, HERE / f"{name}.toml", runs / name, [*own, *budget, *options])
-        return runs / name / "model.safetensors"
+        train(pairs, HERE / f"{recipe or name}.toml", runs / name, [*own, *budget, *options])
+        return ["--from", str(runs / name / "model.safetensors")]
 
-    enlarger = begin("enlarger-2x", ENLARGER, data=images)
-    before: list[str] = []
-    for name, share in PARTS.items():
-        before = ["--from", str(begin(name, share, *before))]
-    (runs / MODEL).mkdir(exist_ok=True)
-    write_model(runs / MODEL / "model.safetensors", *enlarged(runs / SMALLER / "model.safetensors", enlarger))
+    first, second, last = PARTS
+    before = begin(second, PARTS[second], *begin(first, PARTS[first]))
+    begin(last, PARTS[last], *before)
+    begin(SMALLER, PARTS[last], *before, recipe=second)
     begin("latents-256", 1, "--codec", str(codec))
     begin("pix2pix-256", 1)
     return [MODEL, SMALLER, "latents-256", "pix2pix-256"]
-
-
-def enlarged(file: Path, enlarger: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """Return card and weights of a model of pixels as one of the latents of an enlarger, which are small images."""
-    (card, weights), (setting, codec) = read_model(file), load_codec(str(enlarger))
-    factor, expects = codec.factor, card.expects
-    if expects and expects.line_width:
-        expects = dataclasses.replace(expects, line_width=factor * expects.line_width)
-    card = dataclasses.replace(
-        card,
-        name=MODEL,
-        limits=LIMITS,
-        codec=setting,
-        preprocess=dataclasses.replace(card.preprocess, size=factor * card.preprocess.size),
-        expects=expects,
-    )
-    return card, weights | {CODEC_PREFIX + name: value for name, value in codec.state_dict().items()}
 
 
 def ship(
@@ -114,8 +83,7 @@ def main() -> None:
     given, options = parser.parse_known_args()
     codec = autoencoder.make(given.photos, given.emoji, given.runs / "autoencoder", options)
     pairs = [given.runs / "pairs" / style for style in autoencoder.STYLES]
-    images = [pairs[0] / "train" / "B", *(pair / "train" / "A" for pair in pairs)]
-    names = make(pairs, images, codec, given.runs, given.hours, options)
+    names = make(pairs, codec, given.runs, given.hours, options)
     files = {name: given.runs / name / "model.safetensors" for name in names}
     comparison = given.runs / "comparison"
     files[MODEL] = packed(comparison / f"{MODEL}.safetensors", *read_model(files[MODEL]), LARGEST)
