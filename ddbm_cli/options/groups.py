@@ -88,7 +88,7 @@ TrainFit = Annotated[
     ),
 ]
 Augment = Annotated[
-    tuple[Literal["flip", "shift", "crop", "scale", "rotate", "colour"], ...],
+    tuple[Literal["flip", "shift", "crop", "scale", "rotate", "colour", "hue"], ...],
     Field(
         "Augmentations of both images of a pair alike, separated by commas, or none.",
         metavar="NAME[,NAME]",

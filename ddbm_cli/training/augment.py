@@ -6,6 +6,7 @@
     scale   by a factor from 0.8 to 1.25, about the middle
     rotate  by up to 10 degrees
     colour  brightness, contrast and saturation by a factor from 0.8 to 1.2 each
+    hue     by any angle, with probability one half; not where the first image is grey, which would not show it
 
 What comes in from outside is paper. All draws are always made, so that one augmentation does not change the others.
 """
@@ -18,6 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CROP, SCALE, ROTATE, COLOUR = 0.2, math.log(1.25), math.radians(10), 0.2
+
+GREY = 0.2
+"""Difference of the channels of a pixel, at most, in an image that counts as grey; in -1..1."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of ITU-R BT.601."""
@@ -48,7 +52,10 @@ def augment(
     draws = (torch.rand((8, size), generator=more) * 2 - 1)[:, rows]
     if {"crop", "scale", "rotate"} & set(kinds):
         both = _placed(both, draws[:5], kinds, paper=paper)
-    return _coloured(both, draws[5:]) if "colour" in kinds else both
+    if "colour" in kinds:
+        both = _coloured(both, draws[5:])
+    turns = (torch.rand((2, size), generator=more) * 2 - 1)[:, rows]
+    return _turned(both, turns) if "hue" in kinds else both
 
 
 def _flip_and_shift(
@@ -101,3 +108,15 @@ def _coloured(both: Tensor, draws: Tensor) -> Tensor:
     # Contrast changes about middle grey, brightness about black.
     changed: Tensor = (both * contrast + 1) * brightness - 1
     return changed.clamp(-1, 1)
+
+
+def _turned(both: Tensor, draws: Tensor) -> Tensor:
+    """Turn colours about the axis of greys, which stay as they are (Rodrigues' rotation)."""
+    turn, chosen = draws
+    first = both[:, 0]
+    coloured = (first.amax(1) - first.amin(1)).flatten(1).amax(1) > GREY
+    angle = math.pi * turn * (coloured & (chosen < 0))
+    cos, sin = (each.view(-1, 1, 1) for each in (angle.cos(), angle.sin()))
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    rotation = cos * torch.eye(3) + sin * cross + (1 - cos) / 3
+    return torch.einsum("bij,bnjhw->bnihw", rotation, both).clamp(-1, 1)

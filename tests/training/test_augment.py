@@ -44,7 +44,7 @@ def test_images_of_a_batch_are_changed_differently_and_repeatably(kind):
 
 def test_paper_stays_paper():
     paper = torch.ones(4, 2, 3, 32, 32)
-    assert torch.allclose(applied(paper, ("flip", "shift", "crop", "scale", "rotate")), paper, atol=1e-6)
+    assert torch.allclose(applied(paper, ("flip", "shift", "crop", "scale", "rotate", "hue")), paper, atol=1e-6)
 
 
 def test_one_augmentation_does_not_change_the_draws_of_another(tmp_path):
@@ -76,8 +76,21 @@ def test_rotation_is_bounded_by_ten_degrees():
     assert 5 < max(map(abs, angles)) < 11
 
 
+def test_the_hue_is_turned_where_the_source_shows_it_and_greys_stay():
+    grey, colour = torch.full((64, 1, 3, 4, 4), 0.3), torch.zeros(64, 1, 3, 4, 4)
+    colour[:, :, 0] = 0.5
+    kept = applied(torch.cat([grey, colour], 1), ("hue",))
+    assert torch.allclose(kept, torch.cat([grey, colour], 1), atol=1e-6), "a grey source does not show the hue"
+    first, second = applied(torch.cat([colour, grey], 1), ("hue",)).unbind(1)
+    assert torch.allclose(second, grey[:, 0], atol=1e-6)
+    assert torch.allclose(first.mean(1), colour[:, 0].mean(1), atol=1e-6)
+    assert torch.allclose(first.square().sum(1), colour[:, 0].square().sum(1), atol=1e-6), "a rotation"
+    brightest = first.argmax(1)[:, 0, 0]
+    assert {0, 1, 2} == set(brightest.tolist()) and 20 < int((first[:, 0, 0, 0] < 0.4999).sum()) < 44
+
+
 def test_the_names_are_those_that_are_documented():
     from ddbm_cli.training import augment as module
 
-    assert KINDS == ("flip", "shift", "crop", "scale", "rotate", "colour")
+    assert KINDS == ("flip", "shift", "crop", "scale", "rotate", "colour", "hue")
     assert all(f"    {kind} " in module.__doc__ for kind in KINDS)
