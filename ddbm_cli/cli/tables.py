@@ -6,7 +6,7 @@ from ddbm_cli.cli import columns, terminal
 from ddbm_cli.cli.bars import human
 from ddbm_cli.foundation.event_lines import as_record
 from ddbm_cli.foundation.events import Listed
-from ddbm_cli.options.coding import CODERS
+from ddbm_cli.options.coding import CODER
 from ddbm_cli.registry.locate import at_a_glance
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _words(entry: "Entry") -> dict[str, str | list[str]]:
     asked += f" --direction {directions[0]}" if directions else ""
     asked += ' --prompt "TEXT"' if card.get("text_conditional") else ""
     asked += " --mask MASK" if card.get("inpainting") else ""
-    if card.get("network", {}).get("name") in CODERS:
+    if card.get("network", {}).get("name") == CODER:
         words["Use"] = f"ddbm train PAIRS --codec {file} -o RUN"
     else:
         words["Use"] = f"ddbm {'sample -o FOLDER' if is_prior else 'translate INPUT OUTPUT'} -m {file}{asked}"

@@ -16,7 +16,7 @@ from ddbm_cli.models.checkpoint import open_tensors
 from ddbm_cli.models.layout import read_json
 from ddbm_cli.models.load import open_model
 from ddbm_cli.models.resolve import locate
-from ddbm_cli.options.coding import CODERS
+from ddbm_cli.options.coding import CODER
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
@@ -37,7 +37,7 @@ def load_codec(reference: str) -> tuple[Setting, Codec]:
     file = locate(reference)
     with open_model(file) as (card, tensors):
         network, of_codec = divided({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118
-    if card.network.get("name") in CODERS:
+    if card.network.get("name") == CODER:
         setting, own = dict(card.network), network
     elif of_codec:
         setting, own = card.codec, {name.removeprefix(CODEC_PREFIX): value for name, value in of_codec.items()}

@@ -3,19 +3,16 @@
 from ddbm_cli.networks.adm import ADM, ADMConfig
 from ddbm_cli.networks.autoencoder import Autoencoder, AutoencoderConfig
 from ddbm_cli.networks.blocks import pack
-from ddbm_cli.networks.coder import Coder
 from ddbm_cli.networks.detect import detect, normalise
 from ddbm_cli.networks.diffusers import DiffusersNetwork, DiffusersNetworkConfig
 from ddbm_cli.networks.directed import Directed
-from ddbm_cli.networks.enlarger import Enlarger, EnlargerConfig
 from ddbm_cli.networks.pix2pix import PatchGAN, Pix2Pix, Pix2PixConfig
 from ddbm_cli.networks.unet import UNet, UNetConfig
 
-NetworkConfig = ADMConfig | UNetConfig | Pix2PixConfig | AutoencoderConfig | EnlargerConfig | DiffusersNetworkConfig
+NetworkConfig = ADMConfig | UNetConfig | Pix2PixConfig | AutoencoderConfig | DiffusersNetworkConfig
 
 NETWORKS: dict[str, type[NetworkConfig]] = {
-    each.name: each
-    for each in (ADMConfig, UNetConfig, Pix2PixConfig, AutoencoderConfig, EnlargerConfig, DiffusersNetworkConfig)
+    each.name: each for each in (ADMConfig, UNetConfig, Pix2PixConfig, AutoencoderConfig, DiffusersNetworkConfig)
 }
 
 __all__ = [
@@ -24,12 +21,9 @@ __all__ = [
     "ADMConfig",
     "Autoencoder",
     "AutoencoderConfig",
-    "Coder",
     "DiffusersNetwork",
     "DiffusersNetworkConfig",
     "Directed",
-    "Enlarger",
-    "EnlargerConfig",
     "NetworkConfig",
     "PatchGAN",
     "Pix2Pix",

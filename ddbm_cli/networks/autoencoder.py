@@ -4,6 +4,7 @@ Encoder and decoder are residual blocks without normalisation, as in TAESD (gith
 depends on a neighbourhood of the input alone, so that large images can be coded in tiles.
 """
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import Conv, zero
-from ddbm_cli.networks.coder import Coder, neighbourhood
 
 SPREAD = 0.5
 """Standard deviation of each channel of the latents over the training images: that of images in -1..1."""
@@ -57,13 +57,26 @@ class AutoencoderConfig:
         return Autoencoder(self)
 
 
-class Autoencoder(Coder):
-    """The small autoencoder. Each channel of its latents has mean 0 and standard deviation `SPREAD`."""
+class Autoencoder(nn.Module):
+    """The small autoencoder. As a network of a model it is F(x, time): its image of the latents of the source.
+
+    channels: of the latents. factor: pixels of an image, along each side, for one position of its latents.
+    reach: positions of the latents that an image depends on around its own, and the other way round, at most.
+    `shift` and `scale` (channels,) bring each channel of the latents to mean 0 and standard deviation `SPREAD`.
+    """
+
+    batch_invariant = True
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__(config.latent_channels, config.factor)
-        self.config = config
-        self.reach = neighbourhood(config.blocks, config.patch, len(config.multipliers))
+        super().__init__()
+        self.config, self.channels, self.factor = config, config.latent_channels, config.factor
+        # Of the residual blocks of two convolutions on each level, and of one convolution more.
+        sides = [config.patch * 2**level for level in range(len(config.multipliers))]
+        self.reach = math.ceil(sum((2 * config.blocks + 1) * side for side in sides) / self.factor) + 1
+        self.register_buffer("shift", torch.zeros(self.channels))
+        self.register_buffer("scale", torch.ones(self.channels))
         widths = [config.channels * multiplier for multiplier in config.multipliers]
         folded, stem = 3 * config.patch**2, 1 if config.pointwise else 3
 
@@ -80,18 +93,42 @@ class Autoencoder(Coder):
         self.decoder = nn.Sequential(*up, Conv(widths[0], folded, stem))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def size_multiple(self) -> int:
+        """What height and width of images must be multiples of."""
+        return self.factor
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Return the coded source (B, 3, H, W) of x (B, 6, H, W): a state, which has no effect, and the source."""
+        source = x[:, 3:]
+        if self.training:
+            return self.open(self.raw(source))
+        return self.decode_image(self.encode_image(source)).to(x.dtype)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Return the latents (N, channels, h, w), float32, of images (N, 3, H, W)."""
+        latents = (self.raw(image) - self.shift.view(1, -1, 1, 1)) * self.scale.view(1, -1, 1, 1)
+        return latents.float()
+
+    def decode_image(self, latents: Tensor) -> Tensor:
+        """Return the images (N, 3, H, W), float32, of latents (N, channels, h, w)."""
+        raw = latents.to(self.shift.dtype) / self.scale.view(1, -1, 1, 1) + self.shift.view(1, -1, 1, 1)
+        return self.open(raw).float()
+
     def raw(self, image: Tensor) -> Tensor:
+        """Return the latents (N, channels, h, w) of images (N, 3, H, W) before `shift` and `scale`."""
         folded = F.pixel_unshuffle(image.to(self.shift.dtype), self.config.patch)
         code = self.encoder(folded.contiguous(memory_format=torch.channels_last))
         bounded: Tensor = BOUND * torch.tanh(code / BOUND)
         return bounded
 
     def open(self, raw: Tensor) -> Tensor:
+        """Return the images (N, 3, H, W) of latents (N, channels, h, w) before `shift` and `scale`."""
         return F.pixel_shuffle(self.decoder(raw.to(self.shift.dtype)), self.config.patch)
 
     @torch.no_grad()
     def begin(self, images: Tensor) -> None:
-        """Set fresh weights to the principal components of the patches of images.
+        """Set fresh weights to the principal components of the patches of images (N, 3, H, W).
 
         New blocks are the identity, so the network then is the best linear autoencoder of single patches, and training
         improves on it. It has one level, which holds all folded pixels; weights of others stay as they are.
@@ -118,6 +155,7 @@ class Autoencoder(Coder):
             conv.bias.zero_()[: len(bias)] = bias
 
     def calibrate(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set `shift` and `scale` from the mean and standard deviation (channels,) of raw latents."""
         self.shift.copy_(mean)
         self.scale.copy_(SPREAD / deviation.clamp(min=1e-6))
 

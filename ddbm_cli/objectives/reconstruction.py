@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.networks import Coder, PatchGAN
+from ddbm_cli.networks import Autoencoder, PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
 from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.objectives.objective import Context, Loss, Objective
@@ -85,7 +85,7 @@ class _ReconstructionLoss(Loss):
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
         network = denoiser.network
-        if not isinstance(network, Coder):
+        if not isinstance(network, Autoencoder):
             raise UsageError("objective 'reconstruction' is for autoencoders", hint="pass --task autoencoder")
         if network.training:
             if int(self._moments.steps) == 0:
@@ -136,7 +136,7 @@ class _Moments(nn.Module):
         self.register_buffer("steps", torch.zeros(()))
 
     @torch.no_grad()
-    def give(self, network: Coder) -> None:
+    def give(self, network: Autoencoder) -> None:
         """Set the network's shift and scale; they do not change its images."""
         if self.steps > 0:
             network.calibrate(self.mean[: network.channels], self.deviation[: network.channels])

@@ -5,8 +5,8 @@ from typing import Annotated
 from ddbm_cli.foundation.fields import Field
 from ddbm_cli.options.groups import MODEL
 
-CODERS = ("autoencoder", "enlarger")
-"""Networks whose files are codecs: what --task autoencoder trains."""
+CODER = "autoencoder"
+"""The network whose files are codecs: what --task autoencoder trains."""
 
 Codec = Annotated[
     str | None,

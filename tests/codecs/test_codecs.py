@@ -13,7 +13,7 @@ from ddbm_cli.models.assemble import assemble_codec, weights_of
 from ddbm_cli.models.importers import import_file
 from ddbm_cli.models.selfcheck import self_check
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.options.coding import CODERS
+from ddbm_cli.options.coding import CODER
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.exchange import export_model
 from tests.tiny import tiny_card, tiny_weights
@@ -147,38 +147,14 @@ def test_large_images_are_coded_in_tiles_as_the_whole(monkeypatch, changes):
     whole = codec.encode(x)
     picture = codec.decode(whole)
     seen = []
-    monkeypatch.setattr("ddbm_cli.codecs.own.LARGEST_WHOLE", 32)
+    monkeypatch.setattr("ddbm_cli.codecs.autoencoder.LARGEST_WHOLE", 32)
     monkeypatch.setattr(codec.encoder, "forward", lambda x, own=codec.encoder.forward: seen.append(x.shape) or own(x))
     assert torch.allclose(codec.encode(x), whole, atol=1e-5) and len(seen) == 12
     assert torch.allclose(codec.decode(whole), picture, atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"factor": 4}, {"blocks": 1}])
-def test_an_enlarger_decodes_large_latents_in_tiles_as_the_whole(monkeypatch, changes):
-    codec = build(CODECS, {"name": "enlarger", "channels": 8, "blocks": 2} | changes, what="codec").create()
-    for parameter in codec.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.2)
-    latents = images(1, 64)[..., :40]
-    whole = codec.decode(latents)
-    seen = []
-    monkeypatch.setattr("ddbm_cli.codecs.own.LARGEST_WHOLE", 16 * codec.factor)
-    monkeypatch.setattr(codec.decoder, "forward", lambda x, own=codec.decoder.forward: seen.append(x.shape) or own(x))
-    assert torch.allclose(codec.decode(latents), whole, atol=1e-5) and len(seen) == 12
-    assert torch.equal(codec.encode(whole), torch.nn.functional.avg_pool2d(whole, codec.factor))
-
-
-@pytest.mark.parametrize("field", [{"factor": 4}, {"channels": 16}, {"blocks": 3}])
-def test_every_field_changes_the_enlarger(field):
-    shapes = [
-        {name: value.shape for name, value in build(CODECS, setting, what="codec").create().state_dict().items()}
-        for setting in ({"name": "enlarger"}, {"name": "enlarger"} | field)
-    ]
-    assert shapes[0] != shapes[1]
-
-
-def test_the_networks_whose_files_are_codecs_are_listed():
-    assert set(CODERS) == {name for name in CODECS if issubclass(CODECS[name], NETWORKS.get(name, ()))}
+def test_the_network_whose_files_are_codecs_is_named():
+    assert {CODER} == {name for name in CODECS if issubclass(CODECS[name], NETWORKS.get(name, ()))}
 
 
 def test_calibrated_latents_have_the_spread_of_images():

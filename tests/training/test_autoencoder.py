@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from ddbm_cli.codecs import CODECS
 from ddbm_cli.foundation.errors import UsageError
@@ -83,22 +82,6 @@ def test_its_latents_have_the_spread_of_images(root):
     latents = network.encode_image(pictures)
     assert latents.mean((0, 2, 3)).abs().max() < 0.2
     assert (latents.std((0, 2, 3)) - 0.5).abs().max() < 0.2
-
-
-def test_latents_that_are_small_images_train_the_decoder_alone(root):
-    """The first decoder is bilinear; a model of small images gets larger ones by it."""
-    small = "enlarger:factor=4,channels=8,blocks=1"
-    pictures = torch.stack([to_tensor(picture(index, 40)) for index in range(12)])
-    fresh = build(NETWORKS, small, what="network").create()
-    assert torch.equal(fresh.encode_image(pictures), F.avg_pool2d(pictures, 4))
-    bilinear = F.interpolate(F.avg_pool2d(pictures, 4), scale_factor=4, mode="bilinear")
-    assert torch.allclose(fresh.decode_image(fresh.encode_image(pictures)), bilinear, atol=1e-6)
-    list(run(asked(root, steps=60, network=small, objective=PLAIN, recipe={"learning_rate": 1e-2, "ema": 0.9})))
-    trained = load_model(root / "run" / "model.safetensors", device="cpu").denoiser.network
-    latents = trained.encode_image(pictures)
-    assert torch.equal(latents, F.avg_pool2d(pictures, 4)), "also after the moments of latents were taken"
-    error = [(made - pictures).abs().mean() for made in (trained.decode_image(latents), bilinear)]
-    assert error[0] < 0.98 * error[1]
 
 
 def test_a_run_in_parts_is_the_run_in_one(root):

@@ -21,7 +21,7 @@ from ddbm_cli.networks import NETWORKS, DiffusersNetworkConfig
 from ddbm_cli.objectives import METHODS, OBJECTIVES, TIME_DISTRIBUTIONS, Adversarial
 from ddbm_cli.options.check import from_options
 from ddbm_cli.options.checkpoints import divided
-from ddbm_cli.options.coding import CODERS
+from ddbm_cli.options.coding import CODER
 from ddbm_cli.options.expects import LineArt, Photograph
 from ddbm_cli.options.lora import check_lora
 from ddbm_cli.options.recipe import Compute, Recipe
@@ -62,7 +62,7 @@ Flips would exchange left and right, and shifts move the axis of mirroring, whic
 """
 
 AUTOENCODER = {
-    "network": "autoencoder",
+    "network": CODER,
     "objective": "reconstruction",
     "path": "rectified",
     "prediction": "x0",
@@ -188,7 +188,7 @@ def _completed(body: dict[str, Any], *, begins: bool) -> dict[str, Any]:
 def _with_codec(body: dict[str, Any]) -> dict[str, Any]:
     """Return a request whose codec is found from any folder."""
     for name in ("objective", "network"):
-        if str(body.get(name, "")).startswith((Adversarial.name, "reconstruction", *CODERS)):
+        if str(body.get(name, "")).startswith((Adversarial.name, "reconstruction", CODER)):
             raise UsageError(f"{name} '{body[name]}' is for pixels, not for latents", hint="leave out --codec")
     file = Path(str(body["codec"]))
     with suppress(OSError, ValueError):  # no name of a file

@@ -1,4 +1,4 @@
-"""Our own coders of images as codecs; a run of `ddbm train --task autoencoder` makes their weights."""
+"""Our own autoencoder as a codec; a run of `ddbm train --task autoencoder` makes its weights."""
 
 from collections.abc import Callable
 from itertools import product
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ddbm_cli.codecs.codec import Codec, CodecConfig
 from ddbm_cli.foundation.settings import settings
-from ddbm_cli.networks import Autoencoder, AutoencoderConfig, Coder, Enlarger, EnlargerConfig
+from ddbm_cli.networks import Autoencoder, AutoencoderConfig
 
 LARGEST_WHOLE = 512
 """Sides of the largest image, in pixels, that is coded as a whole; larger ones are coded in tiles."""
 
 
-class Tiled(Coder, Codec):
-    """A coder with the interface of codecs.
+class AutoencoderCodec(Autoencoder, Codec):
+    """The autoencoder with the interface of codecs.
 
     Large images are coded in tiles, each with as much of its neighbourhood as it depends on: memory is bounded, and
     the result is that of the whole image, up to rounding.
@@ -70,25 +70,9 @@ def _spans(whole: int, side: int, reach: int) -> list[_Span]:
     ]
 
 
-class AutoencoderCodec(Tiled, Autoencoder):
-    """The autoencoder."""
-
-
-class EnlargerCodec(Tiled, Enlarger):
-    """The enlarger."""
-
-
 @settings
 class AutoencoderCodecConfig(AutoencoderConfig, CodecConfig):
     """The settings of the network `autoencoder`."""
 
     def create(self) -> AutoencoderCodec:
         return AutoencoderCodec(self)
-
-
-@settings
-class EnlargerCodecConfig(EnlargerConfig, CodecConfig):
-    """The settings of the network `enlarger`."""
-
-    def create(self) -> EnlargerCodec:
-        return EnlargerCodec(self)
