@@ -95,6 +95,12 @@ def not_here(name: str) -> ModelError:
     return ModelError(f"model '{name}' is not downloaded", hint=f"run: ddbm weights pull {name}")
 
 
+def short_name(reference: str) -> str:
+    """Return a reference to a model without its folders; for the file of a run, the name of the run."""
+    path = Path(reference)
+    return path.absolute().parent.name if path.name == MAIN_FILE else path.name
+
+
 def fast_version(name: str | None) -> str:
     """Return the name of the model of few evaluations that was distilled from a model; of such a one, its own.
 

@@ -6,6 +6,7 @@ import pytest
 
 from ddbm_cli.foundation.errors import ModelError
 from ddbm_cli.registry import HubFile, HubRepo, parse, read_registry
+from ddbm_cli.registry.reference import short_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -96,3 +97,23 @@ def test_folders_without_one_model_are_explained(empty):
     with pytest.raises(ModelError, match="2 model files") as caught:
         parse("./f")
     assert "a.safetensors, b.safetensors" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("runs/mine/model.safetensors", "mine"),
+        ("runs/mine/", "mine"),
+        ("files/fox.safetensors", "fox.safetensors"),
+        ("owner/repository", "repository"),
+        ("sketch-to-3d-64", "sketch-to-3d-64"),
+    ],
+)
+def test_a_card_names_a_model_without_folders_and_a_run_by_its_folder(reference, name):
+    assert short_name(reference) == name
+
+
+def test_the_file_of_a_run_in_the_working_folder_has_its_name(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert short_name("model.safetensors") == "mine"

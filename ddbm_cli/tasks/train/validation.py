@@ -19,6 +19,7 @@ from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import ModelCard, TranslationModel
 from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss, noise_source
 from ddbm_cli.options.train import TrainRequest
+from ddbm_cli.registry.reference import short_name
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train.card import spread
 from ddbm_cli.tasks.train.folder import sheet_name
@@ -150,10 +151,10 @@ class Validation:
             "torch": torch.__version__,
         }
         if self._request.is_distilled:
-            training |= {"teacher": Path(str(self._request.teacher)).name, "method": self._request.method}
+            training |= {"teacher": short_name(str(self._request.teacher)), "method": self._request.method}
             training |= {"adversarial": self._request.adversarial} if self._request.adversarial else {}
         elif self._request.start_from:
-            training["started_from"] = Path(self._request.start_from).name
+            training["started_from"] = short_name(self._request.start_from)
         held_out = {name: round(value, 5) for name, value in self.scores.items()}
         what = "validation_images" if alone else "validation_pairs"
         scores = {what: self._count, **held_out} if held_out else {}
