@@ -35,27 +35,36 @@ ShapedConfig = ADMConfig | UNetConfig | Pix2PixConfig | DiffusersNetworkConfig
 
 
 def assemble(card: ModelCard) -> Denoiser:
-    """Build the denoiser that a card describes, with fresh weights.
+    """Build the denoiser that the card of a file describes, with fresh weights.
 
     Raises:
         ModelError: the card names an unknown network, path or prediction, contradicts itself, or needs too much memory.
     """
     try:
-        config = build(NETWORKS, card.network, what="network")
-        path = build(PATHS, card.path, what="path")
-        codec = outline_codec(card)
-        fault = _contradiction(card, path) or _shape_fault(card, config, codec)
-        if fault:
-            raise UsageError(fault, hint="")
-        return Denoiser(
-            config.create(),
-            path,
-            build(PREDICTIONS, card.prediction, what="prediction"),
-            sees_source=card.concat_source,
-            noise_channels=card.noise_channels,
-        )
+        return assemble_new(card)
     except UsageError as error:
         raise _as_model_error(card, error) from None
+
+
+def assemble_new(card: ModelCard) -> Denoiser:
+    """Build the denoiser of a card that was made from a user's settings, with fresh weights.
+
+    Raises:
+        UsageError: as the ModelError of `assemble`.
+    """
+    config = build(NETWORKS, card.network, what="network")
+    path = build(PATHS, card.path, what="path")
+    codec = outline_codec(card)
+    fault = _contradiction(card, path) or _shape_fault(card, config, codec)
+    if fault:
+        raise UsageError(fault, hint="pass other settings of the network, the path or the size")
+    return Denoiser(
+        config.create(),
+        path,
+        build(PREDICTIONS, card.prediction, what="prediction"),
+        sees_source=card.concat_source,
+        noise_channels=card.noise_channels,
+    )
 
 
 def assemble_codec(card: ModelCard) -> Codec:

@@ -6,7 +6,7 @@ so that the network begins with the same output. Where patches are larger or sma
 begins with the output for the resized image. Classes are found by their names in the card. All else is new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def start_from(
     """
     own, first = network.state_dict(), getattr(network, "first_layer", FIRST)
     patch_layers = getattr(network, "patch_layers", BY_PATCH)
+    known = set() if first == FIRST else {first, *patch_layers}
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
         card, tensors = opened
@@ -95,7 +96,7 @@ def start_from(
             elif given is not None and given.shape == fresh.shape and not by_patch:
                 fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and _is_adaptable(name, given, fresh, first=first, by_patch=by_patch):
+            elif given is not None and _is_adaptable(name, given, fresh, known=known):
                 fresh.copy_(_adapted(name, given, fresh))
                 what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
                 adapted[name] = f"{what}{_shape(given)} -> {_shape(fresh)}"
@@ -172,12 +173,13 @@ def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor |
     return pixels.flatten(dimension, dimension + 2)
 
 
-def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, first: str, by_patch: bool) -> bool:
-    """Return whether channels of two layers mean the same; by_patch: they were made for the same patches."""
-    if by_patch and given.shape == fresh.shape:
-        return True
-    if first != FIRST and name != first:
-        return False  # of networks other than ADM, the first layer alone is known
+def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, known: Container[str]) -> bool:
+    """Return whether channels of two layers mean the same.
+
+    known: of networks other than ADM, the layers whose channels are images, which are in the same order.
+    """
+    if known and name not in known:
+        return False
     if name == CLASSES or given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
         return False
     # The inputs of these layers are two lists of channels in a row, whose lengths the shapes do not give.

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import GroupNorm, label_features, normal, silu, time_features, zero
 
@@ -20,6 +21,11 @@ GROUPS = 8
 
 WIDEST = 8
 """Channels grow by halvings of the size up to this many times the first level's."""
+
+RGB = 3
+
+LITTLE = 0.01
+"""Amount of ink, 0..1, at which the colours of a place and of its surroundings count alike in `filled`."""
 
 EMBEDDING = 128
 """Numbers of the embedding of time and label."""
@@ -30,7 +36,8 @@ class UNetConfig:
     """A light U-Net of strided convolutions.
 
     in_channels: of x_t and x_T together. channels: after the first halving; half as many before it. depth: halvings of
-    the size; 7 for 128 pixels. patch: side of the patches whose pixels are channels of the first level. classes: number
+    the size; 7 for 128 pixels. patch: side of the patches whose pixels are channels of the first level. fills: give the
+    network a third image, the source whose paper is filled with the colours of its lines; see `filled`. classes: number
     of labels; None for a network without classes.
     """
 
@@ -42,7 +49,13 @@ class UNetConfig:
     channels: Annotated[int, Field(ge=2, le=2**12, multiple_of=2)] = 32
     depth: Annotated[int, Field(ge=1, le=12)] = 7
     patch: Annotated[int, Field(ge=1, le=16)] = 1
+    fills: bool = False
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the first level gets of each pixel."""
+        return self.in_channels + (self.out_channels if self.fills else 0)
 
     @property
     def widths(self) -> list[int]:
@@ -52,14 +65,23 @@ class UNetConfig:
     def largest_activation(self, width: int, height: int) -> int:
         """Return how many numbers the largest activation of an image has."""
         patches = math.ceil(width / self.patch) * math.ceil(height / self.patch)
-        return max(self.channels, self.patch**2 * max(self.in_channels, self.out_channels)) * patches
+        return max(self.channels, self.patch**2 * max(self.inputs, self.out_channels)) * patches
 
     def most_positions(self, width: int, height: int) -> int:
         """Return how many positions attend to each other: none do."""
         return 0
 
     def create(self) -> "UNet":
-        """Return the network with fresh weights."""
+        """Return the network with fresh weights.
+
+        Raises:
+            UsageError: fills is set and there is no source of 3 channels.
+        """
+        if self.fills and (self.out_channels != RGB or self.in_channels < 2 * RGB):
+            raise UsageError(
+                "unet:fills=true needs sources that are images in colour",
+                hint="leave out fills: it is for models of pixels that get the source",
+            )
         return UNet(self)
 
 
@@ -77,14 +99,14 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.images = config.in_channels // config.out_channels
+        self.images = config.inputs // config.out_channels
         self.time_embed = nn.Sequential(
             nn.Linear(2 * config.channels, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING)
         )
         if config.classes is not None:
             self.label_emb = nn.Embedding(config.classes, EMBEDDING, _weight=normal(config.classes, EMBEDDING))
         pixels = config.patch**2
-        self.first = nn.Conv2d(config.in_channels * pixels, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(config.inputs * pixels, widths[0], 3, padding=1)
         levels = range(config.depth)
         # The narrowest level may be a single position, which no normalisation would leave a difference.
         self.down = nn.ModuleList(
@@ -115,6 +137,9 @@ class UNet(nn.Module):
         embedding = self.time_embed(time_features(time, 2 * self.config.channels).to(dtype))
         if label is not None:
             embedding = embedding + label_features(self.label_emb, label)
+        channels = self.config.out_channels
+        if self.config.fills:
+            x = torch.cat([x, filled(x[:, channels : 2 * channels])], dim=1)
         x = x.to(dtype).contiguous(memory_format=torch.channels_last)
         kept = [self.first(nn.functional.pixel_unshuffle(x, self.config.patch))]
         for down in self.down:
@@ -122,7 +147,6 @@ class UNet(nn.Module):
         h = kept.pop()
         for up in self.up:
             h = torch.cat([up(h, embedding), kept.pop()], dim=1)
-        channels = self.config.out_channels
         out = nn.functional.pixel_shuffle(self.out(silu(self.last(silu(h)))), self.config.patch)
         own, weights = out.split((channels, self.images), dim=1)
         images = x[:, : self.images * channels].unflatten(1, (self.images, channels))
@@ -148,6 +172,29 @@ class Level(nn.Module):
             h = smoothed(h)
         result: Tensor = self.norm(h) * (1 + scale) + shift
         return result
+
+
+def filled(source: Tensor) -> Tensor:
+    """Return a drawing (B, C, H, W), -1..1, whose white paper has the colours of the lines around it.
+
+    They are weighted by their distance from white, and by how much of them there is, at all scales (pull and push,
+    Gortler et al. 1996). The colour of a thin line reaches the whole area that it bounds, where convolutions mix it
+    with the white of the paper. Sides that are no power of 2 are completed with paper.
+    """
+    height, width = source.shape[-2:]
+    side = 2 ** math.ceil(math.log2(max(height, width)))
+    ink = (1 - source.float()) / 2
+    ink = nn.functional.pad(ink, (0, side - width, 0, side - height))
+    amount = ink.amax(1, keepdim=True).square()  # the pale edges of lines count little
+    pulled = [(ink * amount, amount)]
+    while pulled[-1][1].shape[-1] > 1:
+        pulled.append((nn.functional.avg_pool2d(pulled[-1][0], 2), nn.functional.avg_pool2d(pulled[-1][1], 2)))
+    total, amount = pulled.pop()
+    colour = total / amount.clamp(min=1e-6)
+    for total, amount in reversed(pulled):
+        colour = nn.functional.interpolate(colour, scale_factor=2, mode="bilinear")
+        colour = (total + LITTLE * colour) / (amount + LITTLE)
+    return (1 - 2 * colour[..., :height, :width]).to(source)
 
 
 def smoothed(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.models import load_model
 from ddbm_cli.models.assemble import assemble
 from ddbm_cli.networks import UNetConfig
-from ddbm_cli.networks.unet import Level, smoothed
+from ddbm_cli.networks.unet import Level, filled, smoothed
 from ddbm_cli.samplers import NoiseSource, finish
 from ddbm_cli.tasks.train import request, run
 from tests.tiny import tiny_card, write_pairs
@@ -91,12 +91,45 @@ def test_a_larger_level_has_no_checkerboard():
     assert torch.allclose(level(x, torch.zeros(1, 128)), smoothed(h), atol=1e-6)
 
 
-@pytest.mark.parametrize("field", [{"channels": 16}, {"depth": 2}, {"patch": 2}, {"classes": 2}])
+@pytest.mark.parametrize("field", [{"channels": 16}, {"depth": 2}, {"patch": 2}, {"fills": True}, {"classes": 2}])
 def test_every_field_changes_the_network(field):
     shapes = [
         {name: value.shape for name, value in each.state_dict().items()} for each in (network(), network(**field))
     ]
     assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
+def test_paper_is_filled_with_the_colour_of_the_lines_around_it(size):
+    height, width = size
+    white, colour = torch.ones(1, 3, *size), torch.tensor([0.6, -0.2, -0.8]).view(1, 3, 1, 1)
+    assert torch.equal(filled(white), white), "an empty page stays white"
+    outline = white.clone()
+    for rows, columns in ((4, slice(4, -4)), (-5, slice(4, -4)), (slice(4, -4), 4), (slice(4, -4), -5)):
+        outline[:, :, rows, columns] = colour[..., 0]
+    made = filled(outline)
+    assert torch.allclose(made[..., 5:-5, 5:-5], colour.expand(1, 3, height - 10, width - 10), atol=0.02)
+    assert torch.allclose(filled(colour.expand(1, 3, *size)), colour.expand(1, 3, *size), atol=1e-5)
+    halves = white.clone()
+    halves[..., 8:-8, 6], halves[..., 8:-8, -7] = colour[..., 0], -colour[..., 0]
+    left, right = filled(halves)[..., height // 2, 8], filled(halves)[..., height // 2, -9]
+    assert (left[0] - colour[0, :, 0, 0]).abs().max() < (left[0] + colour[0, :, 0, 0]).abs().max()
+    assert (right[0] + colour[0, :, 0, 0]).abs().max() < (right[0] - colour[0, :, 0, 0]).abs().max()
+    assert torch.allclose(filled(torch.cat([halves, outline]))[1:], made, atol=1e-6), "images do not affect each other"
+
+
+@torch.no_grad()
+def test_the_filled_source_is_an_image_of_the_input():
+    made, x = UNetConfig(channels=8, depth=3, fills=True).create(), torch.rand(1, 6, 8, 8) * 2 - 1
+    made.out.bias.copy_(torch.tensor([0, 0, 0, 0, 0, 1.0]))
+    assert torch.allclose(made(x, torch.zeros(1)), filled(x[:, 3:6]))
+    assert not torch.allclose(filled(x[:, 3:6]), filled(x[:, :3]))
+
+
+@pytest.mark.parametrize("fields", [{"in_channels": 3}, {"in_channels": 32, "out_channels": 16}])
+def test_what_has_no_drawing_to_fill_is_refused(fields):
+    with pytest.raises(UsageError, match="needs sources that are images"):
+        UNetConfig(fills=True, **fields).create()
 
 
 def test_it_computes_in_the_type_of_its_weights():

@@ -11,6 +11,7 @@ from ddbm_cli.foundation.errors import ModelError, UsageError
 from ddbm_cli.foundation.events import Noticed
 from ddbm_cli.models import assemble, load_model
 from ddbm_cli.models.start_from import start_from
+from ddbm_cli.networks.unet import filled
 from ddbm_cli.tasks.train import request, run
 from tests.tiny import TWO_LEVELS, tiny_card, tiny_weights, write_pairs, write_tiny
 from tests.training.test_training import same, weights
@@ -132,6 +133,20 @@ def test_another_patch_begins_with_the_output_for_the_resized_image(root, kind, 
         pooled = torch.nn.functional.avg_pool2d(noisy, factor)
         repeated = networks[coarse](pooled, time).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
         assert torch.allclose(networks[fine](noisy, time), repeated, atol=1e-9)
+
+
+def test_a_network_that_fills_paper_begins_as_one_that_does_not(root):
+    plain = PATCHED["unet"][0]
+    model = write_tiny(root / "base.safetensors", network=plain)
+    before, now = (assemble(tiny_card(network=plain | more)).network for more in ({}, {"fills": True}))
+    before.load_state_dict(tiny_weights(tiny_card(network=plain)))
+    started = start_from(now, model)
+    assert set(started.adapted) == PATCHED["unet"][1] and not started.new
+    x, time = torch.rand(2, 6, 8, 8) * 2 - 1, torch.tensor([100.0])
+    assert torch.allclose(now(x, time), before(x, time), atol=1e-5)
+    with torch.no_grad():
+        now.out.bias[-1] = 1
+    assert torch.allclose(now(x, time), before(x, time) + filled(x[:, 3:]), atol=1e-5)
 
 
 def test_patches_that_are_no_multiple_are_new(model):

@@ -241,6 +241,16 @@ def test_bad_values_are_explained(root, given, message):
         request({"data": [root / "pairs"], "output": root / "run"} | given)
 
 
+def test_settings_of_a_network_that_do_not_fit_have_their_own_hint(root):
+    for changes, message, hint in (
+        ({"network": "adm:channels=20,head_channels=7"}, "cannot be shared", "choose head_channels"),
+        ({"network": "unet:channels=4096,depth=1", "size": 512}, "too large for this network", "pass other settings"),
+    ):
+        with pytest.raises(UsageError, match=message) as caught:
+            list(run(tiny_request(root, **changes)))
+        assert hint in caught.value.hint and "card" not in str(caught.value)
+
+
 def test_settings_come_from_options_then_the_file_then_the_run(root, tmp_path):
     (tmp_path / "c.toml").write_text('size = 32\nname = "file"\n[recipe]\nsteps = 7\nema = 0.9\n')
     got = request({"data": ["x"], "output": "y", "name": "line", "recipe": {"steps": 8}}, config=tmp_path / "c.toml")

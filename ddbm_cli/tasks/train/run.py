@@ -20,8 +20,7 @@ from ddbm_cli.foundation.events import Noticed, Sampled, Trained
 from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.degrade import multiple_of
 from ddbm_cli.imaging.preprocess import Preprocess
-from ddbm_cli.models import assemble
-from ddbm_cli.models.assemble import outline, size_multiple
+from ddbm_cli.models.assemble import assemble_new, outline, size_multiple
 from ddbm_cli.models.card import read_card
 from ddbm_cli.models.checkpoint import read_header
 from ddbm_cli.models.codecs import digest_of_codec
@@ -106,7 +105,7 @@ def _run(
     data.use_latents(folder.latents, processes.rank, writes=False)
     card = card_of(request, batches, data.labels, folder=folder.path, codec=codec, codec_setting=data.codec_setting)
     with torch.device("meta"):
-        _check_size(request, size_multiple(assemble(card), codec))
+        _check_size(request, size_multiple(assemble_new(card), codec))
     check_memory(outline(card), device, adapts=bool(request.lora))
 
     def begun(asked: TrainRequest) -> tuple[Denoiser, Beginning]:
