@@ -108,6 +108,8 @@ def test_garment_models_are_compared_on_the_same_sketches_and_one_is_packaged(tm
         with Image.open(out / f"{sheet}.png") as image:
             widths.append(image.width)
     assert widths[0] < widths[1] < widths[2]
+    write_model(files["second"], card, tiny_weights(card, seed=9))
+    assert compare_clothing.compare(files, [tmp_path / "ink"], out)["second"] != scores["second"], "it is another model"
     registry = tmp_path / "weights.toml"
     registry.write_text(ship.BEFORE)
     file = sketch_to_clothing.ship(files["first"], scores["first"], out, assets=tmp_path / "assets", registry=registry)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.files import write_bytes
+from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
@@ -105,10 +106,11 @@ def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> dict
         [file for folder in pairs for file in sorted((folder / "val" / side).rglob("*.png"))] for side in "AB"
     )
     for name, settings in budgets(models).items():
+        digest = sha256_of_file(files[name])[:8]  # results of an earlier version of a model are not used
         for setting, nfe in settings.items():
             made: list[Path] = []
             for folder in pairs:
-                place = out / "results" / f"{name} {setting}".replace(" ", "-") / folder.name
+                place = out / "results" / f"{name} {digest} {setting}".replace(" ", "-") / folder.name
                 budget = ["--nfe", str(nfe)] if nfe else []
                 source = folder / "val" / "A"
                 ddbm("translate", f"{source}", f"{place}/", "-m", str(files[name]), "-r", "--keep-size", "-q", *budget)
