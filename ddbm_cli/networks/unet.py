@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks.blocks import GroupNorm, label_features, normal, silu, time_features, zero
+from ddbm_cli.networks.detect import IMAGE_CHANNELS
 
 GROUPS = 8
 """Groups of a normalisation, at most."""
 
 WIDEST = 8
 """Channels grow by halvings of the size up to this many times the first level's."""
-
-RGB = 3
 
 LITTLE = 0.01
 """Amount of ink, 0..1, at which the colours of a place and of its surroundings count alike in `filled`."""
@@ -77,7 +76,7 @@ class UNetConfig:
         Raises:
             UsageError: fills is set and there is no source of 3 channels.
         """
-        if self.fills and (self.out_channels != RGB or self.in_channels < 2 * RGB):
+        if self.fills and (self.out_channels != IMAGE_CHANNELS or self.in_channels < 2 * IMAGE_CHANNELS):
             raise UsageError(
                 "unet:fills=true needs sources that are images in colour",
                 hint="leave out fills: it is for models of pixels that get the source",

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ddbm_cli.foundation.files import write_bytes
-from ddbm_cli.foundation.hashing import sha256_of_file
 from ddbm_cli.imaging.io import open_picture, save_picture
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.imaging.sheet import contact_sheet
@@ -25,8 +24,8 @@ from ddbm_cli.metrics.sliced import SlicedWasserstein
 from ddbm_cli.models import TranslationModel, load_model
 from ddbm_cli.networks.perceptual import load_perceptual_distance
 from ddbm_cli.samplers import NoiseSource, finish
+from tests.recipes.measure_instruct import translated
 from tests.recipes.ship import evenly
-from tests.recipes.sketch_to_3d import ddbm
 
 SIDE, BATCH = 256, 16
 
@@ -106,14 +105,17 @@ def compare(files: Mapping[str, Path], pairs: Sequence[Path], out: Path) -> dict
         [file for folder in pairs for file in sorted((folder / "val" / side).rglob("*.png"))] for side in "AB"
     )
     for name, settings in budgets(models).items():
-        digest = sha256_of_file(files[name])[:8]  # results of an earlier version of a model are not used
         for setting, nfe in settings.items():
             made: list[Path] = []
             for folder in pairs:
-                place = out / "results" / f"{name} {digest} {setting}".replace(" ", "-") / folder.name
-                budget = ["--nfe", str(nfe)] if nfe else []
-                source = folder / "val" / "A"
-                ddbm("translate", f"{source}", f"{place}/", "-m", str(files[name]), "-r", "--keep-size", "-q", *budget)
+                place = out / "results" / f"{name} {setting}".replace(" ", "-") / folder.name
+                given = {
+                    "source": str(folder / "val" / "A"),
+                    "output": place,
+                    "model": str(files[name]),
+                    "nfe": nfe,
+                }
+                translated(models[name], given | {"to_folder": True, "recursive": True, "keep_size": True})
                 wanted = sorted((folder / "val" / "B").rglob("*.png"))
                 results = [place / file.relative_to(folder / "val" / "B") for file in wanted]
                 scores = figures(results, wanted)
