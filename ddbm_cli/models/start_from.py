@@ -6,7 +6,7 @@ so that the network begins with the same output. Where patches are larger or sma
 begins with the output for the resized image. Classes are found by their names in the card. All else is new.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,10 @@ from ddbm_cli.models.load import open_model
 from ddbm_cli.models.pipeline import NO_TEXT
 from ddbm_cli.networks import Directed
 
-FIRST = "input_blocks.0.0.weight"
-"""Weights of ADM's layer that takes state and source."""
-
 CLASSES = "label_emb.weight"
 
 TEXTS = "context"
 """Embeddings of texts, in networks of diffusers."""
-
-BY_PATCH = {"input_blocks.0.0.weight": 1, "out.2.weight": 0, "out.2.bias": 0}
-"""Layers of ADM of which one dimension, the input's (1) or the output's (0), has the pixels of a patch."""
-
-PARTS = {".qkv.": 3, ".emb_layers.1.": 2}
-"""Layers of ADM whose output channels are several parts (queries, keys, values; scale, shift), each adapted alone."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +64,9 @@ def start_from(
         ModelError: the file cannot be read.
         UsageError: no weights fit.
     """
-    own, first = network.state_dict(), getattr(network, "first_layer", FIRST)
-    patch_layers = getattr(network, "patch_layers", BY_PATCH)
-    known = set() if first == FIRST else {first, *patch_layers}
+    own, first = network.state_dict(), getattr(network, "first_layer", "")
+    patch_layers, parts = getattr(network, "patch_layers", {}), getattr(network, "parts", {})
+    adaptable = own if getattr(network, "adapts_every_layer", False) else {first, *patch_layers}
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
         card, tensors = opened
@@ -96,8 +87,8 @@ def start_from(
             elif given is not None and given.shape == fresh.shape and not by_patch:
                 fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and _is_adaptable(name, given, fresh, known=known):
-                fresh.copy_(_adapted(name, given, fresh))
+            elif given is not None and name in adaptable and _have_common_channels(name, given, fresh):
+                fresh.copy_(_adapted(given, fresh, next((count for part, count in parts.items() if part in name), 1)))
                 what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
                 adapted[name] = f"{what}{_shape(given)} -> {_shape(fresh)}"
             else:
@@ -173,13 +164,7 @@ def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor |
     return pixels.flatten(dimension, dimension + 2)
 
 
-def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, known: Container[str]) -> bool:
-    """Return whether channels of two layers mean the same.
-
-    known: of networks other than ADM, the layers whose channels are images, which are in the same order.
-    """
-    if known and name not in known:
-        return False
+def _have_common_channels(name: str, given: Tensor, fresh: Tensor) -> bool:
     if name == CLASSES or given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
         return False
     # The inputs of these layers are two lists of channels in a row, whose lengths the shapes do not give.
@@ -188,11 +173,10 @@ def _is_adaptable(name: str, given: Tensor, fresh: Tensor, *, known: Container[s
     return not (joined and given.ndim > inputs and given.shape[inputs] != fresh.shape[inputs])
 
 
-def _adapted(name: str, given: Tensor, fresh: Tensor) -> Tensor:
-    """Return a layer with the channels that both have, and zeros for further inputs of these."""
-    count = next((count for part, count in PARTS.items() if part in name), 1)
-    parts = zip(given.chunk(count), fresh.chunk(count), strict=True)
-    return torch.cat([_overlaid(old, new) for old, new in parts])
+def _adapted(given: Tensor, fresh: Tensor, parts: int) -> Tensor:
+    """Return a layer with the channels that both have in each of its parts, and zeros for further inputs of these."""
+    pairs = zip(given.chunk(parts), fresh.chunk(parts), strict=True)
+    return torch.cat([_overlaid(old, new) for old, new in pairs])
 
 
 def _overlaid(given: Tensor, fresh: Tensor) -> Tensor:

@@ -186,3 +186,11 @@ def test_a_stopped_run_resumes_without_the_model(root, model):
     list(run(request({"device": "cpu"}, resume=root / "stopped")))
     assert same(weights(root / "whole"), weights(root / "stopped"))
     assert json.loads((root / "whole" / "config.json").read_text())["start_from"] == str(model)
+
+
+def test_pix2pix_of_another_width_is_refused(root):
+    wide, narrow = ({"name": "pix2pix", "channels": width, "depth": 3} for width in (8, 4))
+    card = tiny_card(network=wide)
+    file = write_tiny(root / "wide.safetensors", network=card.network)
+    with pytest.raises(UsageError, match="no weights of this model fit"):
+        start_from(assemble(tiny_card(network=narrow)).network, file)
