@@ -84,8 +84,8 @@ def test_all_garment_models_are_trained_as_long_and_each_part_begins_as_the_one_
         while part in begun:
             total, part = total + hours[part], starts[part]
         assert total == pytest.approx(10), name
-    assert starts[sketch_to_clothing.MODEL] == starts[sketch_to_clothing.SMALLER] == "critic-128"
-    assert begun[sketch_to_clothing.SMALLER][0] == "critic-128.toml"
+    assert starts[sketch_to_clothing.MODEL] == "pixels-256" and starts[sketch_to_clothing.SMALLER] == "pixels-128"
+    assert begun["pixels-256"][0] == begun[sketch_to_clothing.MODEL][0]
 
 
 def test_garment_models_are_compared_on_the_same_sketches_and_one_is_packaged(tmp_path):

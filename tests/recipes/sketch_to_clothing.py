@@ -21,11 +21,11 @@ from tests.recipes.sketch_to_3d import HERE, train
 
 MODEL = "sketch-to-clothing-256"
 
-PARTS = {"pixels-128": 0.25, "critic-128": 0.35, MODEL: 0.4}
-"""The recipes of the model's parts, which are also the folders of their runs, and their shares of its hours."""
+PARTS = {"pixels-128": 0.2, "pixels-256": 0.4, MODEL: 0.4}
+"""The model's parts, which are also the folders of their runs, and their shares of its hours."""
 
 SMALLER = "sketch-to-clothing-128"
-"""The model whose last part is of 128 pixels too, as the one before."""
+"""The model that stays at 128 pixels after the first part."""
 
 LARGEST = 24_000_000
 """Bytes of the packaged file, at most."""
@@ -49,9 +49,10 @@ def make(pairs: list[Path], codec: Path, runs: Path, hours: float, options: list
         return ["--from", str(runs / name / "model.safetensors")]
 
     first, second, last = PARTS
-    before = begin(second, PARTS[second], *begin(first, PARTS[first]))
+    pixels = begin(first, PARTS[first])
+    before = begin(second, PARTS[second], *pixels, "--objective", "denoising", recipe=last)
     begin(last, PARTS[last], *before)
-    begin(SMALLER, PARTS[last], *before, recipe=second)
+    begin(SMALLER, 1 - PARTS[first], *pixels)
     begin("latents-256", 1, "--codec", str(codec))
     begin("pix2pix-256", 1)
     return [MODEL, SMALLER, "latents-256", "pix2pix-256"]
