@@ -26,6 +26,9 @@ WIDEST = 8
 LITTLE = 0.01
 """Amount of ink, 0..1, at which the colours of a place and of its surroundings count alike in `filled`."""
 
+DROPPED = 3
+"""Levels on the way up, from the narrowest on, that have dropout, as in pix2pix."""
+
 EMBEDDING = 128
 """Numbers of the embedding of time and label."""
 
@@ -36,8 +39,9 @@ class UNetConfig:
 
     in_channels: of x_t and x_T together. channels: after the first halving; half as many before it. depth: halvings of
     the size; 7 for 128 pixels. patch: side of the patches whose pixels are channels of the first level. fills: give the
-    network a third image, the source whose paper is filled with the colours of its lines; see `filled`. classes: number
-    of labels; None for a network without classes.
+    network a third image, the source whose paper is filled with the colours of its lines; see `filled`. dropout: of the
+    three narrowest levels on the way up, against learning images by heart. classes: number of labels; None for a
+    network without classes.
     """
 
     name: ClassVar[str] = "unet"
@@ -49,6 +53,7 @@ class UNetConfig:
     depth: Annotated[int, Field(ge=1, le=12)] = 7
     patch: Annotated[int, Field(ge=1, le=16)] = 1
     fills: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     classes: Annotated[int, Field(ge=1, le=2**20)] | None = None
 
     @property
@@ -112,7 +117,10 @@ class UNet(nn.Module):
             Level(nn.Conv2d(widths[n], widths[n + 1], 4, 2, 1), normalised=n + 1 < config.depth) for n in levels
         )
         self.up = nn.ModuleList(
-            Level(nn.ConvTranspose2d(widths[n + 1] * (1 if n + 1 == config.depth else 2), widths[n], 4, 2, 1))
+            Level(
+                nn.ConvTranspose2d(widths[n + 1] * (1 if n + 1 == config.depth else 2), widths[n], 4, 2, 1),
+                dropout=config.dropout if n >= config.depth - DROPPED else 0.0,
+            )
             for n in reversed(levels)
         )
         self.last = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
@@ -156,20 +164,23 @@ class UNet(nn.Module):
 class Level(nn.Module):
     """A convolution to half or twice the size; the embedding scales and shifts its result."""
 
-    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, *, normalised: bool = True) -> None:
+    def __init__(
+        self, convolution: nn.Conv2d | nn.ConvTranspose2d, *, normalised: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         channels = convolution.out_channels
         self.convolution = convolution
         self.enlarges = isinstance(convolution, nn.ConvTranspose2d)
         self.norm = GroupNorm(math.gcd(GROUPS, channels), channels) if normalised else nn.Identity()
         self.embed = zero(nn.Linear(EMBEDDING, 2 * channels))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.embed(nn.functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.convolution(nn.functional.silu(x))
         if self.enlarges:
             h = smoothed(h)
-        result: Tensor = self.norm(h) * (1 + scale) + shift
+        result: Tensor = self.dropout(self.norm(h) * (1 + scale) + shift)
         return result
 
 

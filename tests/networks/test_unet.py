@@ -119,6 +119,15 @@ def test_paper_is_filled_with_the_colour_of_the_lines_around_it(size):
 
 
 @torch.no_grad()
+def test_dropout_is_for_training_only_and_for_the_narrowest_levels():
+    x, time = torch.randn(1, 6, 32, 32), torch.tensor([0.3])
+    made, plain = (network(depth=5, dropout=share) for share in (0.9, 0.0))
+    assert torch.equal(made(x, time), plain(x, time))
+    assert not torch.allclose(made.train()(x, time), plain(x, time), atol=1e-3)
+    assert [level.dropout.p for level in made.up] == [0.9, 0.9, 0.9, 0, 0]
+
+
+@torch.no_grad()
 def test_the_filled_source_is_an_image_of_the_input():
     made, x = UNetConfig(channels=8, depth=3, fills=True).create(), torch.rand(1, 6, 8, 8) * 2 - 1
     made.out.bias.copy_(torch.tensor([0, 0, 0, 0, 0, 1.0]))
