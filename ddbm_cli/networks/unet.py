@@ -40,7 +40,7 @@ class UNetConfig:
     in_channels: of x_t and x_T together. channels: after the first halving; half as many before it. depth: halvings of
     the size; 7 for 128 pixels. patch: side of the patches whose pixels are channels of the first level. fills: give the
     network a third image, the source whose paper is filled with the colours of its lines; see `filled`. dropout: of the
-    three narrowest levels on the way up, against learning images by heart. classes: number of labels; None for a
+    three narrowest levels on the way up, against memorising training images. classes: number of labels; None for a
     network without classes.
     """
 

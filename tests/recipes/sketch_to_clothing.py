@@ -50,7 +50,8 @@ def make(pairs: list[Path], codec: Path, runs: Path, hours: float, options: list
 
     first, second, last = PARTS
     pixels = begin(first, PARTS[first])
-    before = begin(second, PARTS[second], *pixels, "--objective", "denoising", recipe=last)
+    plain = ["--objective", "denoising", "--augment", "flip,shift,scale,hue"]
+    before = begin(second, PARTS[second], *pixels, *plain, recipe=last)
     begin(last, PARTS[last], *before)
     begin(SMALLER, 1 - PARTS[first], *pixels)
     begin("latents-256", 1, "--codec", str(codec))
