@@ -55,10 +55,13 @@ class Line:
     _seen: list[tuple[int, float]] = field(default_factory=list)
 
     def add(self, rows: int, peak: float) -> None:
-        """Take into account what was used at most after a step of more rows than before."""
+        """Take into account what was used at most after a step of more rows than before.
+
+        A system may report slightly less than before; that is not seen.
+        """
         if peak > self.peak:
             self._seen.append((rows, peak))
-        self.peak, self.rows = peak, rows
+        self.peak, self.rows = max(peak, self.peak), rows
 
     @property
     def slope(self) -> float:

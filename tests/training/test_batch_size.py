@@ -211,3 +211,10 @@ def test_all_pairs_fit_a_large_memory(root):
     assert stored(root / "run") == 24
     (event,) = run(small(root, None, batch_size=4), dry_run=True)
     assert event.facts["Largest batch"] == "24 pairs, as many as there are to train on"
+
+
+def test_a_peak_that_is_reported_lower_than_before_leaves_the_line_rising():
+    line = Line(base=10, peak=100)
+    for rows, peak in ((2, 200), (4, 199), (8, 200), (10, 200)):
+        line.add(rows, peak)
+    assert (line.peak, line.rows) == (200, 10) and line.most(1000) >= 10
