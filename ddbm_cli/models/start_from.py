@@ -65,7 +65,7 @@ def start_from(
         UsageError: no weights fit.
     """
     own, first = network.state_dict(), getattr(network, "first_layer", "")
-    patch_layers, parts = getattr(network, "patch_layers", {}), getattr(network, "parts", {})
+    patch_layers, in_parts = getattr(network, "patch_layers", {}), getattr(network, "layers_in_parts", {})
     adaptable = own if getattr(network, "adapts_every_layer", False) else {first, *patch_layers}
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
@@ -88,7 +88,8 @@ def start_from(
                 fresh.copy_(given)
                 same += fresh.ndim > 1
             elif given is not None and name in adaptable and _have_common_channels(name, given, fresh):
-                fresh.copy_(_adapted(given, fresh, next((count for part, count in parts.items() if part in name), 1)))
+                parts = next((count for layer, count in in_parts.items() if layer in name), 1)
+                fresh.copy_(_adapted(given, fresh, parts))
                 what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
                 adapted[name] = f"{what}{_shape(given)} -> {_shape(fresh)}"
             else:

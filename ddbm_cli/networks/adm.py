@@ -122,7 +122,7 @@ class ADM(nn.Module):
 
     first_layer: ClassVar[str] = "input_blocks.0.0.weight"
     patch_layers: ClassVar[dict[str, int]] = {"input_blocks.0.0.weight": 1, "out.2.weight": 0, "out.2.bias": 0}
-    parts: ClassVar[dict[str, int]] = {".qkv.": 3, ".emb_layers.1.": 2}
+    layers_in_parts: ClassVar[dict[str, int]] = {".qkv.": 3, ".emb_layers.1.": 2}
     """Layers whose output channels are several parts in a row (queries, keys, values; scale, shift), and how many."""
     adapts_every_layer: ClassVar[bool] = True
     """Whether channels are copied from a model of another width in all layers, or in those above alone."""

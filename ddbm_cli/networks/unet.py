@@ -27,7 +27,7 @@ LITTLE = 0.01
 """Amount of ink, 0..1, at which the colours of a place and of its surroundings count alike in `filled`."""
 
 DROPPED = 3
-"""Levels on the way up, from the narrowest on, that have dropout, as in pix2pix."""
+"""Levels on the way up, from the narrowest on, that have dropout, as the first three of pix2pix's decoder have."""
 
 EMBEDDING = 128
 """Numbers of the embedding of time and label."""
