@@ -8,6 +8,7 @@ begins with the output for the resized image. Classes are found by their names i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def start_from(
     """
     own, first = network.state_dict(), getattr(network, "first_layer", "")
     patch_layers, in_parts = getattr(network, "patch_layers", {}), getattr(network, "layers_in_parts", {})
-    adaptable = own if getattr(network, "adapts_every_layer", False) else {first, *patch_layers}
+    joined_inputs = getattr(network, "joined_inputs", {})
+    adaptable = {*own} if getattr(network, "adapts_every_layer", False) else {first, *patch_layers}
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
         card, tensors = opened
@@ -79,6 +81,7 @@ def start_from(
         for name, fresh in own.items():
             given = tensors.get_tensor(name).to(fresh) if name in names else None
             by_patch = name in patch_layers and patches[0] != patches[1]
+            joined = next((inputs for layer, inputs in joined_inputs.items() if fnmatchcase(name, layer)), None)
             if given is not None and by_patch:
                 given = None if has_places else _repatched(given, patch_layers[name], patches[1], patches[0])
             if given is not None and name == CLASSES and card.class_names:
@@ -87,7 +90,7 @@ def start_from(
             elif given is not None and given.shape == fresh.shape and not by_patch:
                 fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and name in adaptable and _have_common_channels(name, given, fresh):
+            elif given is not None and name in adaptable - {CLASSES} and _have_common_channels(given, fresh, joined):
                 parts = next((count for layer, count in in_parts.items() if layer in name), 1)
                 fresh.copy_(_adapted(given, fresh, parts))
                 what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
@@ -165,13 +168,15 @@ def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor |
     return pixels.flatten(dimension, dimension + 2)
 
 
-def _have_common_channels(name: str, given: Tensor, fresh: Tensor) -> bool:
-    if name == CLASSES or given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
+def _have_common_channels(given: Tensor, fresh: Tensor, joined: int | None) -> bool:
+    """Return whether two layers have channels in common that are at the same places in both.
+
+    Args:
+        joined: the dimension with two lists of channels in a row, whose lengths the shapes do not give; None for none.
+    """
+    if given.ndim != fresh.ndim or given.shape[2:] != fresh.shape[2:]:
         return False
-    # The inputs of these layers are two lists of channels in a row, whose lengths the shapes do not give.
-    joined = name.startswith("output_blocks.") and (".in_layers." in name or ".skip_connection." in name)
-    inputs = 0 if ".in_layers.0." in name else 1
-    return not (joined and given.ndim > inputs and given.shape[inputs] != fresh.shape[inputs])
+    return joined is None or given.shape[joined] == fresh.shape[joined]
 
 
 def _adapted(given: Tensor, fresh: Tensor, parts: int) -> Tensor:

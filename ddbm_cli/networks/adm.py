@@ -124,6 +124,12 @@ class ADM(nn.Module):
     patch_layers: ClassVar[dict[str, int]] = {"input_blocks.0.0.weight": 1, "out.2.weight": 0, "out.2.bias": 0}
     layers_in_parts: ClassVar[dict[str, int]] = {".qkv.": 3, ".emb_layers.1.": 2}
     """Layers whose output channels are several parts in a row (queries, keys, values; scale, shift), and how many."""
+    joined_inputs: ClassVar[dict[str, int]] = {
+        "output_blocks.*.in_layers.0.*": 0,
+        "output_blocks.*.in_layers.2.weight": 1,
+        "output_blocks.*.skip_connection.weight": 1,
+    }
+    """Patterns of layers whose inputs are two lists of channels in a row, and the dimension with the inputs."""
     adapts_every_layer: ClassVar[bool] = True
     """Whether channels are copied from a model of another width in all layers, or in those above alone."""
 
