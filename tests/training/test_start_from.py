@@ -96,8 +96,9 @@ def test_layers_of_another_width_are_adapted_and_named(root, model):
     qkv = "input_blocks.3.1.qkv.weight"
     assert torch.equal(now[qkv][48:80, :32], old[qkv][32:64])  # keys stay keys
     assert torch.equal(now[qkv][80:96], fresh[qkv][80:96])
-    joined = "output_blocks.0.0.in_layers.2.weight"
-    assert joined in started.new and torch.equal(now[joined], fresh[joined])
+    for layer in ("in_layers.0.weight", "in_layers.0.bias", "in_layers.2.weight", "skip_connection.weight"):
+        joined = f"output_blocks.0.0.{layer}"
+        assert joined in started.new and torch.equal(now[joined], fresh[joined])
 
 
 PATCHED = {
