@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import ddbm_cli
+from ddbm_cli.foundation.fields import declared
 from ddbm_cli.imaging.io import open_picture
 from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import builtin_path, load_model
 from ddbm_cli.models.codecs import load_codec
+from ddbm_cli.options.groups import ModelOptions
 from ddbm_cli.samplers import NoiseSource, finish
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,10 @@ def test_its_card_has_what_a_user_needs(model):
     assert card.licence == "MIT" and "Fluent Emoji" in card.data and card.limits != "not stated"
     assert card.training["steps"] > 0 and card.training["seconds"] > 0
     assert {"ink", "pencil"} <= card.scores.keys()
+
+
+def test_the_help_of_model_names_it():
+    assert declared(ModelOptions)["model"].field.unset == builtin_path().stem
 
 
 def test_the_registry_names_its_file_and_digest():

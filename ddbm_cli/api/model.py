@@ -61,7 +61,7 @@ class Model:
 
     @property
     def reference(self) -> str | None:
-        """What the model was loaded by, None for the built-in model."""
+        """What the model was loaded by, None for the default model."""
         return self._reference
 
     @property
@@ -260,7 +260,7 @@ def load_model(
 
     Args:
         reference: a name of `ddbm weights list`, a file, a run folder, "owner/repository", or "diffusers:" with a
-            folder or repository; None for the built-in model.
+            folder or repository; None for the default model.
         device: "auto" (a GPU where there is one), "cpu", "cuda:1", "mps".
         dtype: "auto" (bfloat16 on GPUs that have it, else float32), "fp32", "fp16", "bf16".
         direction: "AtoB" or "BtoA", for models that translate in both.

@@ -23,7 +23,7 @@ def compare(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm compare                            the built-in model on its sketches
+      ddbm compare                            the default model on its sketches
       ddbm compare sketch.png -t image.png    one image
       ddbm compare sketches/ -t images/ --with dbim:5,10 -o cmp.html -o cmp.png
       ddbm compare sketches/ --with dbim --with dbim:model=runs/mine --nfe 10

@@ -27,7 +27,7 @@ def translate(given: Mapping[str, Any], printed: Mapping[str, Any]) -> None:
 
     \b
     Examples:
-      ddbm translate sketches/ pictures/         a folder, built-in model
+      ddbm translate sketches/ pictures/         a folder, default model
       ddbm translate sketch.png picture.png --nfe 20 --seed 7
       ddbm translate "drawings/*.jpg" out/ --sampler heun:churn=0.33 --nfe 119
       ddbm translate - - < sketch.png > picture.png     a pipe

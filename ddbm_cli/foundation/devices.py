@@ -98,7 +98,7 @@ def release_threads() -> None:
     """End the threads that help this thread to compute, before another thread computes with as many.
 
     GNU's OpenMP keeps a team of threads for each thread that computed once. With more of them than cores it no longer
-    lets them wait actively, and the built-in model takes 1.8 times as long. Without effect on other libraries.
+    lets them wait actively, and the default model takes 1.8 times as long. Without effect on other libraries.
     """
     library = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
     with suppress(OSError, AttributeError):

@@ -88,7 +88,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         raise ModelError(
-            f"{path}: no such model file", hint="specify a .safetensors file, or leave out -m for the built-in model"
+            f"{path}: no such model file", hint="specify a .safetensors file, or leave out -m for the default model"
         )
     try:
         with path.open("rb") as file:

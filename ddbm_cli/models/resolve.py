@@ -25,7 +25,7 @@ from ddbm_cli.registry.pipelines import is_pipeline, is_pipeline_folder, locatin
 
 
 def builtin_path() -> Path:
-    """Return the built-in model's file."""
+    """Return the default model's file."""
     return BUILTIN
 
 
@@ -43,7 +43,7 @@ def locating(reference: str | Path | None, *, fetch: bool = True) -> Locating[Pa
     """Do what `locate` does; yield the events of downloads and conversions.
 
     Args:
-        reference: as a user writes it; None is the built-in model.
+        reference: as a user writes it; None is the default model.
         fetch: False to use neither the network nor conversions; a model that is not downloaded is then an error.
     """
     return registry.locating(reference, convert=_convert if fetch else None)
@@ -54,7 +54,7 @@ def load_model(reference: str | Path | None = None, *, device: str = "auto", dty
 
     Args:
         reference: a registry name, a repository on the hub, a folder or a file; "diffusers:" and a folder or repository
-            for a text-to-image pipeline; None is the built-in model.
+            for a text-to-image pipeline; None is the default model.
         device, dtype: as of `load_file`.
 
     Raises:

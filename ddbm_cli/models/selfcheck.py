@@ -2,7 +2,7 @@
 
 The source is an image of outlines, the target one of filled shapes. States on the path between them, with two draws of
 noise each, are denoised. The estimate should be in the range of images, closer to the target than the state, and have
-little of the noise left. These figures need no record of the model, and have wide limits. On the built-in model they
+little of the noise left. These figures need no record of the model, and have wide limits. On the default model they
 detect: a wrong time embedding input, wrong sigmas, a swapped concatenation, noise in the weights, untrained weights,
 values out of float16's range, and a schedule that is far off.
 

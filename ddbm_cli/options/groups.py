@@ -201,7 +201,7 @@ class ModelOptions:
             flags=("-m", "--model"),
             aliases=("--pretrained-model-name-or-path", "--model-id"),
             metavar="NAME",
-            unset="the built-in model",
+            unset="sketch-to-3d-64",
             panel=MODEL,
         ),
     ] = None

@@ -35,7 +35,7 @@ def locating(reference: str | Path | None, *, convert: Convert | None) -> Locati
     """Return the model file of a reference, or a pipeline's folder; yield the events of its download and conversion.
 
     Args:
-        reference: as a user writes it; None is the built-in model, a Path a file.
+        reference: as a user writes it; None is the default model, a Path a file.
         convert: for files without a card. None uses neither conversions nor the network: then a model that is
             not downloaded is an error.
 

@@ -105,7 +105,7 @@ def fast_version(name: str | None) -> str:
     """Return the name of the model of few evaluations that was distilled from a model; of such a one, its own.
 
     Args:
-        name: a reference as a user writes it; None is the built-in model.
+        name: a reference as a user writes it; None is the default model.
 
     Raises:
         ModelError: the registry names none.

@@ -26,7 +26,7 @@ from ddbm_cli.paths import ProbabilityPath
 from ddbm_cli.samplers.base import Bridge, Estimate, Interval, Query, Sampler, Trajectory, both_ends
 
 DEFAULT_MIN_RATIO = 0.1
-"""`min_ratio` of plans. On the built-in model without churn, leaving out the slopes below it lowers the error at every
+"""`min_ratio` of plans. On the default model without churn, leaving out the slopes below it lowers the error at every
 number of steps: from 2.1 to 0.14 with 3 steps, from 0.15 to 0.10 with 5, from 0.112 to 0.110 with 15 (root mean square
 difference to 60 steps)."""
 

@@ -17,7 +17,7 @@ from ddbm_cli.tasks.batch_size import auto_batch_size
 
 @dataclass(frozen=True)
 class Offered:
-    """A model of the server, loaded. reference: as it was named, None for the built-in model."""
+    """A model of the server, loaded. reference: as it was named, None for the default model."""
 
     reference: str | None
     model: TranslationModel

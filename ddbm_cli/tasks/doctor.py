@@ -139,14 +139,14 @@ def _builtin_file() -> Diagnosed:
 def _builtin_run(device: str) -> Diagnosed:
     def check() -> str:
         model = load_model(device=device)
-        size = model.card.preprocess.width  # the built-in model's images are square
+        size = model.card.preprocess.width  # the default model's images are square
         source = torch.ones(4, 3, size, size)
         source[:, :, size // 4 : -size // 4, size // 4] = -1
         began = time.perf_counter()
         result = finish(model.translate(source, NoiseSource(0, ["0", "1", "2", "3"]), plan := model.plan()))
         seconds = time.perf_counter() - began
         if not bool(result.isfinite().all()) or float(result.abs().max()) > 2:
-            raise DdbmError("the built-in model's results are out of range", hint="pass --dtype fp32 or --device cpu")
+            raise DdbmError("the default model's results are out of range", hint="pass --dtype fp32 or --device cpu")
         return f"4 images of {size}x{size} in {seconds:.2f} s, {plan.nfe} NFE, {model.device}"
 
     return _guarded("Run", check)
