@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
+from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks import PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
@@ -39,11 +40,19 @@ def denoising_loss(
 
 
 def _loss_and_estimate(
-    denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions
+    denoiser: Denoiser,
+    x0: Tensor,
+    source: Tensor,
+    t: Tensor,
+    eps: Tensor,
+    conditions: Conditions,
+    *,
+    clip: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss of each image, (B,), and the estimates of x_0, (B, C, H, W)."""
+    """Return the loss of each image, (B,), and the estimates of x_0, (B, C, H, W), with clip limited to -1..1."""
     x_t = denoiser.path.training_state(x0, source, eps, t)
     weight, estimate = error_weight(denoiser, t), denoiser(x_t, t, source, conditions)
+    estimate = estimate.clamp(-1, 1) if clip else estimate
     error = (estimate - x0).square().flatten(1).mean(1)
     return weight.to(error) * error, estimate
 
@@ -75,6 +84,8 @@ class Denoising(Objective):
         estimates have the detail of one possible target, which a few evaluations show.
     crop: side of the part of each image that is decoded for these two, in pixels.
     rate: learning rate of the critic's Adam. layers: of the critic; 2 see patches of 34 pixels.
+    clip: limit estimates to -1..1 in the squared error too, as results are. Those of white may then exceed 1, so white
+        paper becomes white; otherwise it is a little grey, as the mean of possible images is. For models of pixels.
     """
 
     name: ClassVar[str] = "denoising"
@@ -85,8 +96,19 @@ class Denoising(Objective):
     crop: Annotated[int, Field(ge=32, le=4096)] = 128
     rate: Annotated[float, Field(gt=0)] = 2e-4
     layers: Annotated[int, Field(ge=1, le=3)] = 2
+    clip: bool = False
 
     def create(self, context: Context) -> Loss:
+        """Return the loss.
+
+        Raises:
+            UsageError: clip is set for states that are not limited to -1..1.
+        """
+        if self.clip and not context.clip:
+            raise UsageError(
+                "denoising:clip=true needs a model of pixels",
+                hint="leave out clip: the model's states have no limits",
+            )
         return _DenoisingLoss(self, context)
 
 
@@ -113,7 +135,7 @@ class _DenoisingLoss(Loss):
         eps: Tensor,
         conditions: Conditions = NO_CONDITIONS,
     ) -> Tensor:
-        loss, estimate = _loss_and_estimate(denoiser, x0, source, t, eps, conditions)
+        loss, estimate = _loss_and_estimate(denoiser, x0, source, t, eps, conditions, clip=self._own.clip)
         own = self._own
         if own.perceptual or own.critic:
             made, real, *origin = self._parts(estimate, x0, *((source,) if own.critic else ()))

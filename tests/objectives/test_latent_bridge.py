@@ -89,6 +89,24 @@ def test_the_denoising_loss_gets_a_perceptual_term(absolute, time, by_signal, se
     assert losses[1] - losses[0] == pytest.approx(2 * signal * distance, abs=1e-5)
 
 
+@pytest.mark.parametrize("clip", [False, True])
+def test_clipped_estimates_beyond_white_have_no_error_and_no_derivative(clip):
+    """v = -1.5, so the estimate of an image that is white, from a white source, is 1.75."""
+    denoiser = Denoiser(Constant(-1.5), PATH, DriftPrediction(), sees_source=False)
+    loss = Denoising(clip=clip).create(Context(device=torch.device("cpu")))
+    half, white, none = torch.full((1,), 0.5, dtype=torch.float64), torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    found = loss(denoiser, white, white, half, none)
+    found.sum().backward()
+    wanted = 0 if clip else 0.75**2 * float(denoising.error_weight(denoiser, half))
+    assert float(found.detach()) == pytest.approx(wanted, rel=1e-5)
+    assert (float(denoiser.network.value.grad) == 0) == clip
+
+
+def test_latents_are_not_clipped():
+    with pytest.raises(UsageError, match="model of pixels"):
+        Denoising(clip=True).create(Context(device=torch.device("cpu"), codec=Eightfold(), clip=False))
+
+
 KINDS = pytest.mark.parametrize("kind", [LatentBridgeMatching, partial(Denoising, perceptual=1.0)])
 
 
