@@ -6,7 +6,7 @@ so that the network begins with the same output. Where patches are larger or sma
 begins with the output for the resized image. Classes are found by their names in the card. All else is new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -68,7 +68,7 @@ def start_from(
     own, first = network.state_dict(), getattr(network, "first_layer", "")
     patch_layers, in_parts = getattr(network, "patch_layers", {}), getattr(network, "layers_in_parts", {})
     joined_inputs = getattr(network, "joined_inputs", {})
-    adaptable = {*own} if getattr(network, "adapts_every_layer", False) else {first, *patch_layers}
+    adaptable = ({*own} if getattr(network, "adapts_every_layer", False) else {first, *patch_layers}) - {CLASSES}
     same, adapted, new = 0, dict[str, str](), list[str]()
     with open_model(file, texts) as opened, torch.no_grad():
         card, tensors = opened
@@ -81,7 +81,6 @@ def start_from(
         for name, fresh in own.items():
             given = tensors.get_tensor(name).to(fresh) if name in names else None
             by_patch = name in patch_layers and patches[0] != patches[1]
-            joined = next((inputs for layer, inputs in joined_inputs.items() if fnmatchcase(name, layer)), None)
             if given is not None and by_patch:
                 given = None if has_places else _repatched(given, patch_layers[name], patches[1], patches[0])
             if given is not None and name == CLASSES and card.class_names:
@@ -90,9 +89,12 @@ def start_from(
             elif given is not None and given.shape == fresh.shape and not by_patch:
                 fresh.copy_(given)
                 same += fresh.ndim > 1
-            elif given is not None and name in adaptable - {CLASSES} and _have_common_channels(given, fresh, joined):
-                parts = next((count for layer, count in in_parts.items() if layer in name), 1)
-                fresh.copy_(_adapted(given, fresh, parts))
+            elif (
+                given is not None
+                and name in adaptable
+                and _have_common_channels(given, fresh, _stated(joined_inputs, name))
+            ):
+                fresh.copy_(_adapted(given, fresh, _stated(in_parts, name) or 1))
                 what = f"patches of {patches[1]} -> {patches[0]}, " if by_patch else ""
                 adapted[name] = f"{what}{_shape(given)} -> {_shape(fresh)}"
             else:
@@ -166,6 +168,11 @@ def _repatched(given: Tensor, dimension: int, before: int, now: int) -> Tensor |
             blocks = torch.unflatten(pixels, side, (now, factor))
             pixels = blocks.sum(side + 1) if is_input else blocks.mean(side + 1)
     return pixels.flatten(dimension, dimension + 2)
+
+
+def _stated(layers: Mapping[str, int], name: str) -> int | None:
+    """Return what a network states of a layer by a pattern of its name; None for nothing."""
+    return next((number for pattern, number in layers.items() if fnmatchcase(name, pattern)), None)
 
 
 def _have_common_channels(given: Tensor, fresh: Tensor, joined: int | None) -> bool:

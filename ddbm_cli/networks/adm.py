@@ -122,8 +122,8 @@ class ADM(nn.Module):
 
     first_layer: ClassVar[str] = "input_blocks.0.0.weight"
     patch_layers: ClassVar[dict[str, int]] = {"input_blocks.0.0.weight": 1, "out.2.weight": 0, "out.2.bias": 0}
-    layers_in_parts: ClassVar[dict[str, int]] = {".qkv.": 3, ".emb_layers.1.": 2}
-    """Layers whose output channels are several parts in a row (queries, keys, values; scale, shift), and how many."""
+    layers_in_parts: ClassVar[dict[str, int]] = {"*.qkv.*": 3, "*.emb_layers.1.*": 2}
+    """Patterns of layers with several parts in a row (queries, keys, values; scale, shift) as outputs, and how many."""
     joined_inputs: ClassVar[dict[str, int]] = {
         "output_blocks.*.in_layers.0.*": 0,
         "output_blocks.*.in_layers.2.weight": 1,

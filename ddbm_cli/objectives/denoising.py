@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import Tensor
 
 from ddbm_cli.denoisers import NO_CONDITIONS, Conditions, Denoiser
-from ddbm_cli.foundation.errors import UsageError
 from ddbm_cli.foundation.settings import settings
 from ddbm_cli.networks import PatchGAN
 from ddbm_cli.networks.perceptual import load_perceptual_distance
@@ -27,7 +26,14 @@ CRITIC_CHANNELS = 32
 
 
 def denoising_loss(
-    denoiser: Denoiser, x0: Tensor, source: Tensor, t: Tensor, eps: Tensor, conditions: Conditions = NO_CONDITIONS
+    denoiser: Denoiser,
+    x0: Tensor,
+    source: Tensor,
+    t: Tensor,
+    eps: Tensor,
+    conditions: Conditions = NO_CONDITIONS,
+    *,
+    clip: bool = False,
 ) -> Tensor:
     """Return the weighted squared error of each image, (B,).
 
@@ -35,8 +41,9 @@ def denoising_loss(
         x0, source, eps: target, source and standard noise, (B, C, H, W).
         t: times (B,), float64.
         conditions: label and source condition of each image.
+        clip: limit estimates to -1..1.
     """
-    return _loss_and_estimate(denoiser, x0, source, t, eps, conditions)[0]
+    return _loss_and_estimate(denoiser, x0, source, t, eps, conditions, clip=clip)[0]
 
 
 def _loss_and_estimate(
@@ -47,7 +54,7 @@ def _loss_and_estimate(
     eps: Tensor,
     conditions: Conditions,
     *,
-    clip: bool = False,
+    clip: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of each image, (B,), and the estimates of x_0, (B, C, H, W), with clip limited to -1..1."""
     x_t = denoiser.path.training_state(x0, source, eps, t)
@@ -98,17 +105,11 @@ class Denoising(Objective):
     layers: Annotated[int, Field(ge=1, le=3)] = 2
     clip: bool = False
 
-    def create(self, context: Context) -> Loss:
-        """Return the loss.
+    @property
+    def clips(self) -> bool:
+        return self.clip
 
-        Raises:
-            UsageError: clip is set for states that are not limited to -1..1.
-        """
-        if self.clip and not context.clip:
-            raise UsageError(
-                "denoising:clip=true needs a model of pixels",
-                hint="leave out clip: the model's states have no limits",
-            )
+    def create(self, context: Context) -> Loss:
         return _DenoisingLoss(self, context)
 
 

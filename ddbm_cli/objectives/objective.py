@@ -119,6 +119,11 @@ class Objective(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def clips(self) -> bool:
+        """Whether estimates are limited to -1..1 in the squared error. Latents have no such limits."""
+        return False
+
     @abstractmethod
     def create(self, context: Context) -> Loss:
         """Return the loss of a new run."""

@@ -16,7 +16,7 @@ from ddbm_cli.objectives import Context, Denoising, DiscreteTimes, LatentBridgeM
 from ddbm_cli.objectives.adversarial import Critic
 from ddbm_cli.paths import BrownianBridge
 from ddbm_cli.samplers import LBM, Bridge, Pinned, Uniform, finish, sample
-from ddbm_cli.tasks.train import request, run
+from ddbm_cli.tasks.train import request, run, validation
 from tests.tiny import write_pairs
 
 PATH = BrownianBridge(variance=0.005**2 / 2)
@@ -102,9 +102,25 @@ def test_clipped_estimates_beyond_white_have_no_error_and_no_derivative(clip):
     assert (float(denoiser.network.value.grad) == 0) == clip
 
 
-def test_latents_are_not_clipped():
-    with pytest.raises(UsageError, match="model of pixels"):
-        Denoising(clip=True).create(Context(device=torch.device("cpu"), codec=Eightfold(), clip=False))
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_validation_of_a_run_clips_as_its_training_does(tmp_path, monkeypatch, clip):
+    """In the validation, all targets are made white, and all estimates brighter than white."""
+    losses = []
+
+    def brighter(denoiser, *given, **settings):
+        brightest = Denoiser(Constant(1.0), PATH, DriftPrediction(), sees_source=False)
+        monkeypatch.setattr(brightest, "forward", lambda x, t, source, conditions: torch.full_like(x, 1.5))
+        target, *others = given
+        losses.append(denoising.denoising_loss(brightest, torch.ones_like(target), *others, **settings))
+        return losses[-1]
+
+    monkeypatch.setattr(validation, "denoising_loss", brighter)
+    write_pairs(tmp_path / "pairs", 6, 32)
+    body = {"data": [tmp_path / "pairs"], "output": tmp_path / "run", "val_share": 0.34, "device": "cpu", "size": 32}
+    recipe = {"steps": 1, "batch_size": 2, "validate_every": 1}
+    network = "adm:channels=16,multipliers=1,blocks=1,attention=1,head_channels=16"
+    list(run(request(body | {"network": network, "objective": f"denoising:clip={clip}".lower(), "recipe": recipe})))
+    assert losses and all(bool((loss == 0).all()) == clip for loss in losses)
 
 
 KINDS = pytest.mark.parametrize("kind", [LatentBridgeMatching, partial(Denoising, perceptual=1.0)])

@@ -176,6 +176,8 @@ def test_wrong_codecs_are_explained(root):
         list(run(asked(root, size=36)))
     with pytest.raises(UsageError, match="is for pixels"):
         list(run(asked(root, objective="pix2pix")))
+    with pytest.raises(UsageError, match="model of pixels"):
+        list(run(asked(root, objective="denoising:clip=true")))
     folder = root / "vae"
     folder.mkdir()
     (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights" * 100)

@@ -16,7 +16,7 @@ from ddbm_cli.imaging.preprocess import Preprocess
 from ddbm_cli.models import ModelCard
 from ddbm_cli.models.card import DIRECTIONS, Defaults
 from ddbm_cli.networks import NETWORKS
-from ddbm_cli.objectives import signal_left
+from ddbm_cli.objectives import OBJECTIVES, signal_left
 from ddbm_cli.options.expects import LineArt, Photograph, read_expects
 from ddbm_cli.options.train import Sampling, TrainRequest
 from ddbm_cli.paths import PATHS, ProbabilityPath
@@ -88,6 +88,11 @@ def card_of(
     config = build(NETWORKS, request.network, what="network")
     network = describe(config)
     if codec is not None and codec.factor > 1:
+        if build(OBJECTIVES, request.objective, what="objective").clips:
+            raise UsageError(
+                f"--objective {request.objective} needs a model of pixels",
+                hint="leave out clip=true: the model's states have no limits",
+            )
         network |= {"in_channels": 2 * codec.channels, "out_channels": codec.channels}
     sees_source = request.sees_source and not request.is_prior and not request.is_unpaired
     at_once = config.at_once

@@ -28,7 +28,7 @@ def context_of(
         UsageError: the teacher cannot be distilled to this model.
     """
     if not request.is_distilled:
-        return Context(device=device, codec=codec, clip=card.clip, reduce=processes.average, share=processes.share)
+        return Context(device=device, codec=codec, reduce=processes.average, share=processes.share)
     with torch.device("meta"):
         plan = TranslationModel(card, assemble(card)).plan()
     return Context(

@@ -17,7 +17,7 @@ from ddbm_cli.foundation.settings import build
 from ddbm_cli.imaging.io import save_picture
 from ddbm_cli.imaging.sheet import contact_sheet
 from ddbm_cli.models import ModelCard, TranslationModel
-from ddbm_cli.objectives import TIME_DISTRIBUTIONS, denoising_loss, noise_source
+from ddbm_cli.objectives import OBJECTIVES, TIME_DISTRIBUTIONS, denoising_loss, noise_source
 from ddbm_cli.options.train import TrainRequest
 from ddbm_cli.registry.reference import short_name
 from ddbm_cli.samplers import NoiseSource, finish
@@ -168,6 +168,7 @@ class Validation:
         count, path = self._count, denoiser.path
         device = next(denoiser.parameters()).device
         distribution = build(TIME_DISTRIBUTIONS, self._request.times, what="time distribution")
+        clip = build(OBJECTIVES, self._request.objective, what="objective").clips
         times = distribution.times(path, (torch.arange(count) + 0.5) / count)
         names = [f"validation {index}" for index in range(count)]
         target, source = (self._codec.encode(each.to(device)).cpu() for each in (self._target, self._source))
@@ -181,7 +182,7 @@ class Validation:
             part = slice(first, first + AT_ONCE)
             target, source, t, noise = (column[part] for column in columns)
             conditions = Conditions(None if self._label is None else self._label[part].to(device))
-            losses.append(denoising_loss(denoiser, target, source, t, noise, conditions))
+            losses.append(denoising_loss(denoiser, target, source, t, noise, conditions, clip=clip))
         return float(torch.cat(losses).mean())
 
     def _translate(self, denoiser: Denoiser) -> Tensor:
