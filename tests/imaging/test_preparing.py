@@ -85,6 +85,42 @@ def test_a_clean_sketch_is_not_touched(which, colours, side):
     assert made(drawings.clean(which, side, colours)) == Prepared()
 
 
+def hatched(colour: str) -> Image.Image:
+    """A T-shirt on white paper, filled with strokes between which little paper is left: more than half of the image."""
+    sheet = Image.new("RGB", (256, 256), "white")
+    draw = ImageDraw.Draw(sheet)
+    shirt = [(70, 8), (186, 8), (250, 80), (210, 110), (210, 250), (46, 250), (46, 110), (6, 80)]
+    draw.polygon(shirt, fill=colour)
+    for x in range(50, 210, 9):
+        draw.line([(x, 20), (x, 240)], fill="white", width=1)
+    draw.line([*shirt, shirt[0]], fill="#202020", width=2)
+    return sheet
+
+
+@pytest.mark.parametrize("colour", ["#304878", "#909090", "#c08888"])
+def test_a_drawing_that_fills_white_paper_is_no_sheet_of_paper(colour):
+    found = made(hatched(colour))
+    assert not found.parts and not found.notes
+    assert [finding.kind for finding in found.findings] == ["photograph"]
+    assert made(hatched(colour), drawing=True) == Prepared()
+
+
+def test_strokes_between_those_of_a_drawing_are_no_words():
+    def sketch(*, sleeves: bool) -> Image.Image:
+        sheet = Image.new("RGB", (256, 256), "white")
+        draw = ImageDraw.Draw(sheet)
+        for x in range(96, 160, 6):  # a collar
+            draw.line([(x, 22), (x + 2, 36)], fill="black", width=2)
+        draw.rectangle((60, 44, 196, 236), outline="black", width=2)
+        if sleeves:
+            draw.line([(24, 90), (54, 30)], fill="black", width=2)
+            draw.line([(232, 90), (202, 30)], fill="black", width=2)
+        return sheet
+
+    assert "marks next to the drawing left out" in made(sketch(sleeves=False)).notes
+    assert made(sketch(sleeves=True)) == Prepared()
+
+
 def test_objects_are_found_in_reading_order():
     found = made(drawings.six())
     assert len(found.parts) == 6

@@ -37,6 +37,9 @@ DETAIL = 3
 WHITE = 0.975
 """Brightness of paper that needs no mending."""
 
+FILLED = 0.8
+"""Median brightness of what is not white, below which it is filled areas and not a sheet of paper on white."""
+
 CENTRED = 0.18
 """Distance of a drawing's middle from the image's that needs no mending, as a fraction of the longer side."""
 
@@ -127,14 +130,16 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
     scale = max(1, -(-max(flat.size) // LOOKED_AT))
     copy = flat.reduce(scale) if scale > 1 else flat
     small = pixels(copy)
-    negative = is_inverted(small)
+    white = is_white(small)
+    negative = not white and is_inverted(small)
     if negative:
         flat, small = picture(inverted(pixels(flat))), inverted(small)
         copy = picture(small)
         notes.append("inverted")
         mended.append(INVERTED)
+        white = is_white(small)
     paper, corners = None, None
-    if not is_white(small):
+    if not white:
         coarser = coarse(small)
         corners = find_page(ground_of(coarser)) if steps.page and not negative else None
         paper = paper_of(coarser) if steps.light else None
@@ -151,7 +156,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         seen = page.cut((0, 0, *page.size), LOOKED_AT, paper)
     seen = seen if paper is None else lines.without_shade(seen)
     dark = lines.darkness(seen)
-    threshold = lines.floor(dark)
+    threshold = lines.floor(dark, white=white)
     edge = 0 if corners is None else 2 + round(EDGE * max(dark.shape))
     found, dropped = regions(dark, threshold, edge)
     ruled = 0 if paper is None else marks.ruled(dark, threshold)
@@ -198,7 +203,7 @@ def prepare(image: Image.Image, expects: Expects, size: int, steps: Steps) -> Pr
         cut = frame.cut(box, DETAIL * size, paper)
         if veil is not None:
             cut = np.where(_cut_veil(veil, box, zoom, cut.shape)[..., None], np.float32(1), cut)
-        made, gain = _part(cut, size, expects, steps, ruled=ruled, on_paper=paper is not None)
+        made, gain = _part(cut, size, expects, steps, ruled=ruled, on_paper=paper is not None, white=white)
         parts.append(Part(made, box))
         gains.append(gain)
         notes += ["cropped to the drawing"] if crop and len(groups) == 1 else []
@@ -223,10 +228,11 @@ def _on_white(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def is_white(small: Floats) -> bool:
-    """Return whether the paper is white: half of all pixels, and nearly all of the border."""
+    """Return whether the paper is white: nearly all of the border, and half of all pixels unless areas are filled."""
     light = lowest(small)
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
-    return bool((border >= WHITE).mean() >= 0.9 and (light >= WHITE).mean() >= 0.5)
+    white = light >= WHITE
+    return bool((border >= WHITE).mean() >= 0.9 and (white.mean() >= 0.5 or np.median(light[~white]) < FILLED))
 
 
 def _is_paper(small: Floats, paper: Floats) -> bool:
@@ -286,12 +292,12 @@ def _fills(image: Image.Image) -> bool:
 
 
 def _part(
-    cut: Floats, size: int, expects: Expects, steps: Steps, *, ruled: int, on_paper: bool
+    cut: Floats, size: int, expects: Expects, steps: Steps, *, ruled: int, on_paper: bool, white: bool
 ) -> tuple[Image.Image, float]:
     """Return the image of one object, and the factor by which its lines were strengthened."""
     cut = lines.without_shade(cut) if on_paper else cut
     dark = lines.darkness(cut)
-    floor = lines.floor(dark)
+    floor = lines.floor(dark, white=white)
     if ruled:
         above = max(floor, marks.level(dark, ruled))
         cut = lines.without_grain(cut, above, soft=RULED)

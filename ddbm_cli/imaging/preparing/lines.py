@@ -8,6 +8,9 @@ from ddbm_cli.imaging.preparing.arrays import Floats, highest, lowest, opening, 
 LEAST = 0.06
 """Darkness below which nothing is drawn, where the paper has no grain."""
 
+ON_WHITE = 0.15
+"""Darkness above which something is drawn, where the paper is white."""
+
 COLOURED = 0.12
 """Saturation from which a drawing counts as coloured; paper and ink have less."""
 
@@ -41,10 +44,13 @@ def grain(dark: Floats) -> float:
     return _paper(dark)[1]
 
 
-def floor(dark: Floats) -> float:
-    """Return the darkness up to which pixels are paper."""
+def floor(dark: Floats, *, white: bool = False) -> float:
+    """Return the darkness up to which pixels are paper.
+
+    white: it is known to be white, although what is drawn may cover most of it.
+    """
     level, deviation = _paper(dark)
-    return max(LEAST, level + 4 * deviation)
+    return min(max(LEAST, level + 4 * deviation), ON_WHITE if white else 1.0)
 
 
 def _paper(dark: Floats) -> tuple[float, float]:

@@ -214,7 +214,18 @@ def words(found: Sequence[Region], dark: Floats, threshold: float) -> list[Regio
                 break
         else:
             lines.append([region])
-    return [region for line in lines if _are_words(whole(line), drawing, dark, threshold) for region in line]
+    lines = [line for line in lines if _are_words(whole(line), drawing, dark, threshold)]
+    rest = [region for region in found if not any(region in line for line in lines)]
+    return [region for line in lines if not _is_within(whole(line), whole(rest)) for region in line]
+
+
+def _is_within(line: Region, drawing: Region) -> bool:
+    """Return whether a line of words is in the box of a drawing, at least in part: it belongs to the drawing then."""
+    return (
+        drawing.top < line.bottom
+        and line.top < drawing.bottom
+        and drawing.left < line.left < line.right < drawing.right
+    )
 
 
 def _are_words(around: Region, drawing: Region, dark: Floats, threshold: float) -> bool:

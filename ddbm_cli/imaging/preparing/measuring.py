@@ -31,7 +31,7 @@ def drawn(values: Floats) -> Drawn | None:
     if not is_white(values):
         return None
     dark = lines.darkness(values)
-    threshold = lines.floor(dark)
+    threshold = lines.floor(dark, white=True)
     found, _ = regions(dark, threshold)
     side = max(dark.shape)
     if not found or is_photograph(dark, threshold, found, side):
