@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 import ddbm_cli
 from ddbm_cli.foundation.fields import declared
 from ddbm_cli.imaging.io import open_picture
-from ddbm_cli.imaging.preprocess import Preprocess
+from ddbm_cli.imaging.preprocess import Preprocess, to_tensor
 from ddbm_cli.models import builtin_path, load_model
 from ddbm_cli.models.codecs import load_codec
 from ddbm_cli.options.groups import ModelOptions
@@ -86,6 +87,42 @@ def test_the_recipe_of_the_fast_version_is_what_its_card_says():
     for name in ("steps", "batch_size", "precision"):
         assert recipe["recipe"][name] == training[name], name
     assert (recipe["method"], recipe["teacher"]) == (training["method"], training["teacher"])
+
+
+def garment(colour):
+    """A T-shirt drawn by a line of one colour on white paper, (1, 3, 256, 256)."""
+    outline = [
+        (80, 40),
+        (176, 40),
+        (232, 90),
+        (204, 120),
+        (184, 100),
+        (184, 216),
+        (72, 216),
+        (72, 100),
+        (52, 120),
+        (24, 90),
+    ]
+    sheet = Image.new("RGB", (256, 256), "white")
+    ImageDraw.Draw(sheet).line([*outline, outline[0]], fill=colour, width=2)
+    return to_tensor(sheet)[None]
+
+
+def test_the_garment_model_is_small_and_fills_a_drawn_garment_with_the_colour_of_its_lines():
+    check_file("sketch-to-clothing-256", most=24e6)
+    model = load_model("sketch-to-clothing-256", device="cpu")
+    assert model.card.licence == "MIT" and "CC0" in model.card.data and model.card.limits != "not stated"
+    assert {"ink", "pencil"} <= model.card.scores.keys() and model.card.scores["ink"]["images"] == 260
+    red, blue = (
+        finish(model.translate(garment(colour), NoiseSource(0, ["x"]), model.plan())).clamp(-1, 1)[0]
+        for colour in ((200, 40, 40), (40, 60, 200))
+    )
+    for result in (red, blue):
+        assert result.shape == (3, 256, 256)
+        assert result[:, :20].mean() > 0.9 and result[:, -20:].mean() > 0.9, "paper stays white"
+        assert result[:, 120:200, 90:166].mean() < 0.5, "cloth is not"
+    middle = [each[:, 120:200, 90:166].mean((1, 2)) for each in (red, blue)]
+    assert middle[0][0] - middle[0][2] > 0.1 and middle[1][2] - middle[1][0] > 0.1
 
 
 def test_the_autoencoder_is_small_and_restores_sketches():

@@ -61,7 +61,7 @@ def commands(page, *, network=False):
 def sandbox(tmp_path_factory):
     """A folder with what the pages' commands read."""
     root = tmp_path_factory.mktemp("manual")
-    folders = ("sketches", "pictures", "truth", "photos", "strokes", "cats", "dogs", "drawings", "samples")
+    folders = ("sketches", "pictures", "truth", "photos", "strokes", "cats", "dogs", "drawings", "garments", "samples")
     for folder in (*folders, "draws/0", "draws/1"):
         (root / folder).mkdir(parents=True)
         for index in range(2):

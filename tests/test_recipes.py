@@ -118,6 +118,14 @@ def test_garment_models_are_compared_on_the_same_sketches_and_one_is_packaged(tm
     assert (tmp_path / "assets" / "sketch-to-clothing.jpg").exists()
 
 
+def test_a_model_of_several_parts_states_the_work_of_all():
+    parts = [
+        tiny_card(training={"steps": n, "seconds": 10 * n, "precision": "bf16", "started_from": "x"}) for n in (7, 3)
+    ]
+    wanted = {"steps": 10, "seconds": 100, "precision": "bf16", "parts": 2}
+    assert sketch_to_clothing.training_of(parts) == wanted
+
+
 def test_some_are_taken_at_even_distances():
     assert ship.evenly(range(10), 4) == [0, 2, 5, 7] and ship.evenly("abc", 5) == ["a", "b", "c"]
 

@@ -11,9 +11,12 @@ as float16; --ship writes it into the package. Nothing is downloaded. On a GPU: 
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ddbm_cli.imaging.io import open_picture, save_picture
+from ddbm_cli.models.card import ModelCard
 from ddbm_cli.models.checkpoint import read_model
 from tests.recipes import autoencoder, compare_clothing
 from tests.recipes.ship import ASSETS, REGISTRY, packed, register
@@ -59,6 +62,13 @@ def make(pairs: list[Path], codec: Path, runs: Path, hours: float, options: list
     return [MODEL, SMALLER, "latents-256", "pix2pix-256"]
 
 
+def training_of(cards: Sequence[ModelCard]) -> dict[str, Any]:
+    """Return what the card of a model states of its training, from the cards of its parts."""
+    facts = {key: value for key, value in cards[-1].training.items() if key != "started_from"}
+    sums = {key: sum(card.training[key] for card in cards) for key in ("seconds", "steps")}
+    return facts | sums | {"parts": len(cards)}
+
+
 def ship(
     staged: Path,
     scores: compare_clothing.Scores,
@@ -88,7 +98,10 @@ def main() -> None:
     names = make(pairs, codec, given.runs, given.hours, options)
     files = {name: given.runs / name / "model.safetensors" for name in names}
     comparison = given.runs / "comparison"
-    files[MODEL] = packed(comparison / f"{MODEL}.safetensors", *read_model(files[MODEL]), LARGEST)
+    cards = [read_model(given.runs / part / "model.safetensors")[0] for part in PARTS]
+    card, weights = read_model(files[MODEL])
+    card = dataclasses.replace(card, training=training_of(cards))
+    files[MODEL] = packed(comparison / f"{MODEL}.safetensors", card, weights, LARGEST)
     scores = compare_clothing.compare(files, pairs, comparison)
     if given.ship:
         ship(files[MODEL], scores[MODEL], comparison)
