@@ -91,18 +91,8 @@ def test_the_recipe_of_the_fast_version_is_what_its_card_says():
 
 def garment(colour):
     """A T-shirt drawn by a line of one colour on white paper, (1, 3, 256, 256)."""
-    outline = [
-        (80, 40),
-        (176, 40),
-        (232, 90),
-        (204, 120),
-        (184, 100),
-        (184, 216),
-        (72, 216),
-        (72, 100),
-        (52, 120),
-        (24, 90),
-    ]
+    left = [(80, 40), (24, 90), (52, 120), (72, 100), (72, 216)]
+    outline = [*left, *((256 - x, y) for x, y in reversed(left))]
     sheet = Image.new("RGB", (256, 256), "white")
     ImageDraw.Draw(sheet).line([*outline, outline[0]], fill=colour, width=2)
     return to_tensor(sheet)[None]

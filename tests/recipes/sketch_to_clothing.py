@@ -98,9 +98,9 @@ def main() -> None:
     names = make(pairs, codec, given.runs, given.hours, options)
     files = {name: given.runs / name / "model.safetensors" for name in names}
     comparison = given.runs / "comparison"
-    cards = [read_model(given.runs / part / "model.safetensors")[0] for part in PARTS]
-    card, weights = read_model(files[MODEL])
-    card = dataclasses.replace(card, training=training_of(cards))
+    parts = [read_model(given.runs / part / "model.safetensors") for part in PARTS]
+    card, weights = parts[-1]
+    card = dataclasses.replace(card, training=training_of([of_part for of_part, _ in parts]))
     files[MODEL] = packed(comparison / f"{MODEL}.safetensors", card, weights, LARGEST)
     scores = compare_clothing.compare(files, pairs, comparison)
     if given.ship:
